@@ -1,0 +1,165 @@
+package stream
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+// Config says how to reach a Kafka cluster. One value feeds every connection the package opens.
+type Config struct {
+	// Brokers are the bootstrap addresses, each host:port.
+	Brokers []string `yaml:"brokers"`
+	// ClientID names this process in the broker's logs and quotas.
+	ClientID string `yaml:"client_id"`
+	// DialTimeout bounds opening one connection, TLS and SASL included.
+	DialTimeout time.Duration `yaml:"dial_timeout"`
+	// RequestTimeout bounds one request and its answer; long polls add their own wait.
+	RequestTimeout time.Duration `yaml:"request_timeout"`
+
+	TLS  TLSConfig  `yaml:"tls"`
+	SASL SASLConfig `yaml:"sasl"`
+}
+
+// TLSConfig selects TLS towards the brokers. Files are PEM and are read by Connect.
+type TLSConfig struct {
+	Enabled bool `yaml:"enabled"`
+	// CAFile holds the authorities to trust; empty means those of the system.
+	CAFile string `yaml:"ca_file"`
+	// CertFile and KeyFile are the client certificate of mutual TLS; both or neither.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// ServerName overrides the name the broker's certificate is checked against; empty means the broker's host.
+	ServerName string `yaml:"server_name"`
+}
+
+// SASL mechanisms a SASLConfig may name.
+const (
+	SASLPlain       = "plain"
+	SASLScramSHA256 = "scram-sha-256"
+	SASLScramSHA512 = "scram-sha-512"
+)
+
+// SASLConfig selects SASL authentication; an empty Mechanism means none.
+type SASLConfig struct {
+	// Mechanism is one of plain, scram-sha-256, scram-sha-512, or empty.
+	Mechanism string `yaml:"mechanism"`
+	Username  string `yaml:"username"`
+	// PasswordFile holds the password; one trailing line break is ignored. The password itself is never configuration.
+	PasswordFile string `yaml:"password_file"`
+}
+
+// DefaultConfig is a cluster on this machine, without TLS or SASL.
+func DefaultConfig() Config {
+	return Config{
+		Brokers:        []string{"127.0.0.1:9092"},
+		ClientID:       "countersign",
+		DialTimeout:    5 * time.Second,
+		RequestTimeout: 10 * time.Second,
+	}
+}
+
+// Validate reports every problem of c at once, each as "field.path: problem, what to do".
+func (c Config) Validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.Brokers) == 0 {
+		add("brokers: empty, name at least one host:port")
+	}
+	for i, b := range c.Brokers {
+		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+			add("brokers[%d]: %q is not an address, write host:port", i, b)
+		} else if strings.Contains(b, ",") {
+			add("brokers[%d]: %q holds a comma, write one list entry per broker", i, b)
+		}
+	}
+	if c.ClientID == "" {
+		add("client_id: empty, name this process")
+	}
+	if c.DialTimeout <= 0 {
+		add("dial_timeout: %v is not positive, use for example 5s", c.DialTimeout)
+	}
+	if c.RequestTimeout <= 0 {
+		add("request_timeout: %v is not positive, use for example 10s", c.RequestTimeout)
+	}
+	if !c.TLS.Enabled && (c.TLS.CAFile != "" || c.TLS.CertFile != "" || c.TLS.KeyFile != "" || c.TLS.ServerName != "") {
+		add("tls.enabled: false although other tls fields are set, set it to true or remove them")
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		add("tls.cert_file: needs tls.key_file and the other way round, set both or neither")
+	}
+	switch c.SASL.Mechanism {
+	case "":
+		if c.SASL.Username != "" || c.SASL.PasswordFile != "" {
+			add("sasl.mechanism: empty although credentials are set, use %s, %s or %s", SASLPlain, SASLScramSHA256, SASLScramSHA512)
+		}
+	case SASLPlain, SASLScramSHA256, SASLScramSHA512:
+		if c.SASL.Username == "" {
+			add("sasl.username: empty, name the user")
+		}
+		if c.SASL.PasswordFile == "" {
+			add("sasl.password_file: empty, name the file that holds the password")
+		}
+	default:
+		add("sasl.mechanism: %q is unknown, use %s, %s or %s", c.SASL.Mechanism, SASLPlain, SASLScramSHA256, SASLScramSHA512)
+	}
+	return errors.Join(errs...)
+}
+
+// load reads the certificate files; nil when TLS is off.
+func (t TLSConfig) load() (*tls.Config, error) {
+	if !t.Enabled {
+		return nil, nil //nolint:nilnil // nil is how crypto/tls users say "no TLS"
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca_file: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.ca_file: %s holds no certificate, it must be PEM", t.CAFile)
+		}
+	}
+	if t.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.cert_file: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
+// load reads the password; nil when SASL is off.
+func (s SASLConfig) load() (sasl.Mechanism, error) {
+	if s.Mechanism == "" {
+		return nil, nil //nolint:nilnil // nil is how kafka-go says "no SASL"
+	}
+	raw, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return nil, fmt.Errorf("sasl.password_file: %w", err)
+	}
+	password := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	if password == "" {
+		return nil, fmt.Errorf("sasl.password_file: %s is empty, write the password into it", s.PasswordFile)
+	}
+	switch s.Mechanism {
+	case SASLScramSHA256:
+		return scram.Mechanism(scram.SHA256, s.Username, password)
+	case SASLScramSHA512:
+		return scram.Mechanism(scram.SHA512, s.Username, password)
+	default:
+		return plain.Mechanism{Username: s.Username, Password: password}, nil
+	}
+}
