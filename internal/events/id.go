@@ -1,0 +1,40 @@
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+	"strconv"
+)
+
+// An id is 32 lower-case hexadecimal digits: the first 128 bits of SHA-256 over length-prefixed fields. The same thing
+// has the same id on every machine and in every replay; that is what makes repeats harmless.
+
+// EventID names an event by where it came from.
+func EventID(tenant, family, sourceID string) string {
+	return ID("event", tenant, family, sourceID)
+}
+
+// FindingID names a finding by the detection and the events it rests on, in the order given.
+func FindingID(detection string, version int, tenant, user, eventID string, anchors ...string) string {
+	fields := append([]string{"finding", detection, tenant, user, eventID}, anchors...)
+	return ID(append(fields, strconv.Itoa(version))...)
+}
+
+// ID hashes fields to an id. The first field names the kind of thing.
+func ID(fields ...string) string {
+	var digest = sha256.New()
+	for _, f := range fields {
+		field(digest, f)
+	}
+	var sum [sha256.Size]byte
+	return hex.EncodeToString(digest.Sum(sum[:0])[:16])
+}
+
+func field(h hash.Hash, s string) {
+	var n [4]byte
+	binary.BigEndian.PutUint32(n[:], uint32(len(s)))
+	h.Write(n[:])
+	h.Write([]byte(s))
+}
