@@ -64,3 +64,21 @@ func Encode(v easyjson.Marshaler) []byte {
 	}
 	return b
 }
+
+// DecodeReceipt reads one receipt.
+func DecodeReceipt(b []byte) (*Receipt, error) {
+	r := new(Receipt)
+	if err := decode(b, r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// DecodeDeadLetter reads one dead letter.
+func DecodeDeadLetter(b []byte) (*DeadLetter, error) {
+	d := new(DeadLetter)
+	l := jlexer.Lexer{Data: b}
+	d.UnmarshalEasyJSON(&l)
+	l.Consumed()
+	return d, l.Error()
+}
