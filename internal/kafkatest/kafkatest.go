@@ -64,7 +64,7 @@ func Name(prefix string) string {
 	return prefix + "." + strings.ToLower(rand.Text()[:10])
 }
 
-// Topic creates a topic with a fresh name and waits until every partition has a leader. The topic is deleted when the
+// Topic creates a topic with a fresh name and waits until every partition can be used. The topic is deleted when the
 // test passes and kept for a look when it fails. config holds topic settings such as "cleanup.policy"; nil is fine.
 func Topic(t testing.TB, brokers []string, prefix string, partitions int, config map[string]string) string {
 	t.Helper()
@@ -103,23 +103,23 @@ func CreateTopic(t testing.TB, brokers []string, name string, partitions int, co
 	Eventually(t, 15*time.Second, func() error { return led(t.Context(), client, name, partitions) })
 }
 
-// led returns nil once every partition of the topic has a leader.
+// led returns nil once every partition of the topic has a leader that serves it. Metadata alone would say so too early: it
+// names a leader before that broker has opened the partition.
 func led(ctx context.Context, client *kafka.Client, topic string, partitions int) error {
-	meta, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
-	if err != nil {
-		return fmt.Errorf("asking for the metadata of %s: %w", topic, err)
+	request := make([]kafka.OffsetRequest, partitions)
+	for p := range request {
+		request[p] = kafka.LastOffsetOf(p)
 	}
-	for _, got := range meta.Topics {
-		if got.Error != nil {
-			return fmt.Errorf("topic %s: %w", topic, got.Error)
-		}
-		if len(got.Partitions) != partitions {
-			return fmt.Errorf("topic %s: %d partitions, want %d", topic, len(got.Partitions), partitions)
-		}
-		for _, p := range got.Partitions {
-			if p.Error != nil {
-				return fmt.Errorf("topic %s partition %d: %w", topic, p.ID, p.Error)
-			}
+	answer, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: request}})
+	if err != nil {
+		return fmt.Errorf("asking for the offsets of %s: %w", topic, err)
+	}
+	if got := len(answer.Topics[topic]); got != partitions {
+		return fmt.Errorf("topic %s: %d partitions answer, want %d", topic, got, partitions)
+	}
+	for _, p := range answer.Topics[topic] {
+		if p.Error != nil {
+			return fmt.Errorf("topic %s partition %d: %w", topic, p.Partition, p.Error)
 		}
 	}
 	return nil
