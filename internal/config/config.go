@@ -1,0 +1,275 @@
+// Package config reads a configuration: defaults in code, then a YAML file, then the environment. It is strict: an
+// unknown key is an error, and every problem is reported at once with its path. It knows no component; a configuration
+// is any struct with `yaml` tags whose sections say in Validate what is wrong with them.
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
+	goyaml "go.yaml.in/yaml/v3"
+)
+
+// Prefix starts every environment variable that overrides a key: COUNTERSIGN_KAFKA__CLIENT_ID is kafka.client_id. Two
+// underscores stand for the dot; a list is separated by commas.
+const Prefix = "COUNTERSIGN_"
+
+// MaxFile is the largest configuration file that is read, in bytes.
+const MaxFile = 1 << 20
+
+// Validator is what a section of a configuration says about itself: nil, or errors.Join of "field.path: problem" lines.
+type Validator interface{ Validate() error }
+
+// Load reads the file, unless its name is empty, and the environment over the defaults. environ is what os.Environ
+// returns. The error holds every problem, one a line, each with its path.
+func Load[T any](defaults T, file string, environ []string) (T, error) {
+	var content []byte
+	if file != "" {
+		info, err := os.Stat(file)
+		if err != nil {
+			return defaults, fmt.Errorf("reading the configuration: %w", err)
+		}
+		if info.Size() > MaxFile {
+			return defaults, fmt.Errorf("reading the configuration: %s has %d bytes, at most %d are allowed", file, info.Size(), MaxFile)
+		}
+		if content, err = os.ReadFile(file); err != nil {
+			return defaults, fmt.Errorf("reading the configuration: %w", err)
+		}
+	}
+	return Parse(defaults, content, environ)
+}
+
+// Parse is [Load] of a file's content.
+func Parse[T any](defaults T, content []byte, environ []string) (T, error) {
+	k := koanf.New(".")
+	if len(content) > 0 {
+		if err := k.Load(rawbytes.Provider(content), yaml.Parser()); err != nil {
+			return defaults, fmt.Errorf("reading the configuration: %w", err)
+		}
+	}
+	overrides := env.Provider(".", env.Opt{
+		Prefix: Prefix,
+		// Names without the separator are not configuration, such as COUNTERSIGN_ENGINE_LIB.
+		TransformFunc: func(name, value string) (string, any) {
+			path := strings.TrimPrefix(name, Prefix)
+			if !strings.Contains(path, "__") {
+				return "", nil
+			}
+			return strings.ReplaceAll(strings.ToLower(path), "__", "."), value
+		},
+		EnvironFunc: func() []string { return environ },
+	})
+	if err := k.Load(overrides, nil); err != nil {
+		return defaults, fmt.Errorf("reading the environment: %w", err)
+	}
+	out := defaults
+	var problems []string
+	if err := decode(k.Raw(), &out); err != nil {
+		problems = append(problems, decodeProblems(err)...)
+	}
+	problems = append(problems, sectionProblems(reflect.ValueOf(out))...)
+	if len(problems) > 0 {
+		slices.Sort(problems)
+		return out, errors.New(strings.Join(slices.Compact(problems), "\n"))
+	}
+	return out, nil
+}
+
+func decode(raw map[string]any, out any) error {
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result: out, TagName: "yaml", ErrorUnused: true, WeaklyTypedInput: false,
+		// A list in the file replaces the default list; it is not written over its first elements.
+		ZeroFields: false,
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			resetSlices,
+			mapstructure.StringToTimeDurationHookFunc(),
+			mapstructure.StringToSliceHookFunc(","),
+			mapstructure.TextUnmarshallerHookFunc(),
+			scalarsFromText,
+		),
+	})
+	if err != nil {
+		return err
+	}
+	return d.Decode(raw)
+}
+
+// resetSlices empties a default list before the given one is decoded over it.
+func resetSlices(from, to reflect.Value) (any, error) {
+	if to.Kind() == reflect.Slice && to.CanSet() && from.IsValid() {
+		to.SetZero()
+	}
+	return from.Interface(), nil
+}
+
+// scalarsFromText reads numbers and booleans that come from the environment, where everything is text.
+func scalarsFromText(from, to reflect.Type, data any) (any, error) {
+	text, ok := data.(string)
+	if !ok {
+		return data, nil
+	}
+	switch to.Kind() {
+	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8,
+		reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
+		v := reflect.New(to)
+		if err := goyaml.Unmarshal([]byte(text), v.Interface()); err != nil {
+			return nil, fmt.Errorf("is %.40q, must be a %s", text, to)
+		}
+		return v.Elem().Interface(), nil
+	default:
+		return data, nil
+	}
+}
+
+// decodeProblems turns the decoder's errors into "path: problem" lines.
+func decodeProblems(err error) []string {
+	var out []string
+	var walk func(error)
+	walk = func(err error) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				walk(e)
+			}
+			return
+		}
+		var de *mapstructure.DecodeError
+		if errors.As(err, &de) {
+			text := de.Unwrap().Error()
+			if keys, ok := strings.CutPrefix(text, "has invalid keys: "); ok {
+				for key := range strings.SplitSeq(keys, ", ") {
+					out = append(out, join(de.Name(), key)+": unknown key, see `countersign config dump` for the keys there are")
+				}
+				return
+			}
+			out = append(out, de.Name()+": "+text)
+			return
+		}
+		out = append(out, err.Error())
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		if _, ok := inner.(interface{ Unwrap() []error }); ok {
+			err = inner
+		}
+	}
+	walk(err)
+	return out
+}
+
+// sectionProblems asks every section of the configuration, that is every field of the outermost struct.
+func sectionProblems(v reflect.Value) []string {
+	var out []string
+	for i := range v.NumField() {
+		section, ok := v.Field(i).Interface().(Validator)
+		if !ok {
+			continue
+		}
+		for _, line := range lines(section.Validate()) {
+			out = append(out, join(name(v.Type().Field(i)), line))
+		}
+	}
+	return out
+}
+
+func lines(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+func join(path, rest string) string {
+	if path == "" {
+		return rest
+	}
+	return path + "." + rest
+}
+
+func name(f reflect.StructField) string {
+	tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return tag
+}
+
+// Dump writes a configuration as YAML that Load reads back. Fields tagged `secret:"true"` are redacted.
+func Dump(v any) ([]byte, error) {
+	out, err := goyaml.Marshal(redact(reflect.ValueOf(v)))
+	if err != nil {
+		return nil, fmt.Errorf("writing the configuration: %w", err)
+	}
+	return out, nil
+}
+
+// Redacted stands for a secret in a dump.
+const Redacted = "(redacted)"
+
+func redact(v reflect.Value) *goyaml.Node {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return scalar(nil)
+		}
+		return redact(v.Elem())
+	case reflect.Struct:
+		if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+			return text(m)
+		}
+		n := &goyaml.Node{Kind: goyaml.MappingNode}
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			key := name(f)
+			if !f.IsExported() || key == "" || key == "-" {
+				continue
+			}
+			value := redact(v.Field(i))
+			if f.Tag.Get("secret") == "true" && !v.Field(i).IsZero() {
+				value = scalar(Redacted)
+			}
+			n.Content = append(n.Content, scalar(key), value)
+		}
+		return n
+	case reflect.Slice, reflect.Array:
+		n := &goyaml.Node{Kind: goyaml.SequenceNode}
+		for i := range v.Len() {
+			n.Content = append(n.Content, redact(v.Index(i)))
+		}
+		return n
+	case reflect.Map:
+		n := &goyaml.Node{Kind: goyaml.MappingNode}
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		for _, key := range keys {
+			n.Content = append(n.Content, scalar(key.Interface()), redact(v.MapIndex(key)))
+		}
+		return n
+	default:
+		return scalar(v.Interface())
+	}
+}
+
+func text(m encoding.TextMarshaler) *goyaml.Node {
+	b, err := m.MarshalText()
+	if err != nil {
+		return scalar(err.Error())
+	}
+	return scalar(string(b))
+}
+
+func scalar(v any) *goyaml.Node {
+	n := new(goyaml.Node)
+	if s, ok := v.(fmt.Stringer); ok {
+		v = s.String()
+	}
+	if err := n.Encode(v); err != nil {
+		n.SetString(fmt.Sprint(v))
+	}
+	return n
+}

@@ -1,0 +1,135 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type kafka struct {
+	Brokers []string      `yaml:"brokers"`
+	Timeout time.Duration `yaml:"timeout"`
+	TLS     struct {
+		Enabled bool `yaml:"enabled"`
+	} `yaml:"tls"`
+}
+
+func (k kafka) Validate() error {
+	if len(k.Brokers) == 0 {
+		return errors.New("brokers: is empty, name at least one host:port")
+	}
+	return nil
+}
+
+type token struct {
+	Name   string `yaml:"name"`
+	Secret string `yaml:"secret" secret:"true"`
+}
+
+type api struct {
+	Limit  int     `yaml:"limit"`
+	Rate   float64 `yaml:"rate"`
+	Tokens []token `yaml:"tokens"`
+}
+
+func (a api) Validate() error {
+	if a.Limit < 1 {
+		return errors.Join(errors.New("limit: must be at least 1"), errors.New("rate: unrelated"))
+	}
+	return nil
+}
+
+type root struct {
+	Kafka kafka `yaml:"kafka"`
+	API   api   `yaml:"api"`
+}
+
+func defaults() root {
+	return root{Kafka: kafka{Brokers: []string{"a:1", "b:2", "c:3"}, Timeout: time.Second}, API: api{Limit: 5}}
+}
+
+func TestFileOverDefaultsAndEnvironmentOverFile(t *testing.T) {
+	got, err := Parse(defaults(), []byte("kafka: {brokers: ['x:9'], tls: {enabled: true}}\napi: {tokens: [{name: n, secret: s}]}"),
+		[]string{"COUNTERSIGN_KAFKA__TIMEOUT=3s", "COUNTERSIGN_API__LIMIT=7", "COUNTERSIGN_API__RATE=1.5", "COUNTERSIGN_ENGINE_LIB=/x", "PATH=/bin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaults()
+	want.Kafka.Brokers, want.Kafka.Timeout, want.Kafka.TLS.Enabled = []string{"x:9"}, 3*time.Second, true
+	want.API = api{Limit: 7, Rate: 1.5, Tokens: []token{{"n", "s"}}}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+	got, err = Parse(defaults(), nil, []string{"COUNTERSIGN_KAFKA__BROKERS=p:1,q:2"})
+	if err != nil || !cmp.Equal(got.Kafka.Brokers, []string{"p:1", "q:2"}) {
+		t.Errorf("brokers from the environment: %v, %v", got.Kafka.Brokers, err)
+	}
+}
+
+func TestEveryProblemIsReportedWithItsPath(t *testing.T) {
+	_, err := Parse(defaults(), []byte("kafka: {brokers: [], tls: {enable: true}, timeout: soon}\napi: {limit: 0, tokens: [{nam: n}]}\nmore: 1"),
+		[]string{"COUNTERSIGN_API__LIMITS=7"})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, path := range []string{
+		"kafka.brokers: ", "kafka.tls.enable: unknown key", "kafka.timeout: ", "api.limit: ", "api.rate: ", "api.limits: unknown key",
+		"api.tokens[0].nam: unknown key", "more: unknown key",
+	} {
+		if !strings.Contains("\n"+err.Error(), "\n"+path) {
+			t.Errorf("nothing about %q in\n%v", path, err)
+		}
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"not yaml": "a: [", "not a map": "- a\n- b", "too large": strings.Repeat("#\n", MaxFile),
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(defaults(), file, nil); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := Load(defaults(), filepath.Join(dir, "absent"), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
+
+func TestDumpReadsBackAndHidesSecrets(t *testing.T) {
+	in := defaults()
+	in.API.Tokens = []token{{"n", "hunter2"}}
+	out, err := Dump(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "hunter2") || !strings.Contains(string(out), Redacted) {
+		t.Errorf("the dump shows the secret:\n%s", out)
+	}
+	got, err := Parse(root{}, out, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.API.Tokens[0].Secret = Redacted
+	if diff := cmp.Diff(got, in); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("kafka: {brokers: ['x:9']}"))
+	f.Add([]byte("api: {tokens: {a: 1}}"))
+	f.Add([]byte("? {a: b}\n: c"))
+	f.Fuzz(func(_ *testing.T, in []byte) {
+		_, _ = Parse(defaults(), in, nil) // must not panic
+	})
+}
