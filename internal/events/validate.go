@@ -66,18 +66,20 @@ func (e *Event) Validate() error {
 		}
 	}
 	for i, c := range e.Network.Classes {
-		oneOf(bad, fmt.Sprintf("network.classes[%d]", i), c, Classes)
+		if !slices.Contains(Classes, c) {
+			bad(fmt.Sprintf("network.classes[%d]", i), "is %.40q, must be one of %s", c, list(Classes))
+		}
 	}
-	for path, n := range map[string]int{
-		"user.groups": len(e.User.Groups), "auth.methods": len(e.Auth.Methods), "network.classes": len(e.Network.Classes),
-	} {
+	bounded := func(path string, n int) {
 		if n > MaxElements {
 			bad(path, "has %d elements, at most %d are allowed", n, MaxElements)
 		}
 	}
+	bounded("user.groups", len(e.User.Groups))
+	bounded("auth.methods", len(e.Auth.Methods))
+	bounded("network.classes", len(e.Network.Classes))
 	place(bad, "place", &e.Place)
 	place(bad, "provider_place", &e.ProviderPlace)
-	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(problems...)
 }
 
