@@ -77,20 +77,17 @@ func (c *FakeCluster) DenyLeader(key Key, topic string, n int) *FaultHandle {
 // errHangUp is the error by which a control function makes kfake close the connection.
 var errHangUp = errors.New("hanging up")
 
-// HangUp closes the connection of the next n requests of a kind instead of serving them. When accepts nil it takes all
-// requests; it runs on the broker's goroutine and must not block.
+// HangUp closes the connection of the next n requests of a kind instead of serving them. With a when it takes
+// only the requests that when accepts; when runs on the broker's goroutine and must not block.
 func (c *FakeCluster) HangUp(key Key, n int, when func(kmsg.Request) bool) {
 	left := n
 	c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		if left <= 0 {
-			c.DropControl()
-			return nil, nil, false
-		}
-		c.KeepControl()
 		if when != nil && !when(req) {
-			return nil, nil, false
+			return nil, nil, false //nolint:nilnil // this is how kfake wants to hear "serve it yourself"
 		}
-		left--
+		if left--; left > 0 {
+			c.KeepControl() // one that handled its request is dropped otherwise
+		}
 		return nil, errHangUp, true
 	})
 }
