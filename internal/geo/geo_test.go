@@ -442,7 +442,7 @@ func TestConfigValidate(t *testing.T) {
 	err := Config{
 		City: []string{""}, ASN: []string{""}, ReloadEvery: -1,
 		Lists: []List{
-			{Name: "a", Class: "proxy", Entries: []string{"nonsense", "AS0", "::ffff:192.0.2.0/120"}},
+			{Name: "a", Class: "proxy", Entries: []string{"nonsense", "AS0", "::ffff:192.0.2.0/120", "::/1"}},
 			{Name: "a", Class: events.VPN}, {Class: events.VPN, Files: []string{""}},
 		},
 	}.Validate()
@@ -450,7 +450,7 @@ func TestConfigValidate(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{"city[0]", "asn[0]", "lists[0].class", "lists[0].entries[0]", "lists[0].entries[1]",
-		"lists[0].entries[2]", "lists[1].name", "lists[1]: has neither", "lists[2].name", "lists[2].files[0]", "cache_size", "reload_every"} {
+		"lists[0].entries[2]", "lists[0].entries[3]", "lists[1].name", "lists[1]: has neither", "lists[2].name", "lists[2].files[0]", "cache_size", "reload_every"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}
@@ -564,7 +564,7 @@ func TestSpansAgreeWithPrefixes(t *testing.T) {
 		})
 		prefixes := rapid.SliceOf(rapid.Custom(func(t *rapid.T) netip.Prefix {
 			a := address.Draw(t, "a")
-			return netip.PrefixFrom(a, rapid.IntRange(1, a.BitLen()).Draw(t, "bits"))
+			return netip.PrefixFrom(a, rapid.IntRange(3, a.BitLen()).Draw(t, "bits"))
 		})).Draw(t, "prefixes")
 		set := newEntries()
 		for _, p := range prefixes {

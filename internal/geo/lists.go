@@ -87,6 +87,9 @@ func openEntries(f *file) error {
 	return nil
 }
 
+// mapped is where IPv4 addresses are inside IPv6.
+var mapped = netip.MustParsePrefix("::ffff:0:0/96")
+
 // add takes one line: a prefix, an address, or an ASN with or without "AS". Blank lines and comments add nothing.
 func (e *entries) add(line string) error {
 	text := strings.TrimSpace(line)
@@ -102,11 +105,11 @@ func (e *entries) add(line string) error {
 		if err != nil {
 			return err
 		}
-		if p.Addr().Is4In6() {
-			return fmt.Errorf("%q is an IPv4 prefix in IPv6 form, write it as IPv4", text)
-		}
 		if p.Bits() == 0 {
 			return fmt.Errorf("%q is every address, which is never meant", text)
+		}
+		if p.Overlaps(mapped) {
+			return fmt.Errorf("%q holds IPv4 addresses in IPv6 form, write them as IPv4", text)
 		}
 		e.spans = append(e.spans, spanOf(p))
 		return nil
