@@ -1,0 +1,58 @@
+package engine
+
+import "strings"
+
+// Settings a request may carry. The list is closed because everything else in
+// a URL is taken for a mistake, and because some settings would change what
+// the shim relies on: the shape of Native blocks, the number of result blocks
+// (extremes, totals), the reading of files.
+var allowedSettings = settingSet(`
+	alter_sync mutations_sync lightweight_deletes_sync replication_alter_partitions_sync
+	distributed_ddl_task_timeout database_atomic_wait_for_drop_and_detach_synchronously
+
+	async_insert async_insert_deduplicate wait_for_async_insert wait_for_async_insert_timeout
+	async_insert_busy_timeout_ms async_insert_busy_timeout_max_ms async_insert_max_data_size
+	insert_deduplicate insert_deduplication_token
+	deduplicate_blocks_in_dependent_materialized_views materialized_views_ignore_errors
+	parallel_view_processing insert_null_as_default throw_on_max_partitions_per_insert_block
+	max_partitions_per_insert_block max_insert_block_size max_insert_threads
+	min_insert_block_size_rows min_insert_block_size_bytes
+	input_format_null_as_default input_format_skip_unknown_fields input_format_parallel_parsing
+	input_format_import_nested_json date_time_input_format
+	fsync_metadata
+
+	max_execution_time timeout_overflow_mode max_threads max_memory_usage priority
+	max_result_rows max_result_bytes result_overflow_mode
+	max_rows_to_read max_bytes_to_read read_overflow_mode
+	max_rows_to_group_by group_by_overflow_mode
+	max_bytes_before_external_group_by max_bytes_before_external_sort
+	max_bytes_ratio_before_external_group_by max_bytes_ratio_before_external_sort
+	max_rows_in_set max_bytes_in_set set_overflow_mode
+	max_rows_in_join max_bytes_in_join join_overflow_mode
+	max_block_size preferred_block_size_bytes max_query_size max_ast_depth max_ast_elements
+	max_expanded_ast_elements max_parser_depth
+
+	final do_not_merge_across_partitions_select_final select_sequential_consistency
+	join_use_nulls join_algorithm any_join_distinct_right_table_keys transform_null_in
+	union_default_mode aggregate_functions_null_for_empty empty_result_for_aggregation_by_empty_set
+	optimize_read_in_order optimize_aggregation_in_order optimize_move_to_prewhere optimize_throw_if_noop
+	optimize_skip_unused_shards use_skip_indexes use_query_cache query_cache_ttl
+	force_primary_key force_index_by_date prefer_column_name_to_alias limit offset
+	cast_keep_nullable session_timezone log_comment log_queries
+	allow_suspicious_low_cardinality_types allow_suspicious_ttl_expressions
+	allow_experimental_lightweight_delete allow_nondeterministic_mutations
+	enable_analyzer allow_experimental_analyzer compile_expressions short_circuit_function_evaluation
+	date_time_output_format
+	output_format_json_quote_64bit_integers output_format_json_quote_denormals
+	output_format_json_named_tuples_as_objects
+`)
+
+func allowedSetting(name string) bool { return allowedSettings[name] }
+
+func settingSet(names string) map[string]bool {
+	set := map[string]bool{}
+	for name := range strings.FieldsSeq(names) {
+		set[name] = true
+	}
+	return set
+}
