@@ -1,0 +1,116 @@
+# `make help` lists what there is. Everything here does its own set-up on a machine with Go, Node.js (npm) and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+GO ?= go
+FUZZTIME ?= 10s
+PKGS ?= ./...
+# What the real Kafka proves; the rest of the tests does not change with the broker.
+KAFKA_PKGS ?= ./internal/kafkatest/... ./internal/stream/... ./internal/detector/... ./internal/ingest/... ./internal/archiver/... ./stepup/...
+
+CACHE := $(CURDIR)/.cache
+DEV := $(GO) tool -modfile=$(CURDIR)/tools/dev/go.mod
+LINT := $(GO) tool -modfile=$(CURDIR)/tools/lint/go.mod golangci-lint
+# Prints failures and a summary; TEST_JSON keeps the events of the run for whoever counts them (.ci/run).
+TEST := $(DEV) gotestsum --format pkgname-and-test-fails --hide-summary=skipped $(if $(TEST_JSON),--jsonfile=$(TEST_JSON)) --
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD := $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ use
+
+.PHONY: build
+build: ## compile every binary into bin/
+	$(BUILD) -o bin/ ./cmd/...
+
+.PHONY: bin/countersign
+bin/countersign:
+	@$(BUILD) -o $@ ./cmd/countersign
+
+.PHONY: demo
+demo: assets bin/countersign ## run the whole pipeline with a simulated company and a sample app (Ctrl-C ends it)
+	@bin/countersign up --demo
+
+.PHONY: demo-check
+demo-check: assets bin/countersign ## the demo headless: an attack must be challenged and cleared; prints one JSON line
+	@bin/countersign up --demo --check
+
+.PHONY: assets
+assets: ## fetch the ClickHouse engine and the geo databases (once, about 800 MB unpacked)
+	@tools/assets/install.sh
+
+.PHONY: assets-engine
+assets-engine:
+	@tools/assets/install.sh engine
+
+##@ test
+
+.PHONY: test
+test: assets-engine ## all tests on the embedded broker and engine
+	@$(TEST) $(PKGS)
+
+.PHONY: test-short
+test-short: ## the quick tests, no assets needed
+	@$(TEST) -short $(PKGS)
+
+.PHONY: test-race
+test-race: assets-engine ## the quick tests under the race detector
+	@$(TEST) -race -short $(PKGS)
+
+.PHONY: test-kafka
+test-kafka: assets-engine ## the tests of stream, state and crashes on a real Apache Kafka (needs Java 17 and Maven)
+	@mkdir -p $(CACHE)/bin
+	@$(GO) build -o $(CACHE)/bin/kafka ./tools/kafka
+	@$(CACHE)/bin/kafka -cache $(CACHE)/kafka -- $(TEST) -count=1 $(KAFKA_PKGS)
+
+.PHONY: test-web
+test-web: assets bin/countersign ## the page at / in a headless Chromium, with a demo behind it
+	@tools/web/run.sh
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	@GO="$(GO)" tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: assets-engine bin/countersign ## throughput and latency of detector, pipeline, archive and SDK
+	@for what in detector latency archive sdk; do bin/countersign bench $$what || exit 1; done
+
+.PHONY: cover
+cover: assets-engine ## coverage of all tests, in .cache/coverage.html
+	@mkdir -p $(CACHE)
+	@$(TEST) -coverpkg=./... -coverprofile=$(CACHE)/coverage.out $(PKGS)
+	@$(GO) tool cover -html=$(CACHE)/coverage.out -o $(CACHE)/coverage.html
+	@$(GO) tool cover -func=$(CACHE)/coverage.out | tail -n 1
+
+##@ keep in order
+
+.PHONY: lint
+lint: ## the house rules, as .golangci.yml has them
+	@$(LINT) run
+
+.PHONY: fmt
+fmt: ## format all Go code
+	@$(LINT) fmt
+
+.PHONY: generate
+generate: ## remake the generated code
+	@$(GO) generate ./...
+
+.PHONY: check-config
+check-config: bin/countersign ## check every configuration that is shipped
+	@for file in deploy/config/*.yaml; do echo $$file; bin/countersign config check --config $$file || exit 1; done
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what the binaries call (asks the Go vulnerability database)
+	@$(DEV) govulncheck ./...
+
+.PHONY: verify
+verify: lint generate test test-race ## what a change must pass: lint, generated code up to date, tests, race detector
+	@git diff --exit-code -- '*.go' || { echo "make generate changed the files above: commit them" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## remove what was built; fetched assets stay in .cache
+	rm -rf bin dist .cache/bin .cache/ci .cache/web/*.png .cache/coverage.*
