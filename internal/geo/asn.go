@@ -160,7 +160,7 @@ type asnRecord struct {
 
 // check refuses a database that holds something else.
 func (a *asnReader) check() error {
-	for result := range a.reader.Networks() {
+	for result := range firstNetworks(a.reader) {
 		var record asnRecord
 		if err := result.Decode(&record); err != nil {
 			return err

@@ -2,6 +2,7 @@ package geo
 
 import (
 	"errors"
+	"iter"
 	"math"
 	"net/netip"
 	"strings"
@@ -39,9 +40,7 @@ func openCity(f *file) error {
 
 // citySchema tells the schema of a database by the keys of its first records.
 func citySchema(reader *maxminddb.Reader) (func(maxminddb.Result) (events.Place, error), error) {
-	const enough = 1000
-	seen := 0
-	for result := range reader.Networks() {
+	for result := range firstNetworks(reader) {
 		if err := result.Err(); err != nil {
 			return nil, err
 		}
@@ -60,11 +59,28 @@ func citySchema(reader *maxminddb.Reader) (func(maxminddb.Result) (events.Place,
 				}
 			}
 		}
-		if seen++; seen == enough {
-			break
-		}
 	}
 	return nil, errors.New("holds no places: neither country_code, latitude and longitude nor country, city and location")
+}
+
+// firstNetworks goes over the first networks of a database that hold data. It ends after a bounded time, also in a
+// hostile file whose tree has loops: with empty networks included, every 128 steps end in one network.
+func firstNetworks(reader *maxminddb.Reader) iter.Seq[maxminddb.Result] {
+	return func(yield func(maxminddb.Result) bool) {
+		const mostNetworks, mostFound = 100_000, 1000
+		networks, found := 0, 0
+		for result := range reader.Networks(maxminddb.IncludeNetworksWithoutData(), maxminddb.IncludeAliasedNetworks()) {
+			if networks++; networks > mostNetworks {
+				return
+			}
+			if result.Err() == nil && !result.Found() {
+				continue
+			}
+			if found++; found > mostFound || !yield(result) {
+				return
+			}
+		}
+	}
 }
 
 // lookup finds the place of an address.
