@@ -3,7 +3,12 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/segmentio/kafka-go"
 )
 
 // Processor folds the records of one owned partition over its state. All its methods are called from one goroutine.
@@ -82,7 +87,7 @@ type OwnerConfig struct {
 	// FetchBytes bounds one fetch of input. Default 4 MB.
 	FetchBytes int
 	// ContinueAfterLoss lets the owner go on behind input that retention deleted unprocessed, instead of stopping
-	// with StopInputLost. The lost records are counted either way.
+	// with StopInputLost. The lost records are counted.
 	ContinueAfterLoss bool
 	// IdleCheckpoint is the longest time between two checkpoints, so that foreign writes are noticed. Default 60 s.
 	IdleCheckpoint time.Duration
@@ -99,6 +104,50 @@ type OwnerConfig struct {
 	Report func(partition int, err error)
 }
 
+func (cfg OwnerConfig) withDefaults() OwnerConfig {
+	def(&cfg.MaxBatch, 2000)
+	def(&cfg.FetchBytes, 4<<20)
+	def(&cfg.IdleCheckpoint, 60*time.Second)
+	def(&cfg.DrainTimeout, 5*time.Second)
+	def(&cfg.SessionTimeout, 30*time.Second)
+	def(&cfg.HeartbeatInterval, 3*time.Second)
+	return cfg
+}
+
+func def[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (cfg OwnerConfig) validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if cfg.Group == "" {
+		add("group: empty, name the consumer group")
+	}
+	if cfg.Input == "" || cfg.State == "" || cfg.Input == cfg.State {
+		add("input %q, state %q: name two different topics", cfg.Input, cfg.State)
+	}
+	if slices.Contains(cfg.Guarded, cfg.Input) || slices.Contains(cfg.Guarded, cfg.State) {
+		add("guarded: holds the input or the state topic, name output topics only")
+	}
+	if cfg.MaxBatch < 1 || cfg.FetchBytes < 1 {
+		add("max_batch %d, fetch_bytes %d: must be positive", cfg.MaxBatch, cfg.FetchBytes)
+	}
+	if cfg.IdleCheckpoint <= 0 || cfg.DrainTimeout <= 0 {
+		add("idle_checkpoint %v, drain_timeout %v: must be positive", cfg.IdleCheckpoint, cfg.DrainTimeout)
+	}
+	return errors.Join(append(errs, validateSession(cfg.SessionTimeout, cfg.HeartbeatInterval))...)
+}
+
+func validateSession(session, heartbeat time.Duration) error {
+	if session <= 0 || heartbeat <= 0 || heartbeat > session/2 {
+		return fmt.Errorf("session_timeout %v, heartbeat_interval %v: both must be positive and the second at most half of the first", session, heartbeat)
+	}
+	return nil
+}
+
 // Own joins the group and owns the partitions it is assigned until ctx ends; then it drains, leaves the group and
 // returns nil. newProcessor is called for every assignment that has to be restored, from several goroutines.
 //
@@ -107,7 +156,132 @@ type OwnerConfig struct {
 // from the group's offset. A partition that cannot go on without guessing stops with a *StopError given to Report;
 // the others go on. Network trouble is retried for as long as the partition is owned.
 //
-// An error is returned only for an invalid configuration.
+// An error is returned only for an invalid configuration, which includes topics of different partition counts.
 func (c *Cluster) Own(ctx context.Context, cfg OwnerConfig, newProcessor func(partition int) Processor) error {
-	return errors.ErrUnsupported
+	return newOwner(c, cfg, newProcessor).run(ctx)
+}
+
+// owner is this process's membership in the group.
+type owner struct {
+	c            *Cluster
+	cfg          OwnerConfig
+	newProcessor func(partition int) Processor
+	// step, if set, is called at the numbered steps of the protocol; tests pause and fail owners there.
+	step func(step, partition int)
+
+	mu   sync.Mutex
+	kept map[int]*partition // cleanly drained, in case the next generation assigns them again
+}
+
+func newOwner(c *Cluster, cfg OwnerConfig, newProcessor func(partition int) Processor) *owner {
+	return &owner{c: c, cfg: cfg.withDefaults(), newProcessor: newProcessor, kept: make(map[int]*partition)}
+}
+
+func (o *owner) report(partition int, err error) {
+	if o.cfg.Report != nil {
+		o.cfg.Report(partition, err)
+	}
+}
+
+func (o *owner) run(ctx context.Context) error {
+	if err := o.cfg.validate(); err != nil {
+		return err
+	}
+	if err := o.checkTopics(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	sticky := &stickyBalancer{}
+	group, err := o.c.group(o.cfg.Group, o.cfg.Input, o.cfg.SessionTimeout, o.cfg.HeartbeatInterval, sticky)
+	if err != nil {
+		return err
+	}
+	// Close ends the generation, waits until its workers have drained, and leaves the group.
+	defer group.Close()
+	for {
+		gen, err := group.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			o.report(-1, fmt.Errorf("joining group %s: %w", o.cfg.Group, err))
+			if !sleep(ctx, 100*time.Millisecond) {
+				return nil
+			}
+		default:
+			sticky.own(gen)
+			o.generation(gen)
+		}
+	}
+}
+
+// checkTopics waits for the topics to exist and compares their partition counts.
+func (o *owner) checkTopics(ctx context.Context) error {
+	for attempt := 0; ; attempt++ {
+		input, err := o.c.Partitions(ctx, o.cfg.Input)
+		var state int
+		if err == nil {
+			state, err = o.c.Partitions(ctx, o.cfg.State)
+		}
+		if err == nil && input != state {
+			return fmt.Errorf("%s has %d partitions and %s has %d, they must be equal: %w", o.cfg.Input, input, o.cfg.State, state, ErrTopicMismatch)
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		o.report(-1, err)
+		if !sleep(ctx, backoff(attempt)) {
+			return nil
+		}
+	}
+}
+
+// generation starts a worker for every assigned partition.
+func (o *owner) generation(gen *kafka.Generation) {
+	assigned := gen.Assignments[o.cfg.Input]
+	kept := o.takeKept()
+	commits := newCommitter(gen, o.cfg.Input)
+	for _, a := range assigned {
+		w := &worker{
+			o: o, c: o.c, cfg: &o.cfg, id: a.ID, member: gen.MemberID, generation: gen.ID,
+			groupOffset: a.Offset, kept: kept[a.ID], commits: commits,
+		}
+		commits.start(w.run)
+	}
+	gen.Start(commits.run)
+}
+
+func (o *owner) takeKept() map[int]*partition {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kept := o.kept
+	o.kept = make(map[int]*partition)
+	return kept
+}
+
+func (o *owner) keep(id int, p *partition) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.kept[id] = p
+}
+
+// group joins a consumer group with the settings that every group of this package has.
+func (c *Cluster) group(id, topic string, session, heartbeat time.Duration, sticky *stickyBalancer) (*kafka.ConsumerGroup, error) {
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: id, Brokers: c.cfg.Brokers, Dialer: c.dialer, Topics: []string{topic},
+		GroupBalancers:        balancers(sticky),
+		SessionTimeout:        session,
+		RebalanceTimeout:      30 * time.Second,
+		HeartbeatInterval:     heartbeat,
+		JoinGroupBackoff:      500 * time.Millisecond,
+		StartOffset:           kafka.FirstOffset,
+		WatchPartitionChanges: true,
+		Timeout:               c.cfg.RequestTimeout,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("joining group %s: %w", id, err)
+	}
+	return group, nil
 }

@@ -1,12 +1,13 @@
 package stream
 
-import "time"
+import (
+	"time"
 
-// Header is one record header.
-type Header struct {
-	Key   string
-	Value []byte
-}
+	"github.com/segmentio/kafka-go"
+)
+
+// Header is one record header: Key string, Value []byte.
+type Header = kafka.Header
 
 // Record is one record of a topic, as bytes. Whoever hands out a Record says how long its slices stay valid.
 type Record struct {
