@@ -18,7 +18,7 @@ BUILD := $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ use
 
@@ -37,6 +37,15 @@ demo: assets bin/countersign ## run the whole pipeline with a simulated company 
 .PHONY: demo-check
 demo-check: assets bin/countersign ## the demo headless: an attack must be challenged and cleared; prints one JSON line
 	@bin/countersign up --demo --check
+
+.PHONY: compose-up
+compose-up: ## run the services on Apache Kafka and ClickHouse in containers (see deploy/README.md)
+	@deploy/secrets.sh
+	COUNTERSIGN_VERSION=$(VERSION) docker compose up --build --detach --wait
+
+.PHONY: compose-down
+compose-down: ## stop the containers and keep their data
+	docker compose down
 
 .PHONY: assets
 assets: ## fetch the ClickHouse engine and the geo databases (once, about 800 MB unpacked)

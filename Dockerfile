@@ -1,0 +1,43 @@
+# One image for all binaries. Build it with `docker compose build`, which passes the versions that deploy/images.yaml pins.
+#   --target service     the binaries and the geo databases, for real Kafka and ClickHouse (what docker-compose.yml uses)
+#   --target standalone  the same and the embedded ClickHouse engine, for `countersign up` (the default)
+# The base has glibc because the engine does; musl cannot load it.
+ARG GO_IMAGE
+ARG NODE_IMAGE
+ARG BASE_IMAGE
+
+FROM ${NODE_IMAGE} AS assets
+WORKDIR /src
+COPY tools/assets tools/assets
+ENV COUNTERSIGN_ASSETS=/assets
+RUN tools/assets/install.sh geo
+RUN tools/assets/install.sh engine
+
+FROM ${GO_IMAGE} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ARG VERSION=unknown
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/ ./cmd/...
+
+FROM ${BASE_IMAGE} AS service
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/* \
+ && groupadd --gid 10001 countersign \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/countersign --shell /usr/sbin/nologin countersign \
+ && install -d -o countersign -g countersign /var/lib/countersign
+COPY LICENSE /usr/share/doc/countersign/
+COPY --from=assets /assets/node_modules/@ip-location-db /opt/countersign/assets/node_modules/@ip-location-db
+COPY --from=build /out/ /usr/local/bin/
+ENV COUNTERSIGN_ASSETS=/opt/countersign/assets
+USER 10001:10001
+WORKDIR /var/lib/countersign
+CMD ["countersign", "help"]
+
+FROM service AS standalone
+COPY --from=assets /assets/node_modules/@chdb /opt/countersign/assets/node_modules/@chdb
+VOLUME /var/lib/countersign
+CMD ["countersign", "up"]
