@@ -120,7 +120,7 @@ func (s *scanner) take(rec *protocol.Record) error {
 		s.buf = make([]byte, need+need/2)
 	}
 	s.rec = Record{Topic: s.topic, Partition: s.partition, Offset: rec.Offset, Time: rec.Time, Headers: rec.Headers}
-	b := s.buf[:0]
+	b := s.buf[:need]
 	if nk >= 0 {
 		s.rec.Key = b[:nk:nk]
 		if _, err := io.ReadFull(rec.Key, s.rec.Key); err != nil {
