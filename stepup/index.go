@@ -1,0 +1,381 @@
+package stepup
+
+import (
+	"container/heap"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// IndexConfig configures an [Index]. The zero value of a field means its default.
+type IndexConfig struct {
+	// MaxOpen bounds the requirements that are remembered: so many open ones, and so many satisfied or ended ones.
+	// Default 1,048,576; a full index takes about 0.5 GB.
+	//
+	// Past the bound the requirement that would end soonest by itself is forgotten and counted in [Stats.Evicted]:
+	// an application that sees this number grow has to raise the bound.
+	MaxOpen int
+	// MaxStaleness is how long the feed may be silent before [Index.Fresh] says no. Default 30 seconds.
+	MaxStaleness time.Duration
+}
+
+const (
+	defaultMaxOpen      = 1 << 20
+	defaultMaxStaleness = 30 * time.Second
+	// maxPerUser bounds the requirements of one user, so that one user's flood costs no other user anything.
+	maxPerUser = 64
+)
+
+// Index holds the requirements that restrain users, for a look-up at every request. It is safe for concurrent use. A
+// look-up takes the read lock of one of 256 shards and never waits for more than the exchange of one entry or, rarely,
+// the growth of one shard's table.
+//
+// A feed (such as stepup/kafka) hands it every change by [Index.Apply] and [Index.Remove], in any order and any number of
+// times, and tells it by [Index.CaughtUp] and [Index.Heartbeat] that it is complete and alive.
+//
+// A satisfied requirement is kept until it expires, as a floor: a token whose proof is older than the moment of
+// satisfaction must still satisfy it by itself. Otherwise the step-up of the true user would let a thief's old token in
+// again.
+//
+// An index needs no closing; a timer wakes it when a requirement ends.
+type Index struct {
+	cfg   IndexConfig
+	users table
+
+	// heard is when the feed was last known to be complete, in Unix nanoseconds; 0 until it has caught up.
+	heard atomic.Int64
+
+	// A writer holds writing first, and the lock of one shard inside it.
+	writing sync.Mutex
+	known   map[string]*record
+	open    expiryHeap // open requirements
+	closed  expiryHeap // satisfied ones, and the ids of ended ones
+	evicted uint64
+	wake    *time.Timer
+	wakeAt  int64 // Unix nanoseconds
+}
+
+// user is what restrains one user: open restraints first, then by stricter. It is never changed, only replaced. The first
+// restraint is in place so that Check can return its address without reading it.
+type user struct {
+	first restraint
+	rest  []restraint
+}
+
+type restraint struct {
+	Requirement
+	closed int64 // when it was satisfied, in Unix nanoseconds; 0 while open
+}
+
+// record is a requirement's place in the books. Its state never goes back.
+type record struct {
+	id, tenant, user string
+	state            Status // StatusExpired also stands for removed
+	expires          int64  // Unix nanoseconds
+	at               int    // in its heap
+}
+
+// NewIndex returns an empty index that is not fresh yet.
+func NewIndex(cfg IndexConfig) (*Index, error) {
+	if cfg.MaxOpen < 0 || cfg.MaxStaleness < 0 {
+		return nil, errors.New("stepup: MaxOpen and MaxStaleness must not be negative")
+	}
+	if cfg.MaxOpen == 0 {
+		cfg.MaxOpen = defaultMaxOpen
+	}
+	if cfg.MaxStaleness == 0 {
+		cfg.MaxStaleness = defaultMaxStaleness
+	}
+	x := &Index{cfg: cfg, known: map[string]*record{}}
+	x.users.init()
+	return x, nil
+}
+
+// Check returns the strictest open requirement that holds for the subject, if there is one. It takes about 0.1
+// microseconds, allocates nothing and reads no clock.
+//
+// It answers what is open, not what a token must do: [Guard] also asks whether the token satisfies the requirement, and
+// whether a satisfied one still restrains an older token. With a million users restrained, Check mistakes an unrestrained
+// user for one of them with probability 10^-13; where that matters compare the requirement's Subject, as Guard does.
+func (x *Index) Check(s Subject) (*Requirement, bool) {
+	found := x.users.get(x.users.tag(s.Tenant, s.User))
+	switch {
+	case found.who == nil:
+		return nil, false
+	case found.tag&plain != 0:
+		return &found.who.first.Requirement, true
+	}
+	for r := range found.who.all() {
+		if r.closed != 0 {
+			break
+		}
+		if r.applies(s.Session) {
+			return &r.Requirement, true
+		}
+	}
+	return nil, false
+}
+
+// restraints returns what restrains exactly this user, nil for nothing.
+func (x *Index) restraints(tenant, name string) *user {
+	who := x.users.get(x.users.tag(tenant, name)).who
+	if who == nil || who.first.User != name || who.first.Tenant != tenant {
+		return nil
+	}
+	return who
+}
+
+// all goes over a user's restraints; a nil user has none.
+func (u *user) all() func(yield func(*restraint) bool) {
+	return func(yield func(*restraint) bool) {
+		if u == nil || !yield(&u.first) {
+			return
+		}
+		for i := range u.rest {
+			if !yield(&u.rest[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Apply takes in one change. Repeats and late arrivals change nothing: a requirement that was closed is never opened again.
+func (x *Index) Apply(c Claims) {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	now := time.Now().UnixNano()
+	x.sweep(now)
+
+	r := &c.Requirement
+	rec := x.known[r.ID]
+	switch {
+	case r.Expires.UnixNano() <= now:
+		return
+	case rec == nil:
+		rec = &record{id: r.ID, tenant: r.Tenant, user: r.User}
+		x.known[r.ID] = rec
+	case rec.state != StatusOpen || c.Status == StatusOpen || rec.tenant != r.Tenant || rec.user != r.User:
+		return
+	default:
+		heap.Remove(&x.open, rec.at)
+	}
+	rec.state, rec.expires = c.Status, r.Expires.UnixNano()
+	x.file(rec)
+	switch rec.state {
+	case StatusOpen:
+		x.restrain(rec, &restraint{Requirement: *r})
+	case StatusSatisfied:
+		x.restrain(rec, &restraint{Requirement: *r, closed: max(c.ClosedAt.UnixNano(), 1)})
+	default:
+		x.restrain(rec, nil)
+	}
+	x.schedule(now)
+}
+
+// Remove takes in the deletion of a requirement, by the key of its record: tenant/user/requirement. An unknown key changes
+// nothing.
+func (x *Index) Remove(key string) {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	rec := x.known[key[strings.LastIndexByte(key, '/')+1:]]
+	if rec == nil || rec.state == StatusExpired {
+		return
+	}
+	heap.Remove(x.heapOf(rec), rec.at)
+	rec.state = StatusExpired
+	x.restrain(rec, nil)
+	x.file(rec)
+}
+
+func (x *Index) heapOf(rec *record) *expiryHeap {
+	if rec.state == StatusOpen {
+		return &x.open
+	}
+	return &x.closed
+}
+
+// file puts a record into its heap, and makes room when that is too full.
+func (x *Index) file(rec *record) {
+	h := x.heapOf(rec)
+	if h.Len() >= x.cfg.MaxOpen {
+		x.forget((*h)[0])
+	}
+	heap.Push(h, rec)
+}
+
+// forget drops a record for want of room.
+func (x *Index) forget(rec *record) {
+	if rec.state != StatusExpired { // an ended requirement restrains nobody
+		x.evicted++
+	}
+	x.drop(rec)
+}
+
+func (x *Index) drop(rec *record) {
+	heap.Remove(x.heapOf(rec), rec.at)
+	delete(x.known, rec.id)
+	x.restrain(rec, nil)
+}
+
+// sweep drops what has ended by itself.
+func (x *Index) sweep(now int64) {
+	for _, h := range []*expiryHeap{&x.open, &x.closed} {
+		for h.Len() > 0 && (*h)[0].expires <= now {
+			x.drop((*h)[0])
+		}
+	}
+}
+
+// schedule sets the timer to the next end.
+func (x *Index) schedule(now int64) {
+	next := int64(0)
+	for _, h := range []expiryHeap{x.open, x.closed} {
+		if len(h) > 0 && (next == 0 || h[0].expires < next) {
+			next = h[0].expires
+		}
+	}
+	if next == 0 || x.wakeAt != 0 && x.wakeAt <= next {
+		return // an early timer does no harm
+	}
+	// An hour at most, because the wall clock may be set while the timer runs.
+	pause := min(time.Duration(next-now), time.Hour)
+	x.wakeAt = now + int64(pause)
+	if x.wake == nil {
+		x.wake = time.AfterFunc(pause, x.expire)
+	} else {
+		x.wake.Reset(pause)
+	}
+}
+
+func (x *Index) expire() {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	now := time.Now().UnixNano()
+	x.wakeAt = 0
+	x.sweep(now)
+	x.schedule(now)
+}
+
+// restrain puts r in the place of the record's restraint; nil takes it away.
+func (x *Index) restrain(rec *record, r *restraint) {
+	tag := x.users.tag(rec.tenant, rec.user)
+	var all []restraint
+	for have := range x.users.get(tag).who.all() {
+		if have.ID != rec.id {
+			all = append(all, *have)
+		}
+	}
+	if r != nil {
+		if len(all) >= maxPerUser {
+			x.forget(x.soonest(all))
+			x.restrain(rec, r)
+			return
+		}
+		at, _ := slices.BinarySearchFunc(all, r, func(a restraint, b *restraint) int { return before(&a, b) })
+		all = slices.Insert(all, at, *r)
+	}
+	if len(all) == 0 {
+		x.users.set(tag, nil)
+		return
+	}
+	x.users.set(tag, &user{first: all[0], rest: slices.Clone(all[1:])})
+}
+
+// before orders a user's restraints.
+func before(a, b *restraint) int {
+	if open := a.closed == 0; open != (b.closed == 0) {
+		if open {
+			return -1
+		}
+		return 1
+	}
+	return stricter(&a.Requirement, &b.Requirement)
+}
+
+// soonest picks what a user with too many restraints can best do without: a satisfied one if there is one, and among
+// those the one that ends first.
+func (x *Index) soonest(all []restraint) *record {
+	least := &all[len(all)-1]
+	for i := range all {
+		if r := &all[i]; (r.closed == 0) == (least.closed == 0) && r.Expires.Before(least.Expires) {
+			least = r
+		}
+	}
+	return x.known[least.ID]
+}
+
+// CaughtUp tells that everything the feed holds now has been applied. Until it is called for the first time the index is
+// not fresh.
+func (x *Index) CaughtUp() { x.HeardAt(time.Now()) }
+
+// Heartbeat tells that the feed is alive and nothing is waiting. Before CaughtUp it does nothing.
+func (x *Index) Heartbeat() {
+	if x.heard.Load() != 0 {
+		x.HeardAt(time.Now())
+	}
+}
+
+// HeardAt is [Index.CaughtUp] for a feed that knows at which moment everything was applied. Time never goes back.
+func (x *Index) HeardAt(t time.Time) {
+	for at := t.UnixNano(); ; {
+		if was := x.heard.Load(); at <= was || x.heard.CompareAndSwap(was, at) {
+			return
+		}
+	}
+}
+
+// Fresh tells whether the index has caught up and has heard from its feed within MaxStaleness. age is how long ago that
+// was; it is negative when the index has never caught up.
+func (x *Index) Fresh() (age time.Duration, fresh bool) {
+	heard := x.heard.Load()
+	if heard == 0 {
+		return -1, false
+	}
+	age = max(time.Since(time.Unix(0, heard)), 0)
+	return age, age <= x.cfg.MaxStaleness
+}
+
+// Stats are numbers for an application's metrics.
+type Stats struct {
+	// Open requirements, and satisfied or ended ones that are remembered until they expire.
+	Open, Closed int
+	// Evicted counts requirements that were forgotten before their end, because MaxOpen was reached, or 64 of one
+	// user. It should stay 0.
+	Evicted uint64
+}
+
+// Stats returns the numbers of now.
+func (x *Index) Stats() Stats {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	return Stats{Open: x.open.Len(), Closed: x.closed.Len(), Evicted: x.evicted}
+}
+
+// expiryHeap orders records by the time they end, soonest first.
+type expiryHeap []*record
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].expires < h[j].expires }
+func (h expiryHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push adds a record; only container/heap calls it.
+func (h *expiryHeap) Push(v any) {
+	rec := v.(*record)
+	rec.at = len(*h)
+	*h = append(*h, rec)
+}
+
+// Pop removes the last record; only container/heap calls it.
+func (h *expiryHeap) Pop() any {
+	last := len(*h) - 1
+	rec := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return rec
+}
