@@ -1,0 +1,37 @@
+package history
+
+import "context"
+
+// Migrations is how many steps there are.
+func Migrations() int { return len(migrations) }
+
+// MigrateFirst applies the first n steps only, as a binary of that time did.
+func (s *Store) MigrateFirst(ctx context.Context, n int) error {
+	_, err := s.migrate(ctx, migrations[:n])
+	return err
+}
+
+// BadBlock is a block with a value that the server cannot convert.
+func BadBlock() *Block {
+	b := &builder{layout: &layout{}}
+	tenant, at := b.text("tenant"), b.text("time")
+	tenant.add("acme")
+	at.add("not a time")
+	block := b.done(TableEvents)
+	block.rows = 1
+	return &block
+}
+
+// Ask runs a query and drops its answer.
+func (s *Store) Ask(ctx context.Context, query string) error {
+	return s.rows(ctx, query, nil, func(rowScanner) error { return nil })
+}
+
+// Text answers with a query's one text.
+func (s *Store) Text(ctx context.Context, query string) (text string, err error) {
+	err = s.rows(ctx, query, nil, func(r rowScanner) error { return r.Scan(&text) })
+	return text, err
+}
+
+// Do runs a statement.
+func (s *Store) Do(ctx context.Context, statement string) error { return s.exec(ctx, statement) }

@@ -1,0 +1,189 @@
+package history
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/countersign-io/countersign/internal/report"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migration is one statement that brings the schema one step forward. There is no way back: a step that was wrong is
+// mended by a later one.
+type migration struct {
+	version  uint32
+	name     string
+	sql      string
+	checksum string
+}
+
+// migrations are the steps in order: version n is the n-th file.
+var migrations = mustLoadMigrations()
+
+func mustLoadMigrations() []migration {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql") // sorted
+	if err != nil || len(names) == 0 {
+		panic(fmt.Sprintf("history: no migrations are embedded: %v", err))
+	}
+	list := make([]migration, len(names))
+	for i, name := range names {
+		text, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			panic(fmt.Sprintf("history: reading %s: %v", name, err))
+		}
+		base := strings.TrimSuffix(strings.TrimPrefix(name, "migrations/"), ".sql")
+		number, _, _ := strings.Cut(base, "_")
+		if version, err := strconv.Atoi(number); err != nil || version != i+1 {
+			panic(fmt.Sprintf("history: %s is step %d, its name must start with %04d_", name, i+1, i+1))
+		}
+		sum := sha256.Sum256(text)
+		list[i] = migration{version: uint32(i + 1), name: base, sql: string(text), checksum: hex.EncodeToString(sum[:8])}
+	}
+	return list
+}
+
+// ErrMigrationChanged says that a step that was applied differs from the one this binary knows: one of the two is not
+// ours, and going on could ruin data.
+var ErrMigrationChanged = errors.New("an applied migration differs from this binary's")
+
+// Migrate creates the database and brings its tables to this binary's version, each step once and in order, then sets
+// the retention. It returns the names of the steps it applied. A break in between is mended by running it again, and
+// several processes may run it at once. A database that is ahead of this binary is left as it is: readers work before
+// and after every step.
+func (s *Store) Migrate(ctx context.Context) (done []string, err error) {
+	if done, err = s.migrate(ctx, migrations); err != nil {
+		return done, err
+	}
+	return done, s.retain(ctx)
+}
+
+// migrate takes those of the steps that were not taken.
+func (s *Store) migrate(ctx context.Context, steps []migration) (done []string, err error) {
+	for _, statement := range []string{
+		"CREATE DATABASE IF NOT EXISTS ${database}",
+		`CREATE TABLE IF NOT EXISTS ${database}.schema_migrations
+(
+    version  UInt32,
+    name     String,
+    checksum String,
+    applied  DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree
+-- Two processes may write the same step: it counts once.
+ORDER BY version
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
+	} {
+		if err := s.exec(ctx, statement); err != nil {
+			return nil, fmt.Errorf("preparing the database %s: %w", s.cfg.Database, err)
+		}
+	}
+	applied, err := s.applied(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range pending(steps, applied) {
+		if err := s.exec(ctx, m.sql); err != nil {
+			return done, fmt.Errorf("applying migration %s: %w", m.name, err)
+		}
+		if err := s.record(ctx, m); err != nil {
+			return done, fmt.Errorf("recording migration %s: %w", m.name, err)
+		}
+		done = append(done, m.name)
+	}
+	return done, nil
+}
+
+// pending are the steps that are not applied.
+func pending(steps []migration, applied map[uint32]string) []migration {
+	var list []migration
+	for _, m := range steps {
+		if _, ok := applied[m.version]; !ok {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// applied reads the checksums of the applied steps by version, and compares them.
+func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
+	applied := map[uint32]string{}
+	err := s.rows(ctx, "SELECT DISTINCT version, checksum FROM ${database}.schema_migrations ORDER BY version", nil, func(r rowScanner) error {
+		var version uint32
+		var checksum string
+		if err := r.Scan(&version, &checksum); err != nil {
+			return err
+		}
+		applied[version] = checksum
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the applied migrations: %w", err)
+	}
+	for _, m := range migrations {
+		if have, ok := applied[m.version]; ok && have != m.checksum {
+			return nil, fmt.Errorf("%w: %s has checksum %s in the database %s and %s here", ErrMigrationChanged, m.name, have, s.cfg.Database, m.checksum)
+		}
+	}
+	return applied, nil
+}
+
+func (s *Store) record(ctx context.Context, m migration) error {
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
+	return s.exec(ctx, `INSERT INTO ${database}.schema_migrations (version, name, checksum, applied)
+SELECT {version:UInt32}, {name:String}, {checksum:String}, now64(3)`,
+		clickhouse.Named("version", m.version), clickhouse.Named("name", m.name), clickhouse.Named("checksum", m.checksum))
+}
+
+// retain sets the configured retention where it differs. It changes what the next merges drop and rewrites nothing.
+func (s *Store) retain(ctx context.Context) error {
+	r := s.cfg.Retention
+	for table, days := range map[Table]int{
+		TableEvents: r.EventDays, TableFindings: r.DecisionDays, TableRevocations: r.DecisionDays,
+		TableReceipts: r.DecisionDays, TableDeadLetters: r.DeadLetterDays,
+	} {
+		want := fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d)", days)
+		var have string
+		err := s.rows(ctx, "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+			[]any{clickhouse.Named("database", s.cfg.Database), clickhouse.Named("table", string(table))},
+			func(rows rowScanner) error { return rows.Scan(&have) })
+		if err != nil {
+			return fmt.Errorf("reading the retention of %s: %w", table, err)
+		}
+		if strings.Contains(have, want+" ") {
+			continue
+		}
+		// Both parts are ours: a table's name from a closed set and a number.
+		statement := fmt.Sprintf("ALTER TABLE ${database}.%s MODIFY %s SETTINGS materialize_ttl_after_modify = 0", table, want)
+		if err := s.exec(ctx, statement); err != nil {
+			return fmt.Errorf("setting the retention of %s to %d days: %w", table, days, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) exec(ctx context.Context, statement string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, max(s.cfg.InsertTimeout, time.Minute))
+	defer cancel()
+	err := s.conn.Exec(ctx, s.sql(statement), args...)
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", report.ErrUnavailable, err)
+	}
+	return err
+}
+
+// Drop removes the database with everything in it.
+func (s *Store) Drop(ctx context.Context) error {
+	return s.exec(ctx, "DROP DATABASE IF EXISTS ${database} SYNC")
+}

@@ -1,0 +1,138 @@
+package history_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign-io/countersign/internal/history"
+	"github.com/countersign-io/countersign/internal/history/historytest"
+	"github.com/countersign-io/countersign/internal/report"
+)
+
+// schema is the tables as the server describes them, without the database's name.
+func schema(t *testing.T, s *history.Store, database string) string {
+	t.Helper()
+	text, err := s.Text(t.Context(), `SELECT arrayStringConcat(groupArray(create_table_query), '\n') FROM (
+SELECT create_table_query FROM system.tables WHERE database = '`+database+`' AND NOT startsWith(name, '.') ORDER BY name)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(text, database, "db")
+}
+
+func TestSecondMigrationAppliesNothing(t *testing.T) {
+	t.Parallel()
+	cfg := historytest.Config(t)
+	s, err := history.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Ready(t.Context()); !errors.Is(err, report.ErrUnavailable) {
+		t.Errorf("an empty server is ready: %v", err)
+	}
+	done, err := s.Migrate(t.Context())
+	if err != nil || len(done) != history.Migrations() {
+		t.Fatalf("first run: %v, %v", done, err)
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Errorf("a migrated server is not ready: %v", err)
+	}
+	before := schema(t, s, cfg.Database)
+	done, err = s.Migrate(t.Context())
+	if err != nil || len(done) != 0 {
+		t.Errorf("second run: %v, %v: want no step", done, err)
+	}
+	if diff := cmp.Diff(before, schema(t, s, cfg.Database)); diff != "" {
+		t.Errorf("the second run changed the schema (-want +got):\n%s", diff)
+	}
+	if err := s.Drop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEveryOlderSchemaReachesTheSameOne(t *testing.T) {
+	t.Parallel()
+	cfg := historytest.Config(t)
+	want := schema(t, historytest.OpenConfig(t, cfg), cfg.Database)
+	for n := 0; n < history.Migrations(); n += 4 {
+		cfg := historytest.Config(t)
+		s, err := history.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.MigrateFirst(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := s.Migrate(t.Context()); err != nil || len(done) != history.Migrations()-n {
+			t.Fatalf("from step %d: %v, %v", n, done, err)
+		}
+		if diff := cmp.Diff(want, schema(t, s, cfg.Database)); diff != "" {
+			t.Errorf("from step %d (-want +got):\n%s", n, diff)
+		}
+		if err := errors.Join(s.Drop(t.Context()), s.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestMigrationsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	cfg := historytest.Config(t)
+	s, err := history.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if _, err := s.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(s.Ready(t.Context()), s.Drop(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAChangedMigrationIsRefused(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	if err := s.Do(t.Context(), "ALTER TABLE ${database}.schema_migrations UPDATE checksum = 'other' WHERE version = 1 SETTINGS mutations_sync = 1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Migrate(t.Context()); !errors.Is(err, history.ErrMigrationChanged) {
+		t.Errorf("migrating gave %v, want ErrMigrationChanged", err)
+	}
+}
+
+func TestRetentionFollowsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	cfg := historytest.Config(t)
+	cfg.Retention = history.Retention{EventDays: 7, DecisionDays: 70, DeadLetterDays: 3}
+	s := historytest.OpenConfig(t, cfg)
+	for _, days := range []string{"7", "9"} {
+		engine, err := s.Text(t.Context(), "SELECT engine_full FROM system.tables WHERE database = '"+cfg.Database+"' AND name = 'events'")
+		if err != nil || !strings.Contains(engine, "toIntervalDay("+days+") ") {
+			t.Errorf("events are kept as %s, %v: want %s days", engine, err, days)
+		}
+		cfg.Retention.EventDays = 9
+		other, err := history.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
