@@ -15,8 +15,6 @@ import (
 	"github.com/countersign-io/countersign/internal/embedded/engine/enginetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(enginetest.Main(m)) }
-
 // A service is a ClickHouse that the contract is checked on.
 type service struct {
 	name     string

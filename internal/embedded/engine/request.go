@@ -50,6 +50,12 @@ func parseRequest(values url.Values) (*request, error) {
 	if len(values) > maxParams {
 		return nil, newException(codeTooLarge, "TOO_MANY_BYTES", "more than %d URL parameters", maxParams)
 	}
+	// First, because a client that compresses also sends settings for it.
+	for _, name := range []string{"compress", "decompress"} {
+		if value := values.Get(name); value != "0" && value != "false" && value != "" {
+			return nil, newException(codeNotImplemented, "NOT_IMPLEMENTED", "%s=%s: the embedded engine takes and gives uncompressed bodies only", name, value)
+		}
+	}
 	for name, all := range values {
 		if len(all) != 1 {
 			return nil, newException(codeNotImplemented, "NOT_IMPLEMENTED", "URL parameter %q is given %d times", name, len(all))
@@ -74,9 +80,6 @@ func parseRequest(values url.Values) (*request, error) {
 			}
 			r.revision = revision
 		case name == "compress" || name == "decompress":
-			if value != "0" && value != "false" && value != "" {
-				return nil, newException(codeNotImplemented, "NOT_IMPLEMENTED", "%s=%s: the embedded engine takes and gives uncompressed bodies only", name, value)
-			}
 		case name == "session_id" || name == "session_timeout" || name == "session_check":
 			return nil, newException(codeNotImplemented, "NOT_IMPLEMENTED", "%s: the embedded engine keeps no sessions", name)
 		case name == "user" || name == "password" || name == "role":

@@ -220,6 +220,9 @@ func (s *server) insert(w http.ResponseWriter, conn *connection, req *request, i
 
 // run executes a statement without data and sends its result.
 func (s *server) run(w http.ResponseWriter, r *http.Request, conn *connection, req *request, statement string) error {
+	if emptyStatement(statement) {
+		return newException(codeSyntaxError, "SYNTAX_ERROR", "Empty query")
+	}
 	statements, class := conn.classify(statement)
 	if statements > 1 {
 		e := newException(codeSyntaxError, "SYNTAX_ERROR", "Multi-statements are not allowed: the text holds %d", statements)

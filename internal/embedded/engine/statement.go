@@ -134,6 +134,13 @@ func verb(sql string) string {
 	return w.text
 }
 
+// emptyStatement is text of white space, comments and semicolons only.
+func emptyStatement(sql string) bool {
+	s := &scanner{sql: sql}
+	_, ok := s.next()
+	return !ok && s.others == 0
+}
+
 // An insertStatement is an INSERT whose rows follow as data.
 type insertStatement struct {
 	head   string // up to, not including, the FORMAT or VALUES clause

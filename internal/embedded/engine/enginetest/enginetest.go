@@ -74,7 +74,14 @@ func Start(tb testing.TB, dir string) *engine.Engine {
 	Require(tb)
 	cfg := engine.DefaultConfig()
 	cfg.DataDir = dir
-	e, err := engine.Start(tb.Context(), cfg, engine.Deps{})
+	return StartConfig(tb, cfg, engine.Deps{})
+}
+
+// StartConfig is Start with a configuration and dependencies of one's own.
+func StartConfig(tb testing.TB, cfg engine.Config, deps engine.Deps) *engine.Engine {
+	tb.Helper()
+	Require(tb)
+	e, err := engine.Start(tb.Context(), cfg, deps)
 	if err != nil {
 		tb.Fatal(err)
 	}
