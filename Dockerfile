@@ -29,7 +29,7 @@ RUN apt-get update \
  && groupadd --gid 10001 countersign \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/countersign --shell /usr/sbin/nologin countersign \
  && install -d -o countersign -g countersign /var/lib/countersign
-COPY LICENSE /usr/share/doc/countersign/
+COPY LICENSE NOTICE /usr/share/doc/countersign/
 COPY --from=assets /assets/node_modules/@ip-location-db /opt/countersign/assets/node_modules/@ip-location-db
 COPY --from=build /out/ /usr/local/bin/
 ENV COUNTERSIGN_ASSETS=/opt/countersign/assets
