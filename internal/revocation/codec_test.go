@@ -1,0 +1,112 @@
+package revocation
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
+)
+
+func TestEmptyStateHasNoBytes(t *testing.T) {
+	s := NewState()
+	for i := range 10 {
+		s.Apply(proves(at(i, "s1"), events.MultiFactor), nil, policy.Decision{})
+	}
+	if b := s.AppendBinary(nil); len(b) != 0 {
+		t.Errorf("%d bytes", len(b))
+	}
+	e := at(20, "s1")
+	if n := testing.AllocsPerRun(100, func() { s.Apply(e, nil, policy.Decision{}) }); n != 0 {
+		t.Errorf("an event without findings allocates %v times", n)
+	}
+}
+
+func TestTypicalSize(t *testing.T) {
+	s := NewState()
+	e := at(0, "0f8fad5b-d9cb-469f-a165-70867728950e")
+	s.Apply(e, high(e), decide(events.StepUp, policy.ScopeUser))
+	if n := len(s.AppendBinary(nil)); n > 600 {
+		t.Errorf("one open requirement takes %d bytes", n)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	s := NewState()
+	e := at(0, "s1")
+	s.Apply(e, high(e), decide(events.StepUp, policy.ScopeUser))
+	good := s.AppendBinary(nil)
+	for n := 1; n < len(good); n++ {
+		if _, err := DecodeState(good[:n]); err == nil {
+			t.Errorf("cut to %d of %d bytes: accepted", n, len(good))
+		}
+	}
+	if _, err := DecodeState(append(slices.Clone(good), 0)); err == nil {
+		t.Error("a byte too many: accepted")
+	}
+	newer := slices.Clone(good)
+	newer[0] = stateFormat + 1
+	if _, err := DecodeState(newer); !cmp.Equal(err, ErrNewerFormat, cmpopts.EquateErrors()) {
+		t.Errorf("newer: %v", err)
+	}
+	for name, b := range map[string][]byte{
+		"format 0": {0}, "huge count": {1, 255, 255, 255, 255, 15}, "overflow": {1, 0, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1},
+	} {
+		if _, err := DecodeState(b); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	s := NewState()
+	f.Add([]byte{})
+	for i := range 5 {
+		e := at(i, fmt.Sprint("s", i))
+		s.Apply(e, high(e), decide(events.Actions[2+i%2], policy.ScopeSession))
+		f.Add(s.AppendBinary(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := DecodeState(b)
+		if err != nil {
+			return
+		}
+		canonical := s.AppendBinary(nil)
+		again, err := DecodeState(canonical)
+		if err != nil {
+			t.Fatalf("reading what was written: %v", err)
+		}
+		if diff := cmp.Diff(again, s, cmp.AllowUnexported(State{}, entry{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("(-got, +want)\n%s", diff)
+		}
+		e := proves(at(1, "s1"), events.PhishingResistant)
+		for _, c := range again.Apply(e, high(e), decide(events.StepUp, policy.ScopeUser)) {
+			c.Claims.Encode()
+		}
+	})
+}
+
+func FuzzParseClaims(f *testing.F) {
+	e := at(0, "s1")
+	for _, scope := range []policy.Scope{policy.ScopeSession, policy.ScopeUser} {
+		f.Add(NewState().Apply(e, high(e), decide(events.StepUp, scope))[0].Claims.Encode())
+		f.Add(NewState().Apply(e, high(e), decide(events.RevokeSession, scope))[0].Claims.Encode())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := ParseClaims(b)
+		if err != nil {
+			return
+		}
+		again, err := ParseClaims(c.Encode())
+		if err != nil {
+			t.Fatalf("reading what was written: %v\n%s", err, c.Encode())
+		}
+		if diff := cmp.Diff(again, c, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("(-got, +want)\n%s", diff)
+		}
+	})
+}
