@@ -109,6 +109,15 @@ type Token struct {
 // handlesClaims tells whether the token's client declared that it understands a claims challenge.
 func (t *Token) handlesClaims() bool { return slices.Contains(t.XMSCC, "cp1") }
 
+// proved is when the person last proved identity, as far as the token shows. Entra's access tokens rarely say auth_time;
+// there the time of issue counts too, because Entra issues no new token to a session before its own conditions are met.
+func (t *Token) proved() time.Time {
+	if t.Entra && t.IssuedAt.After(t.AuthTime) {
+		return t.IssuedAt
+	}
+	return t.AuthTime
+}
+
 // Ranking lists authentication contexts, weakest first, such as {"pwd", "mfa", "phr"}. A token with a context at least as
 // strong as one of the acceptable ones will do. A context that is not listed is acceptable only by its name.
 type Ranking []string

@@ -1,0 +1,187 @@
+package stepup
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func fixture(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func seconds(s int64) time.Time { return time.Unix(s, 0).UTC() }
+
+func TestParseClaimsReadsEveryForm(t *testing.T) {
+	for name, want := range map[string]Claims{
+		"open-user.json": {
+			Issuer: "https://countersign.example", IssuedAt: seconds(1767225600), JTI: "5f1c1cf4f9b2a2f6a6b1c0d9e8f70123", Status: StatusOpen,
+			Requirement: Requirement{
+				ID: "9a3e5d7c1b2f40618293a4b5c6d7e8f9", JTI: "5f1c1cf4f9b2a2f6a6b1c0d9e8f70123", Subject: Subject{Tenant: "acme", User: "u1"},
+				Action: ActionStepUp, ACRValues: []string{"phr", "mfa"}, NotBefore: seconds(1767225600), Expires: seconds(1767268799),
+				Severity: "high", Policy: "travel", Reason: "We noticed a sign-in from an unusual place. Please confirm it is you.",
+			},
+		},
+		"satisfied-session.json": {
+			Issuer: "https://countersign.example", IssuedAt: seconds(1767225700), JTI: "60f1c1cf4f9b2a2f6a6b1c0d9e8f7012", Status: StatusSatisfied,
+			ClosedAt: seconds(1767225700),
+			Requirement: Requirement{
+				ID: "aa3e5d7c1b2f40618293a4b5c6d7e8f9", JTI: "60f1c1cf4f9b2a2f6a6b1c0d9e8f7012", Subject: Subject{Tenant: "acme", User: "u1", Session: "s9"},
+				Action: ActionRevokeSession, NotBefore: seconds(1767225600).Add(500 * time.Millisecond), Expires: seconds(1767268799),
+				Severity: "critical", Policy: "session", Reason: "Bitte melden Sie sich neu an.",
+			},
+		},
+		"caep-session-revoked.json": {
+			Issuer: "https://idp.example.com/", IssuedAt: seconds(1615305159), JTI: "756E69717565206964656E746966696572", Status: StatusOpen,
+			Requirement: Requirement{
+				ID: "8675309", JTI: "756E69717565206964656E746966696572", Subject: Subject{Tenant: "acme", User: "u2", Session: "dMTlD"},
+				Action: ActionRevokeSession, NotBefore: seconds(1615305159), Expires: seconds(1615305159).Add(DefaultLifetime),
+			},
+		},
+	} {
+		got, err := ParseClaims(fixture(t, name))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Errorf("%s (-got, +want):\n%s", name, diff)
+		}
+	}
+}
+
+// TestParseClaimsReadsTheGoldenMessages reads what the rest of the house promises to write for ever.
+func TestParseClaimsReadsTheGoldenMessages(t *testing.T) {
+	files, err := filepath.Glob("../schemas/testdata/revocation*.json")
+	if err != nil || len(files) == 0 {
+		t.Skip("no golden messages in schemas/testdata")
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseClaims(b); err != nil {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
+}
+
+func TestParseClaimsRefusesWithThePlace(t *testing.T) {
+	good := string(fixture(t, "open-user.json"))
+	if _, err := ParseClaims([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, old, new, want string }{
+		{"truncated", "}}}}", "}}}", "unexpected end"},
+		{"no issuer", `"iss":"https://countersign.example",`, "", "iss:"},
+		{"no iat", `"iat":1767225600,`, "", "iat: is missing"},
+		{"iat as text", `"iat":1767225600`, `"iat":"1767225600"`, "not a numeric date"},
+		{"iat before 1970", `"iat":1767225600`, `"iat":-5`, "not a numeric date"},
+		{"iat huge", `"iat":1767225600`, `"iat":1e300`, "not a numeric date"},
+		{"no jti", `"jti":"5f1c1cf4f9b2a2f6a6b1c0d9e8f70123",`, "", "jti: is missing"},
+		{"sub present", `"iat"`, `"sub":"x","iat"`, "sub, exp"},
+		{"exp present", `"iat"`, `"exp":1,"iat"`, "sub, exp"},
+		{"no subject", `"sub_id"`, `"sub_idx"`, "sub_id: is missing"},
+		{"simple subject", `"format":"complex"`, `"format":"email"`, "sub_id.format"},
+		{"no tenant", `"tenant":`, `"tenantx":`, "sub_id.tenant: is missing"},
+		{"no user", `"user":{`, `"userx":{`, "sub_id.user: is missing"},
+		{"user by email", `"user":{"format":"opaque"`, `"user":{"format":"email"`, "sub_id.user.format"},
+		{"empty user", `"id":"u1"`, `"id":""`, "sub_id.user.id: is missing"},
+		{"long user", `"id":"u1"`, `"id":"` + strings.Repeat("u", 257) + `"`, "sub_id.user.id: has 257 bytes"},
+		{"control character", `"id":"u1"`, `"id":"u\u0000"`, "control characters"},
+		{"two events", `"events":{`, `"events":{"urn:x":{},`, "has 2 members"},
+		{"event is null", `step-up-required":{`, `step-up-required":null,"x":{`, "has 2 members"},
+		{"unknown status", `"status":"open"`, `"status":"ajar"`, "status:"},
+		{"wrong action", `"action":"step_up"`, `"action":"revoke_session"`, "action:"},
+		{"acr with quote", `["phr","mfa"]`, `["p\"hr"]`, "acr_values[0]"},
+		{"acr with space", `["phr","mfa"]`, `["phr","m fa"]`, "acr_values[1]"},
+		{"acr with line break", `["phr","mfa"]`, `["phr\r\nSet-Cookie: x"]`, "acr_values[0]"},
+		{"many acrs", `["phr","mfa"]`, `[` + strings.TrimSuffix(strings.Repeat(`"x",`, 17), ",") + `]`, "acr_values: has 17"},
+		{"acr not a list", `["phr","mfa"]`, `"phr"`, "acr_values"},
+		{"negative max_age", `"max_age":0`, `"max_age":-1`, "max_age:"},
+		{"no not_before", `"not_before":1767225600,`, "", "not_before: is missing"},
+		{"no expires", `"expires":1767268799,`, "", "expires: must be after"},
+		{"expires first", `"expires":1767268799`, `"expires":1767225600`, "expires: must be after"},
+		{"unknown scope", `"scope":"user"`, `"scope":"world"`, "scope:"},
+		{"session scope without session", `"scope":"user"`, `"scope":"session"`, "sub_id.session: is missing"},
+		{"no id at all", `"requirement":"9a3e5d7c1b2f40618293a4b5c6d7e8f9",`, `"requirement":"",`, ""},
+	} {
+		text := strings.Replace(good, c.old, c.new, 1)
+		if text == good {
+			t.Fatalf("%s: nothing replaced", c.name)
+		}
+		_, err := ParseClaims([]byte(text))
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v, want none: txn names the requirement too", c.name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+	for name, text := range map[string]string{
+		"empty": "", "null": "null", "list": "[]", "number": "7", "deep": strings.Repeat("[", 100_000),
+		"too large": `{"x":"` + strings.Repeat("x", MaxClaims) + `"}`, "not UTF-8": "{\"iss\":\"\xff\"}",
+	} {
+		if _, err := ParseClaims([]byte(text)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestParseClaimsTellsForeignEventTypesApart(t *testing.T) {
+	text := strings.Replace(string(fixture(t, "caep-session-revoked.json")), "session-revoked", "credential-change", 1)
+	if _, err := ParseClaims([]byte(text)); !errors.Is(err, ErrEventType) {
+		t.Errorf("error %v, want ErrEventType", err)
+	}
+}
+
+func FuzzParseClaims(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no fixtures", err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+		f.Add(b[:len(b)/2])
+	}
+	f.Add([]byte(`{"events":{"https://schemas.countersign.io/secevent/event-type/step-up-required":{"not_before":1e11}}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := ParseClaims(b)
+		if err != nil {
+			return
+		}
+		r := c.Requirement
+		if r.ID == "" || r.Tenant == "" || r.User == "" || c.JTI == "" || !r.Expires.After(r.NotBefore) || r.MaxAge < 0 || len(r.Reason) > maxReason {
+			t.Errorf("accepted nonsense: %+v", c)
+		}
+		for _, v := range r.ACRValues {
+			if !validACR(v) {
+				t.Errorf("accepted acr %q", v)
+			}
+		}
+		// Whatever is accepted can be indexed.
+		x, err := NewIndex(IndexConfig{MaxOpen: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Apply(c)
+		if _, open := x.Check(r.Subject); open != (c.Status == StatusOpen && r.Expires.After(time.Now())) {
+			t.Errorf("open %v: %+v", open, c)
+		}
+	})
+}
