@@ -118,7 +118,7 @@ func (c *Cluster) renewTransport() {
 	c.renewed = time.Now()
 	old := c.transport
 	c.transport = &kafka.Transport{
-		ClientID: old.ClientID, DialTimeout: old.DialTimeout, IdleTimeout: old.IdleTimeout,
+		Dial: old.Dial, ClientID: old.ClientID, DialTimeout: old.DialTimeout, IdleTimeout: old.IdleTimeout,
 		MetadataTTL: old.MetadataTTL, TLS: old.TLS, SASL: old.SASL,
 	}
 	time.AfterFunc(2*c.cfg.RequestTimeout, old.CloseIdleConnections)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -225,7 +226,7 @@ func (w *world) ids(topic string) []string {
 func (w *world) restored() (state []string, ckpts []checkpoint) {
 	w.t.Helper()
 	ckpts = make([]checkpoint, w.partitions)
-	first, end, err := w.c.Ends(w.t.Context(), w.state)
+	first, end, err := w.c.Table(nil).ends(w.t.Context(), w.state) // retries: tests fail such requests
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -289,18 +290,98 @@ func (w *world) check() {
 
 func clip(s string) string { return s[:min(len(s), 2000)] }
 
+// session is the shortest session timeout that the broker accepts.
+func (w *world) session() time.Duration {
+	if kafkatest.Real() {
+		return 6 * time.Second
+	}
+	return time.Second
+}
+
 // config is that of the tests' owners: everything sooner.
 func (w *world) config() OwnerConfig {
 	return OwnerConfig{
 		Group: w.group, Input: w.input, State: w.state, Version: "v1", MaxBatch: 100,
 		IdleCheckpoint: 500 * time.Millisecond, DrainTimeout: 2 * time.Second,
-		SessionTimeout: 6 * time.Second, HeartbeatInterval: 200 * time.Millisecond,
+		SessionTimeout: w.session(), HeartbeatInterval: 200 * time.Millisecond,
+	}
+}
+
+// wire is a process's network. Cut, it is what kill -9 leaves of the process to the others; frozen, what SIGSTOP does.
+type wire struct {
+	mu     sync.Mutex
+	cut    bool
+	frozen chan struct{} // closed to thaw; nil when it flows
+	conns  map[*wireConn]struct{}
+}
+
+type wireConn struct {
+	net.Conn
+	wire *wire
+}
+
+func (n *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	n.mu.Lock()
+	cut := n.cut
+	n.mu.Unlock()
+	if cut {
+		return nil, errors.New("wire is cut")
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	c := &wireConn{Conn: conn, wire: n}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conns == nil {
+		n.conns = make(map[*wireConn]struct{})
+	}
+	n.conns[c] = struct{}{}
+	return c, nil
+}
+
+func (c *wireConn) Write(b []byte) (int, error) {
+	c.wire.mu.Lock()
+	frozen := c.wire.frozen
+	c.wire.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+		// A stopped process's clock goes on, but its deadlines are not what these tests are about.
+		_ = c.Conn.SetDeadline(time.Now().Add(5 * time.Second))
+	}
+	return c.Conn.Write(b)
+}
+
+func (n *wire) kill() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = true
+	for c := range n.conns {
+		_ = c.Conn.Close()
+	}
+}
+
+func (n *wire) freeze() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.frozen = make(chan struct{})
+}
+
+func (n *wire) thaw() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.frozen != nil {
+		close(n.frozen)
+		n.frozen = nil
 	}
 }
 
 // running is an owner in the background.
 type running struct {
 	t       *testing.T
+	wire    *wire
 	stopCtx context.CancelFunc
 	done    chan struct{}
 
@@ -336,7 +417,9 @@ func (w *world) own(opts ...ownerOption) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := &running{t: w.t, done: make(chan struct{}), live: make(map[int]int64)}
+	net := &wire{}
+	c.dialer.DialFunc, c.transport.Dial = net.dial, net.dial
+	r := &running{t: w.t, wire: net, done: make(chan struct{}), live: make(map[int]int64)}
 	oc := w.config()
 	oc.Report = func(p int, err error) {
 		r.mu.Lock()
@@ -362,6 +445,7 @@ func (w *world) own(opts ...ownerOption) *running {
 		_ = c.Close()
 	}()
 	w.t.Cleanup(func() {
+		net.thaw()
 		r.stop()
 		if w.t.Failed() {
 			for _, err := range r.errors() {
@@ -370,6 +454,12 @@ func (w *world) own(opts ...ownerOption) *running {
 		}
 	})
 	return r
+}
+
+// kill ends the owner as kill -9 would: nothing of it reaches the broker any more.
+func (r *running) kill() {
+	r.wire.kill()
+	r.stopCtx()
 }
 
 // stop ends the owner and waits for it to leave.
