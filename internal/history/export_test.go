@@ -32,6 +32,3 @@ func (s *Store) Text(ctx context.Context, query string) (text string, err error)
 	err = s.rows(ctx, query, nil, func(r rowScanner) error { return r.Scan(&text) })
 	return text, err
 }
-
-// Do runs a statement.
-func (s *Store) Do(ctx context.Context, statement string) error { return s.exec(ctx, statement) }

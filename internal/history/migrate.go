@@ -85,7 +85,7 @@ ENGINE = ReplacingMergeTree
 ORDER BY version
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
 	} {
-		if err := s.exec(ctx, statement); err != nil {
+		if err := s.Exec(ctx, statement); err != nil {
 			return nil, fmt.Errorf("preparing the database %s: %w", s.cfg.Database, err)
 		}
 	}
@@ -94,7 +94,7 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
 		return nil, err
 	}
 	for _, m := range pending(steps, applied) {
-		if err := s.exec(ctx, m.sql); err != nil {
+		if err := s.Exec(ctx, m.sql); err != nil {
 			return done, fmt.Errorf("applying migration %s: %w", m.name, err)
 		}
 		if err := s.record(ctx, m); err != nil {
@@ -141,7 +141,7 @@ func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
 
 func (s *Store) record(ctx context.Context, m migration) error {
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
-	return s.exec(ctx, `INSERT INTO ${database}.schema_migrations (version, name, checksum, applied)
+	return s.Exec(ctx, `INSERT INTO ${database}.schema_migrations (version, name, checksum, applied)
 SELECT {version:UInt32}, {name:String}, {checksum:String}, now64(3)`,
 		clickhouse.Named("version", m.version), clickhouse.Named("name", m.name), clickhouse.Named("checksum", m.checksum))
 }
@@ -166,14 +166,15 @@ func (s *Store) retain(ctx context.Context) error {
 		}
 		// Both parts are ours: a table's name from a closed set and a number.
 		statement := fmt.Sprintf("ALTER TABLE ${database}.%s MODIFY %s SETTINGS materialize_ttl_after_modify = 0", table, want)
-		if err := s.exec(ctx, statement); err != nil {
+		if err := s.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("setting the retention of %s to %d days: %w", table, days, err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) exec(ctx context.Context, statement string, args ...any) error {
+// Exec runs a statement of an operator or a test. ${database} in it stands for the database's name.
+func (s *Store) Exec(ctx context.Context, statement string, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, max(s.cfg.InsertTimeout, time.Minute))
 	defer cancel()
 	err := s.conn.Exec(ctx, s.sql(statement), args...)
@@ -185,5 +186,5 @@ func (s *Store) exec(ctx context.Context, statement string, args ...any) error {
 
 // Drop removes the database with everything in it.
 func (s *Store) Drop(ctx context.Context) error {
-	return s.exec(ctx, "DROP DATABASE IF EXISTS ${database} SYNC")
+	return s.Exec(ctx, "DROP DATABASE IF EXISTS ${database} SYNC")
 }

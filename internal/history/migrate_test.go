@@ -105,7 +105,7 @@ func TestMigrationsAtTheSameTime(t *testing.T) {
 func TestAChangedMigrationIsRefused(t *testing.T) {
 	t.Parallel()
 	s := historytest.Open(t)
-	if err := s.Do(t.Context(), "ALTER TABLE ${database}.schema_migrations UPDATE checksum = 'other' WHERE version = 1 SETTINGS mutations_sync = 1"); err != nil {
+	if err := s.Exec(t.Context(), "ALTER TABLE ${database}.schema_migrations UPDATE checksum = 'other' WHERE version = 1 SETTINGS mutations_sync = 1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Migrate(t.Context()); !errors.Is(err, history.ErrMigrationChanged) {

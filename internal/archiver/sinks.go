@@ -1,0 +1,106 @@
+package archiver
+
+import (
+	"sync"
+	"time"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/history"
+	"github.com/countersign-io/countersign/internal/report"
+	"github.com/countersign-io/countersign/internal/revocation"
+	"github.com/countersign-io/countersign/internal/stream"
+)
+
+// sink is the way of one topic into its table.
+type sink struct {
+	topic     string
+	compacted bool
+	table     history.Table
+	make      func() *rows
+	pool      sync.Pool
+}
+
+// rows are the rows of one batch. add appends a record's row, or says why the history cannot keep it.
+type rows struct {
+	block   *history.Block
+	add     func(r *stream.Record, logged time.Time) error
+	records []int // the index of each row's record in its batch
+}
+
+func (s *sink) get() *rows {
+	if r, ok := s.pool.Get().(*rows); ok {
+		return r
+	}
+	return s.make()
+}
+
+func (s *sink) put(r *rows) {
+	r.block.Reset()
+	r.records = r.records[:0]
+	s.pool.Put(r)
+}
+
+// sinks are all topics that are archived.
+var sinks = []*sink{
+	{topic: events.TopicEvents, table: history.TableEvents, make: func() *rows {
+		b, e := history.NewEvents(), new(events.Event)
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			if err := events.DecodeInto(r.Value, e); err != nil {
+				return err
+			}
+			return b.Append(e, r.Value, logged)
+		}}
+	}},
+	{topic: events.TopicFindings, table: history.TableFindings, make: func() *rows {
+		b := history.NewFindings()
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			f, err := events.DecodeFinding(r.Value)
+			if err != nil {
+				return err
+			}
+			return b.Append(f, r.Value, logged)
+		}}
+	}},
+	{topic: events.TopicRevocations, table: history.TableRevocations, compacted: true, make: func() *rows {
+		b := history.NewRequirements()
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			c, err := revocation.ParseClaims(r.Value)
+			if err != nil {
+				return err
+			}
+			return b.Append(requirementOf(&c, r.Value), logged)
+		}}
+	}},
+	{topic: events.TopicReceipts, table: history.TableReceipts, make: func() *rows {
+		b := history.NewReceipts()
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			receipt, err := events.DecodeReceipt(r.Value)
+			if err != nil {
+				return err
+			}
+			return b.Append(receipt, logged)
+		}}
+	}},
+	{topic: events.TopicDeadLetter, table: history.TableDeadLetters, make: func() *rows {
+		b := history.NewDeadLetters()
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			d, err := events.DecodeDeadLetter(r.Value)
+			if err != nil || d.ID == "" {
+				// A dead letter about a dead letter could go on for ever: an unreadable one is kept as it is.
+				d = letter(r, "archiver", "unreadable dead letter")
+			}
+			b.Append(d, logged)
+			return nil
+		}}
+	}},
+}
+
+func requirementOf(c *revocation.Claims, raw []byte) *report.Requirement {
+	seconds := func(s int64) events.Millis { return events.Millis(s) * events.Second }
+	return &report.Requirement{
+		ID: c.ID, Tenant: c.Tenant, User: c.User, Session: c.Session, Status: report.Status(c.Status), Action: c.Action,
+		Severity: c.Severity, ACRValues: c.ACRValues, MaxAge: uint32(min(c.MaxAge, 1<<31)), NotBefore: seconds(c.NotBefore),
+		Expires: seconds(c.Expires), Closed: seconds(c.ClosedAt), SatisfiedBy: c.SatisfiedBy, Policy: c.Policy,
+		PolicyVersion: c.PolicyVersion, Reason: c.ReasonAdmin, EventID: c.EventID, JTI: c.JTI, Claims: raw,
+	}
+}
