@@ -1,0 +1,211 @@
+package entra
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// interrupts are codes of flows that go on: neither success nor failure.
+var interrupts = codes(`16000 16001 50055 50058 50072 50074 50076 50078 50079 50097 50125 50127 50129 50140 50144 50158 50168
+	50199 65001 70016 81010 90094 90095 700020 1000000 1000002`)
+
+// blocks are codes of attempts that a policy, a lock or the protection of the account refused.
+var blocks = codes(`50005 50053 50057 50105 50131 53000 53001 53002 53003 53004 53010 53011 500021 500022 500212 500213
+	530032 530034 530035`)
+
+func codes(list string) map[string]bool {
+	set := map[string]bool{}
+	for _, code := range strings.Fields(list) {
+		set[code] = true
+	}
+	return set
+}
+
+// mfaFailed is the code of a second factor that failed or was denied.
+const mfaFailed = "500121"
+
+// judge sets the outcome and how identity was proved.
+func (r *signIn) judge(e *events.Event) {
+	e.Code = r.errorCode
+	if e.Code == "" {
+		e.Code = r.resultType
+	}
+	switch code := e.Code; {
+	case code == "0" || strings.EqualFold(code, "success"):
+		e.Outcome = events.Success
+	case code == "":
+	case interrupts[code]:
+		e.Outcome = events.Interrupt
+	case blocks[code]:
+		e.Outcome = events.Blocked
+	default:
+		e.Outcome = events.Failure // also for codes nobody knows
+	}
+	if e.Outcome != events.Success {
+		if e.Reason = r.failureReason; e.Reason == "" {
+			e.Reason = r.resultDetail
+		}
+	}
+	e.Auth.Protocol = r.grant()
+	if e.Outcome == events.Success {
+		e.Auth.ACR = r.contextClass
+	}
+	strongest := r.methods(e)
+	if e.Auth.MFA == "" {
+		e.Auth.MFA = r.statedMFA(e)
+	}
+	if e.Auth.MFA == events.MFAFailed || e.Auth.MFA == events.MFADenied {
+		if e.Outcome == events.Interrupt {
+			e.Outcome = events.Failure // asked for a second factor, and it failed
+		}
+		return
+	}
+	e.Auth.Strength = r.strength(e, strongest)
+}
+
+// methods sets what the steps tell: the methods used, the result of the second factor. It returns the strongest proof
+// among the steps that succeeded.
+func (r *signIn) methods(e *events.Event) (strongest events.Strength) {
+	stronger := func(s events.Strength) {
+		if s.Rank() > strongest.Rank() {
+			strongest = s
+		}
+	}
+	failed := events.MFA("")
+	for _, s := range r.steps {
+		if strings.EqualFold(s.method, "Previously satisfied") {
+			if s.succeeded == events.Yes && !primary(s.requirement) && e.Auth.MFA == "" {
+				e.Auth.MFA = events.MFAByClaim
+			}
+			continue
+		}
+		name, strength := method(s.method)
+		if name != "" && !slices.Contains(e.Auth.Methods, name) {
+			e.Auth.Methods = append(e.Auth.Methods, name)
+		}
+		second := strength.Rank() > events.SingleFactor.Rank() || name != "password" && !primary(s.requirement) && name != ""
+		switch s.succeeded {
+		case events.Yes:
+			if second {
+				e.Auth.MFA = events.MFAPerformed
+				stronger(events.MultiFactor)
+			}
+			stronger(strength)
+		case events.No:
+			if second {
+				failed = events.MFAFailed
+				if denied(s.detail) {
+					failed = events.MFADenied
+				}
+			}
+		case events.Unknown:
+		}
+	}
+	// A failed try before one that succeeded does not count.
+	if e.Auth.MFA == "" {
+		e.Auth.MFA = failed
+	}
+	return strongest
+}
+
+func primary(requirement string) bool {
+	return strings.EqualFold(requirement, "Primary authentication")
+}
+
+func denied(detail string) bool {
+	detail = strings.ToLower(detail)
+	return strings.Contains(detail, "denied") || strings.Contains(detail, "declined")
+}
+
+// statedMFA is what the record says of the second factor outside the steps, which are often empty. The texts are prose
+// and change, so they only fill a gap.
+func (r *signIn) statedMFA(e *events.Event) events.MFA {
+	details := strings.ToLower(r.details)
+	switch {
+	case e.Code == mfaFailed:
+		if denied(details) || denied(r.failureReason) {
+			return events.MFADenied
+		}
+		return events.MFAFailed
+	case strings.Contains(details, "satisfied by claim"), strings.Contains(details, "previously satisfied"):
+		return events.MFAByClaim
+	case strings.HasPrefix(details, "mfa completed"), strings.HasPrefix(details, "mfa successfully completed"):
+		return events.MFAPerformed
+	case e.Outcome == events.Success && strings.EqualFold(r.requirement, "singleFactorAuthentication"):
+		return events.MFANotRequired
+	}
+	return ""
+}
+
+// strength is how strong the proof was, for what succeeded.
+func (r *signIn) strength(e *events.Event, strongest events.Strength) events.Strength {
+	if e.Outcome != events.Success {
+		return ""
+	}
+	multi := e.Auth.MFA == events.MFAPerformed || e.Auth.MFA == events.MFAByClaim ||
+		strings.EqualFold(r.requirement, "multiFactorAuthentication")
+	switch {
+	case multi && strongest.Rank() < events.MultiFactor.Rank():
+		return events.MultiFactor
+	case strongest != "":
+		return strongest
+	case e.Auth.MFA == events.MFANotRequired:
+		return events.SingleFactor
+	}
+	return ""
+}
+
+// grant is how the token was asked for. The legacy protocols, which know no second factor, are named by the client.
+func (r *signIn) grant() string {
+	if strings.EqualFold(r.transfer, "deviceCodeFlow") {
+		return "devicecode"
+	}
+	if r.protocol != "" {
+		return strings.ToLower(r.protocol)
+	}
+	switch client := strings.ToLower(r.clientApp); client {
+	case "", "browser", "mobile apps and desktop clients":
+		return ""
+	default:
+		return client
+	}
+}
+
+// method is the short name of an authentication method and how strong it is by itself. The names are prose of the
+// provider; those nobody knows keep theirs, and count as a single factor.
+func method(s string) (name string, strength events.Strength) {
+	lower := strings.ToLower(s)
+	for _, m := range methods {
+		if strings.Contains(lower, m.mark) {
+			return m.name, m.strength
+		}
+	}
+	return lower, events.SingleFactor
+}
+
+// methods are matched in order by a part of their name.
+var methods = []struct {
+	mark, name string
+	strength   events.Strength
+}{
+	{"fido", "fido2", events.PhishingResistant},
+	{"passkey", "passkey", events.PhishingResistant},
+	{"windows hello", "windows_hello", events.PhishingResistant},
+	{"platform credential", "platform_credential", events.PhishingResistant},
+	{"certificate", "certificate", events.PhishingResistant},
+	{"phone sign-in", "phone_sign_in", events.MultiFactor},
+	{"passwordless", "phone_sign_in", events.MultiFactor},
+	{"temporary access pass", "temporary_access_pass", events.MultiFactor},
+	{"password", "password", events.SingleFactor},
+	{"notification", "push", events.SingleFactor},
+	{"push", "push", events.SingleFactor},
+	{"verification code", "otp", events.SingleFactor},
+	{"oath", "otp", events.SingleFactor},
+	{"text message", "sms", events.SingleFactor},
+	{"sms", "sms", events.SingleFactor},
+	{"phone call", "phone", events.SingleFactor},
+	{"voice", "phone", events.SingleFactor},
+	{"email", "email", events.SingleFactor},
+}
