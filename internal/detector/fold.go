@@ -1,0 +1,96 @@
+package detector
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/countersign-io/countersign/internal/anomaly"
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
+	"github.com/countersign-io/countersign/internal/profile"
+	"github.com/countersign-io/countersign/internal/revocation"
+)
+
+// Rules are the rules in force: what is seen, and what follows from it. They do not change while a detector runs.
+type Rules struct {
+	Catalogue *anomaly.Catalogue
+	Policies  *policy.Set
+}
+
+// Version names the rules. It changes when the outcome for some input may change.
+func (r Rules) Version() string { return r.Catalogue.Version() + "+" + r.Policies.Version() }
+
+// User is all that is remembered of one user.
+type User struct {
+	Profile      *profile.Profile
+	Requirements *revocation.State
+}
+
+// Outcome is what one event led to.
+type Outcome struct {
+	Findings []events.Finding
+	Changes  []revocation.Change
+}
+
+// Fold decides on one event and remembers it. It is the whole decision: a pure function of the rules, what is
+// remembered and the event. Live, in a replay and in a test the same code runs.
+func (r Rules) Fold(u *User, e *events.Event) Outcome {
+	findings := r.Catalogue.Evaluate(u.Profile, e)
+	decision := r.Policies.Decide(e, findings)
+	changes := u.Requirements.Apply(e, findings, decision)
+	return Outcome{Findings: findings, Changes: changes}
+}
+
+// The encoded user: a format byte, the profile's length, the profile, the requirements.
+const userFormat = 1
+
+// ErrUserFormat is returned for state that this version cannot read.
+var ErrUserFormat = errors.New("unknown format of user state, written by another version of countersign")
+
+// NewUser returns a user of whom nothing is known.
+func NewUser() *User {
+	return &User{Profile: profile.New(), Requirements: revocation.NewState()}
+}
+
+// AppendBinary appends the encoded user to b.
+func (u *User) AppendBinary(b []byte) []byte {
+	b = append(b, userFormat)
+	// The length goes before what it measures: reserve the usual two bytes, move when the profile needs another number.
+	at := len(b)
+	b = append(b, 0, 0)
+	b = u.Profile.AppendBinary(b)
+	size := len(b) - at - 2
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(size))
+	if n != 2 {
+		b = append(b[:at], append(length[:n:n], b[at+2:]...)...)
+	} else {
+		copy(b[at:], length[:n])
+	}
+	return u.Requirements.AppendBinary(b)
+}
+
+// DecodeUser reads what AppendBinary wrote.
+func DecodeUser(b []byte) (*User, error) {
+	u := NewUser()
+	if len(b) == 0 {
+		return u, nil
+	}
+	if b[0] != userFormat {
+		return nil, fmt.Errorf("%w: %d", ErrUserFormat, b[0])
+	}
+	size, n := binary.Uvarint(b[1:])
+	if n <= 0 || size > uint64(len(b)-1-n) {
+		return nil, fmt.Errorf("reading user state: profile of %d bytes in %d", size, len(b))
+	}
+	encoded, rest := b[1+n:1+n+int(size)], b[1+n+int(size):]
+	var err error
+	if u.Profile, err = profile.Decode(encoded); err != nil {
+		return nil, fmt.Errorf("reading a profile: %w", err)
+	}
+	if u.Requirements, err = revocation.DecodeState(rest); err != nil {
+		return nil, fmt.Errorf("reading requirements: %w", err)
+	}
+	return u, nil
+}

@@ -1,0 +1,67 @@
+package detector
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+type metrics struct {
+	events       *prometheus.CounterVec
+	findings     *prometheus.CounterVec
+	requirements *prometheus.CounterVec
+	rejected     *prometheus.CounterVec
+	decided      prometheus.Histogram
+	troubles     *prometheus.CounterVec
+
+	kinds map[events.Kind]prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_detector_events_total", Help: "Events decided on, by kind.",
+		}, []string{"kind"}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_detector_findings_total", Help: "Findings, by detection, severity and disposition.",
+		}, []string{"detection", "severity", "disposition"}),
+		requirements: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_detector_requirements_total", Help: "Changes of requirements, by action and new status.",
+		}, []string{"action", "status"}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_detector_rejected_total", Help: "Records that became dead letters, by reason.",
+		}, []string{"reason"}),
+		decided: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "countersign_detector_decision_seconds", Help: "From acceptance at ingest to the decision, one sample a batch.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 60, 3600},
+		}),
+		troubles: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_detector_troubles_total", Help: "Reported trouble: stopped partitions, and what is retried.",
+		}, []string{"kind"}),
+		kinds: map[events.Kind]prometheus.Counter{},
+	}
+	for _, reason := range []string{"misplaced", "undecodable", "invalid", "wrong_key"} {
+		m.rejected.WithLabelValues(reason)
+	}
+	for _, kind := range []string{"stopped", "retried"} {
+		m.troubles.WithLabelValues(kind)
+	}
+	for _, kind := range events.Kinds {
+		m.kinds[kind] = m.events.WithLabelValues(string(kind))
+	}
+	if reg != nil {
+		reg.MustRegister(m.events, m.findings, m.requirements, m.rejected, m.decided, m.troubles)
+	}
+	return m
+}
+
+func (m *metrics) seen(e *events.Event) { m.kinds[e.Kind].Inc() }
+
+// latency records how long ago the event was accepted.
+func (m *metrics) latency(ingested events.Millis) {
+	if ingested != 0 {
+		m.decided.Observe(max(0, time.Since(ingested.Time()).Seconds()))
+	}
+}
