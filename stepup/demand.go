@@ -63,6 +63,10 @@ func (d *demand) revokes() bool {
 // lacks names the claim that keeps a token from satisfying a demand; "" means that it satisfies. A claim that is not there
 // satisfies nothing.
 func (g *Guard) lacks(t *Token, d *demand, now time.Time) string {
+	if d.revokes() && d.requirement.Session != "" && d.requirement.Session == t.Session {
+		// Whoever stole a session shares every proof made in it, so no proof brings it back.
+		return "session"
+	}
 	if !d.notBefore.IsZero() && !g.fresh(t.proved(), d.notBefore, now) {
 		if t.Entra {
 			return "iat"

@@ -44,7 +44,8 @@
 // it expires: proofs from before that moment must still satisfy it by themselves, or else the true user's step-up would
 // open the door to the thief's older token again. Proofs made later are judged by what countersign says about them.
 //
-// A requirement on a session holds for tokens of that session, and for tokens that do not say their session.
+// A requirement on a session holds for tokens of that session, and for tokens that do not say their session. A session that
+// was revoked stays so whatever is proved in it; a new sign-in has to begin a new one.
 //
 // # Answers
 //

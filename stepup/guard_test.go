@@ -105,6 +105,11 @@ func token(kind Kind, ago time.Duration, acr string) Token {
 	return Token{Subject: Subject{"acme", "u1", "s1"}, Kind: kind, AuthTime: at, IssuedAt: at, ACR: acr}
 }
 
+func inSession(id string, t Token) Token {
+	t.Session = id
+	return t
+}
+
 func entra(ago time.Duration, capabilities []string, acrs ...string) Token {
 	t := token(Bearer, ago, "1")
 	t.AuthTime, t.Entra, t.XMSCC, t.ACRS = time.Time{}, true, capabilities, acrs
@@ -177,7 +182,14 @@ func TestGuardAnswersByTheCaller(t *testing.T) {
 		{name: "cleared: Entra, issued since", token: entra(0, nil), status: 200},
 		{name: "cleared: Entra, issued since with the context", token: entra(0, []string{"cp1"}, "c7"), status: 200,
 			config: func(c *Config) { c.Entra.AuthContext = "c7" }},
-		{name: "cleared: signed in again after a revocation", token: token(Cookie, 0, "pwd"), edit: revoked, status: 200},
+		{name: "session revoked, proved again in the same session", token: token(Bearer, 0, "phr"), status: 401, edit: revoked,
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`},
+		{name: "cleared: signed in anew after a revocation", token: inSession("s3", token(Cookie, 0, "pwd")), edit: revoked, status: 200},
+		{name: "all sessions revoked", token: token(Bearer, time.Hour, "phr"), status: 401,
+			edit:   func(r *Requirement) { revoked(r); r.Session = "" },
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`},
+		{name: "cleared: signed in after all sessions were revoked", token: token(Bearer, 0, "pwd"), status: 200,
+			edit: func(r *Requirement) { revoked(r); r.Session = "" }},
 		{name: "cleared: within the leeway", token: token(Bearer, 3*time.Second, "mfa"), status: 200, config: func(c *Config) { c.Leeway = 10 * time.Second }},
 		{name: "not concerned: another session", token: token(Bearer, time.Hour, "pwd"), status: 200, edit: func(r *Requirement) { r.Session = "s2" }},
 		{name: "not cleared: strong but old", token: token(Bearer, 5*time.Second, "phr"), status: 401, header: rfc9470},
