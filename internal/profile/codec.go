@@ -1,0 +1,238 @@
+package profile
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// The encoding, version 1. Numbers are varints; signed ones in zigzag form, marked ±. Times are in milliseconds relative
+// to LastSeen, terms' in minutes relative to its minute. "Text n" is the next n bytes of the text block.
+//
+//	byte    version
+//	±       LastSeen, FirstSeen, LastAdverse
+//	        Successes, Late, Forgotten
+//	        length of the text block, the text block
+//	        count; spots:    ±lat ±lon radius classes(byte) asn, text city, text region, text country
+//	        count; devices:  state(byte) text id [hash 8 bytes, when the id was cut], text os, text browser
+//	        count; visits:   point first, point last
+//	        count; sessions: key(8 bytes) point start, point last
+//	        count; terms:    kind(byte) value, ±last, last less first
+//	        count; recent:   8 bytes each
+//
+// A point is a number: n > 0 repeats the n-th point written so far; 0 is followed by ±time, event(16 bytes),
+// spot(byte) device(byte), and family(byte: 0, 4 or 16) with the address of so many bytes.
+
+// Version of the encoding that AppendBinary writes.
+const Version = 1
+
+// MaxEncoded bounds an encoded profile in bytes, whatever its user sent.
+const MaxEncoded = 12 << 10
+
+// ErrNewerFormat is returned for a profile that a later version of countersign wrote.
+var ErrNewerFormat = errors.New("profile was written by a newer version, which must be installed to read it")
+
+// errCorrupt is returned, wrapped with the place, for bytes that are no profile.
+var errCorrupt = errors.New("profile is corrupt")
+
+const (
+	unconfirmedBit = 1 << 7
+	cutBit         = 1 << 4
+)
+
+// AppendBinary appends the encoding. Equal profiles have equal encodings.
+func (p *Profile) AppendBinary(b []byte) []byte {
+	b = append(b, Version)
+	b = binary.AppendVarint(b, int64(p.LastSeen))
+	b = binary.AppendVarint(b, int64(p.FirstSeen-p.LastSeen))
+	b = binary.AppendVarint(b, int64(p.LastAdverse-p.LastSeen))
+	b = binary.AppendUvarint(b, uint64(p.Successes))
+	b = binary.AppendUvarint(b, uint64(p.Late))
+	b = binary.AppendUvarint(b, uint64(p.Forgotten))
+
+	text := 0
+	for i := range p.spots {
+		text += len(p.spots[i].City) + len(p.spots[i].Region) + len(p.spots[i].Country)
+	}
+	for i := range p.devices {
+		text += len(p.devices[i].ID) + len(p.devices[i].OS) + len(p.devices[i].Browser)
+	}
+	b = binary.AppendUvarint(b, uint64(text))
+	for i := range p.spots {
+		b = append(append(append(b, p.spots[i].City...), p.spots[i].Region...), p.spots[i].Country...)
+	}
+	for i := range p.devices {
+		b = append(append(append(b, p.devices[i].ID...), p.devices[i].OS...), p.devices[i].Browser...)
+	}
+
+	b = binary.AppendUvarint(b, uint64(len(p.spots)))
+	for i := range p.spots {
+		b = p.spots[i].append(b)
+	}
+	b = binary.AppendUvarint(b, uint64(len(p.devices)))
+	for i := range p.devices {
+		b = p.devices[i].append(b)
+	}
+
+	w := pointWriter{base: p.LastSeen}
+	b = binary.AppendUvarint(b, uint64(len(p.Visits)))
+	for i := range p.Visits {
+		b = w.append(b, &p.Visits[i].First)
+		b = w.append(b, &p.Visits[i].Last)
+	}
+	b = binary.AppendUvarint(b, uint64(len(p.Sessions)))
+	for i := range p.Sessions {
+		b = binary.BigEndian.AppendUint64(b, p.Sessions[i].Key)
+		b = w.append(b, &p.Sessions[i].Start)
+		b = w.append(b, &p.Sessions[i].Last)
+	}
+
+	base := int64(MinutesOf(p.LastSeen))
+	b = binary.AppendUvarint(b, uint64(len(p.Terms)))
+	for i := range p.Terms {
+		t := &p.Terms[i]
+		kind := byte(t.Kind)
+		if t.Unconfirmed {
+			kind |= unconfirmedBit
+		}
+		b = binary.AppendUvarint(append(b, kind), t.Value)
+		b = binary.AppendVarint(b, int64(t.Last)-base)
+		b = binary.AppendVarint(b, int64(t.Last)-int64(t.First))
+	}
+	b = binary.AppendUvarint(b, uint64(p.recents))
+	for _, key := range p.recent[:p.recents] {
+		b = binary.BigEndian.AppendUint64(b, key)
+	}
+	return b
+}
+
+func (s *Spot) append(b []byte) []byte {
+	classes := s.Classes
+	if s.Conflict {
+		classes |= conflictBit
+	}
+	b = binary.AppendVarint(b, int64(s.Lat))
+	b = binary.AppendVarint(b, int64(s.Lon))
+	b = binary.AppendUvarint(b, uint64(s.RadiusKm))
+	b = binary.AppendUvarint(append(b, byte(classes)), uint64(s.ASN))
+	return append(b, byte(len(s.City)), byte(len(s.Region)), byte(len(s.Country)))
+}
+
+func (d *Device) append(b []byte) []byte {
+	state := byte(d.Managed+1) | byte(d.Compliant+1)<<2
+	whole := d.Hash == hashID(d.ID)
+	if !whole {
+		state |= cutBit
+	}
+	b = append(b, state, byte(len(d.ID)), byte(len(d.OS)), byte(len(d.Browser)))
+	if !whole {
+		b = binary.BigEndian.AppendUint64(b, d.Hash)
+	}
+	return b
+}
+
+// pointWriter writes points, repeats as a reference: sessions share most of theirs with visits.
+type pointWriter struct {
+	base    events.Millis
+	written [4 * MaxVisits]*Point
+	n       int
+}
+
+func (w *pointWriter) append(b []byte, pt *Point) []byte {
+	for i := w.n - 1; i >= 0; i-- {
+		if w.written[i].Event == pt.Event && *w.written[i] == *pt {
+			return append(b, byte(i+1))
+		}
+	}
+	if w.n < len(w.written) { // enough for all visits and some sessions; the reader keeps as many
+		w.written[w.n] = pt
+		w.n++
+	}
+	b = binary.AppendVarint(append(b, 0), int64(pt.Time-w.base))
+	b = append(append(b, pt.Event[:]...), pt.Spot, pt.Device)
+	switch {
+	case pt.IP == Address{}:
+		return append(b, 0)
+	case pt.IP.Is4():
+		return append(append(b, 4), pt.IP[12:]...)
+	}
+	return append(append(b, 16), pt.IP[:]...)
+}
+
+// Decode reads what AppendBinary wrote. It keeps no reference to b.
+func Decode(b []byte) (*Profile, error) {
+	if len(b) == 0 {
+		return nil, fmt.Errorf("%w: it is empty", errCorrupt)
+	}
+	if b[0] > Version {
+		return nil, fmt.Errorf("%w (format %d, this version reads up to %d)", ErrNewerFormat, b[0], Version)
+	}
+	if b[0] == 0 || len(b) > MaxEncoded {
+		return nil, fmt.Errorf("%w: format %d, %d bytes", errCorrupt, b[0], len(b))
+	}
+	r := reader{rest: b[1:]}
+	p := &Profile{}
+	p.LastSeen = events.Millis(r.signed())
+	p.FirstSeen = p.LastSeen + events.Millis(r.signed())
+	p.LastAdverse = p.LastSeen + events.Millis(r.signed())
+	p.Successes, p.Late, p.Forgotten = r.uint32(), r.uint32(), r.uint32()
+	r.text = string(r.bytes(int(min(r.unsigned(), MaxEncoded))))
+
+	p.spots = make([]Spot, r.count(MaxSpots))
+	var names [MaxSpots + MaxDevices][3]byte // the lengths of three texts each
+	for i := range p.spots {
+		r.spot(&p.spots[i], &names[i])
+	}
+	p.devices = make([]Device, r.count(MaxDevices))
+	for i := range p.devices {
+		r.device(&p.devices[i], &names[MaxSpots+i])
+	}
+	for i := range p.spots {
+		s, n := &p.spots[i], names[i]
+		s.City, s.Region, s.Country = r.name(n[0], maxName), r.name(n[1], maxName), r.name(n[2], 2)
+	}
+	for i := range p.devices {
+		d, n := &p.devices[i], names[MaxSpots+i]
+		d.ID, d.OS, d.Browser = r.name(n[0], maxDeviceID), r.name(n[1], maxName), r.name(n[2], maxName)
+		if d.Hash == 0 {
+			d.Hash = hashID(d.ID)
+		}
+	}
+	if r.text != "" {
+		r.fail("text without owner")
+	}
+
+	points := pointReader{reader: &r, base: p.LastSeen, spots: len(p.spots), devices: len(p.devices)}
+	p.Visits = make([]Visit, r.count(MaxVisits))
+	for i := range p.Visits {
+		p.Visits[i] = Visit{First: points.next(), Last: points.next()}
+	}
+	p.Sessions = make([]Session, r.count(MaxSessions))
+	for i := range p.Sessions {
+		p.Sessions[i] = Session{Key: r.fixed64(), Start: points.next(), Last: points.next()}
+	}
+	base := int64(MinutesOf(p.LastSeen))
+	p.Terms = make([]Term, r.count(MaxTerms))
+	for i := range p.Terms {
+		kind, value := r.byte(), r.unsigned()
+		last := base + r.signed()
+		first := last - r.signed()
+		p.Terms[i] = Term{
+			Kind: Kind(kind &^ unconfirmedBit), Unconfirmed: kind&unconfirmedBit != 0, Value: value,
+			First: r.minutes(first), Last: r.minutes(last),
+		}
+	}
+	p.recents = r.count(MaxRecent)
+	for i := range p.recents {
+		p.recent[i] = r.fixed64()
+	}
+	if len(r.rest) > 0 {
+		r.fail("bytes after the end")
+	}
+	if r.problem != "" {
+		return nil, fmt.Errorf("%w: %s", errCorrupt, r.problem)
+	}
+	return p, nil
+}

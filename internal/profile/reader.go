@@ -1,0 +1,175 @@
+package profile
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// reader takes an encoding apart. After the first problem everything it reads is zero, so loops end by themselves.
+type reader struct {
+	rest    []byte
+	text    string
+	problem string
+}
+
+func (r *reader) fail(problem string) {
+	if r.problem == "" {
+		r.problem = problem
+	}
+	r.rest = nil
+}
+
+func (r *reader) bytes(n int) []byte {
+	if n > len(r.rest) {
+		r.fail("it ends early")
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) byte() byte {
+	if len(r.rest) == 0 {
+		r.fail("it ends early")
+		return 0
+	}
+	v := r.rest[0]
+	r.rest = r.rest[1:]
+	return v
+}
+
+func (r *reader) fixed64() uint64 {
+	b := r.bytes(8)
+	if b == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+func (r *reader) unsigned() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.fail("a number is broken")
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) signed() int64 {
+	v, n := binary.Varint(r.rest)
+	if n <= 0 {
+		r.fail("a number is broken")
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) uint32() uint32 {
+	v := r.unsigned()
+	if v > math.MaxUint32 {
+		r.fail("a number is too large")
+		return 0
+	}
+	return uint32(v)
+}
+
+func (r *reader) minutes(v int64) Minutes {
+	if v < 0 || v > math.MaxUint32 {
+		r.fail("a time is out of range")
+		return 0
+	}
+	return Minutes(v)
+}
+
+func (r *reader) count(limit int) int {
+	v := r.unsigned()
+	if v > uint64(limit) {
+		r.fail("a list is too long")
+		return 0
+	}
+	return int(v)
+}
+
+// name takes the next text of the text block.
+func (r *reader) name(n byte, limit int) string {
+	if int(n) > limit || int(n) > len(r.text) {
+		r.fail("a text is too long")
+		return ""
+	}
+	s := r.text[:n]
+	r.text = r.text[n:]
+	return s
+}
+
+func (r *reader) spot(s *Spot, names *[3]byte) {
+	lat, lon, radius := r.signed(), r.signed(), r.unsigned()
+	if lat < -90e4 || lat > 90e4 || lon < -180e4 || lon > 180e4 || radius > math.MaxUint16 {
+		r.fail("a place is nowhere")
+		return
+	}
+	s.Lat, s.Lon, s.RadiusKm = int32(lat), int32(lon), uint16(radius)
+	classes := Classes(r.byte())
+	s.Classes, s.Conflict = classes&^conflictBit, classes.Any(conflictBit)
+	s.ASN = r.uint32()
+	names[0], names[1], names[2] = r.byte(), r.byte(), r.byte()
+}
+
+func (r *reader) device(d *Device, names *[3]byte) {
+	state := r.byte()
+	managed, compliant := state&3, state>>2&3
+	if managed > 2 || compliant > 2 || state>>5 != 0 {
+		r.fail("a device is no device")
+		return
+	}
+	d.Managed, d.Compliant = events.Tri(managed)-1, events.Tri(compliant)-1
+	names[0], names[1], names[2] = r.byte(), r.byte(), r.byte()
+	if state&cutBit != 0 {
+		d.Hash = r.fixed64()
+	}
+}
+
+// pointReader reads points and resolves repeats.
+type pointReader struct {
+	*reader
+	base           events.Millis
+	spots, devices int
+	read           [4 * MaxVisits]Point
+	n              int
+}
+
+func (r *pointReader) next() Point {
+	if n := int(r.byte()); n > 0 {
+		if n > r.n {
+			r.fail("a point repeats what is not there")
+			return Point{}
+		}
+		return r.read[n-1]
+	}
+	pt := Point{Time: r.base + events.Millis(r.signed())}
+	copy(pt.Event[:], r.bytes(len(pt.Event)))
+	pt.Spot, pt.Device = r.byte(), r.byte()
+	if int(pt.Spot) > r.spots || int(pt.Device) > r.devices {
+		r.fail("a point refers to what is not there")
+		return Point{}
+	}
+	switch r.byte() {
+	case 0:
+	case 4:
+		pt.IP[10], pt.IP[11] = 0xff, 0xff
+		copy(pt.IP[12:], r.bytes(4))
+	case 16:
+		copy(pt.IP[:], r.bytes(16))
+	default:
+		r.fail("an address is neither IPv4 nor IPv6")
+	}
+	if r.n < len(r.read) {
+		r.read[r.n] = pt
+		r.n++
+	}
+	return pt
+}
