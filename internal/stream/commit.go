@@ -18,13 +18,14 @@ type committer struct {
 	topic   string
 	every   time.Duration
 	workers sync.WaitGroup
+	done    chan struct{} // closed when the generation is over for us
 
 	mu    sync.Mutex
 	dirty map[int]int64
 }
 
 func newCommitter(gen *kafka.Generation, topic string) *committer {
-	return &committer{gen: gen, topic: topic, every: commitInterval, dirty: make(map[int]int64)}
+	return &committer{gen: gen, topic: topic, every: commitInterval, done: make(chan struct{}), dirty: make(map[int]int64)}
 }
 
 // start runs fn as part of the generation; the last commit waits for it.
@@ -46,6 +47,7 @@ func (c *committer) mark(partition int, next int64) {
 // run commits until the generation ends, and once more when its workers have drained: the broker still accepts that.
 // A failed commit is tried again with the next one; the last may be refused, which costs a repeat or a late lag display.
 func (c *committer) run(ctx context.Context) {
+	defer close(c.done)
 	ticker := time.NewTicker(c.every)
 	defer ticker.Stop()
 	for {

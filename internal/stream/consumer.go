@@ -29,6 +29,8 @@ type ConsumerConfig struct {
 	SessionTimeout time.Duration
 	// HeartbeatInterval must be well below SessionTimeout. Default 3 s.
 	HeartbeatInterval time.Duration
+	// RebalanceTimeout is how long the group waits for its members to come together. Default 30 s.
+	RebalanceTimeout time.Duration
 	// Report, if set, is told about trouble that is retried. It is called from many goroutines and must not block.
 	Report func(partition int, err error)
 }
@@ -40,6 +42,7 @@ func (cfg ConsumerConfig) withDefaults() ConsumerConfig {
 	def(&cfg.MinFetchBytes, 64<<10)
 	def(&cfg.SessionTimeout, 30*time.Second)
 	def(&cfg.HeartbeatInterval, 3*time.Second)
+	def(&cfg.RebalanceTimeout, 30*time.Second)
 	return cfg
 }
 
@@ -78,34 +81,15 @@ func (c *Cluster) Consume(ctx context.Context, cfg ConsumerConfig, handle func(c
 			cfg.Report(partition, err)
 		}
 	}
-	sticky := &stickyBalancer{}
-	group, err := c.group(cfg.Group, cfg.Topic, cfg.SessionTimeout, cfg.HeartbeatInterval, sticky)
-	if err != nil {
-		return err
-	}
-	defer group.Close()
-	for {
-		gen, err := group.Next(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			report(-1, fmt.Errorf("joining group %s: %w", cfg.Group, err))
-			if !sleep(ctx, 100*time.Millisecond) {
-				return nil
-			}
-			continue
-		}
-		sticky.own(gen)
-		commits := newCommitter(gen, cfg.Topic)
+	m := &membership{c: c, group: cfg.Group, topic: cfg.Topic, session: cfg.SessionTimeout, heartbeat: cfg.HeartbeatInterval, rebalance: cfg.RebalanceTimeout}
+	return m.run(ctx, func(err error) { report(-1, err) }, func(gen *kafka.Generation, commits *committer) {
 		commits.every = min(commitInterval, 200*time.Millisecond)
 		for _, a := range gen.Assignments[cfg.Topic] {
 			k := &consumerPart{c: c, cfg: &cfg, id: a.ID, offset: a.Offset, commits: commits, handle: handle}
 			k.report = func(err error) { report(a.ID, err) }
 			commits.start(k.run)
 		}
-		gen.Start(commits.run)
-	}
+	})
 }
 
 // consumerPart reads one partition of one generation.

@@ -97,6 +97,8 @@ type OwnerConfig struct {
 	SessionTimeout time.Duration
 	// HeartbeatInterval must be well below SessionTimeout. Default 3 s.
 	HeartbeatInterval time.Duration
+	// RebalanceTimeout is how long the group waits for its members to come together. Default 30 s.
+	RebalanceTimeout time.Duration
 	// Live, if set, is told when a partition is restored and claimed and starts reading at nextOffset.
 	Live func(partition int, nextOffset int64)
 	// Report, if set, is told about stopped partitions (*StopError) and about trouble the owner retries. It is
@@ -111,6 +113,7 @@ func (cfg OwnerConfig) withDefaults() OwnerConfig {
 	def(&cfg.DrainTimeout, 5*time.Second)
 	def(&cfg.SessionTimeout, 30*time.Second)
 	def(&cfg.HeartbeatInterval, 3*time.Second)
+	def(&cfg.RebalanceTimeout, 30*time.Second)
 	return cfg
 }
 
@@ -137,6 +140,9 @@ func (cfg OwnerConfig) validate() error {
 	}
 	if cfg.IdleCheckpoint <= 0 || cfg.DrainTimeout <= 0 {
 		add("idle_checkpoint %v, drain_timeout %v: must be positive", cfg.IdleCheckpoint, cfg.DrainTimeout)
+	}
+	if cfg.RebalanceTimeout < cfg.DrainTimeout {
+		add("rebalance_timeout %v: must be at least drain_timeout %v", cfg.RebalanceTimeout, cfg.DrainTimeout)
 	}
 	return errors.Join(append(errs, validateSession(cfg.SessionTimeout, cfg.HeartbeatInterval))...)
 }
@@ -190,28 +196,8 @@ func (o *owner) run(ctx context.Context) error {
 	if err := o.checkTopics(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
-	sticky := &stickyBalancer{}
-	group, err := o.c.group(o.cfg.Group, o.cfg.Input, o.cfg.SessionTimeout, o.cfg.HeartbeatInterval, sticky)
-	if err != nil {
-		return err
-	}
-	// Close ends the generation, waits until its workers have drained, and leaves the group.
-	defer group.Close()
-	for {
-		gen, err := group.Next(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			o.report(-1, fmt.Errorf("joining group %s: %w", o.cfg.Group, err))
-			if !sleep(ctx, 100*time.Millisecond) {
-				return nil
-			}
-		default:
-			sticky.own(gen)
-			o.generation(gen)
-		}
-	}
+	m := &membership{c: o.c, group: o.cfg.Group, topic: o.cfg.Input, session: o.cfg.SessionTimeout, heartbeat: o.cfg.HeartbeatInterval, rebalance: o.cfg.RebalanceTimeout}
+	return m.run(ctx, func(err error) { o.report(-1, err) }, o.generation)
 }
 
 // checkTopics waits for the topics to exist and compares their partition counts.
@@ -239,18 +225,15 @@ func (o *owner) checkTopics(ctx context.Context) error {
 }
 
 // generation starts a worker for every assigned partition.
-func (o *owner) generation(gen *kafka.Generation) {
-	assigned := gen.Assignments[o.cfg.Input]
+func (o *owner) generation(gen *kafka.Generation, commits *committer) {
 	kept := o.takeKept()
-	commits := newCommitter(gen, o.cfg.Input)
-	for _, a := range assigned {
+	for _, a := range gen.Assignments[o.cfg.Input] {
 		w := &worker{
 			o: o, c: o.c, cfg: &o.cfg, id: a.ID, member: gen.MemberID, generation: gen.ID,
 			groupOffset: a.Offset, kept: kept[a.ID], commits: commits,
 		}
 		commits.start(w.run)
 	}
-	gen.Start(commits.run)
 }
 
 func (o *owner) takeKept() map[int]*partition {
@@ -265,23 +248,4 @@ func (o *owner) keep(id int, p *partition) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.kept[id] = p
-}
-
-// group joins a consumer group with the settings that every group of this package has.
-func (c *Cluster) group(id, topic string, session, heartbeat time.Duration, sticky *stickyBalancer) (*kafka.ConsumerGroup, error) {
-	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: id, Brokers: c.cfg.Brokers, Dialer: c.dialer, Topics: []string{topic},
-		GroupBalancers:        balancers(sticky),
-		SessionTimeout:        session,
-		RebalanceTimeout:      30 * time.Second,
-		HeartbeatInterval:     heartbeat,
-		JoinGroupBackoff:      500 * time.Millisecond,
-		StartOffset:           kafka.FirstOffset,
-		WatchPartitionChanges: true,
-		Timeout:               c.cfg.RequestTimeout,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("joining group %s: %w", id, err)
-	}
-	return group, nil
 }

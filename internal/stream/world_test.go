@@ -303,7 +303,7 @@ func (w *world) config() OwnerConfig {
 	return OwnerConfig{
 		Group: w.group, Input: w.input, State: w.state, Version: "v1", MaxBatch: 100,
 		IdleCheckpoint: 500 * time.Millisecond, DrainTimeout: 2 * time.Second,
-		SessionTimeout: w.session(), HeartbeatInterval: 200 * time.Millisecond,
+		SessionTimeout: w.session(), HeartbeatInterval: 200 * time.Millisecond, RebalanceTimeout: 5 * time.Second,
 	}
 }
 
