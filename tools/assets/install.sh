@@ -42,15 +42,16 @@ engine_package() {
 }
 
 # watch_size GROUP DIR EXPECTED_MB reports how much of DIR has been unpacked
-# until it is killed: in place on a terminal, else a line every few seconds.
+# until it is killed or this script is gone: in place on a terminal, else a
+# line every few seconds. Its sleep holds no output open.
 watch_size() {
-	while sleep 1; do
+	while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
 		mb=$(($(du -sk "$2" 2>/dev/null | cut -f1 || echo 0) / 1024))
 		if [ -t 2 ]; then
 			printf '\rassets: %s: %s of about %s MB ' "$1" "$mb" "$3" >&2
 		else
 			say "$1: $mb of about $3 MB"
-			sleep 4
+			sleep 4 >/dev/null 2>&1
 		fi
 	done
 }
