@@ -18,52 +18,49 @@ func (o *observation) judgeNovelty() {
 		o.newCountry()
 	}
 	// The identity provider's id tells devices apart. Without one, or of a user who never had one, the kind of device does.
-	terms := make([]*novelty, 0, 2)
-	if o.deviceID.new() {
-		terms = append(terms, &o.deviceID)
-	}
-	if o.agent.new() && (o.deviceID.new() || !o.knownDevice()) {
-		terms = append(terms, &o.agent)
-	}
-	fresh := o.country.fresh || slices.ContainsFunc(terms, func(n *novelty) bool { return n.fresh })
-	if len(terms) > 0 && (fresh || o.begins) {
-		o.newCountryAndDevice(terms)
+	device := o.deviceID.new()
+	agent := o.agent.new() && (device || !o.knownDevice())
+	fresh := o.country.fresh || device && o.deviceID.fresh || agent && o.agent.fresh
+	if (device || agent) && (fresh || o.begins) {
+		o.newCountryAndDevice(device, agent)
 	}
 }
 
 // knownDevice tells a device whose id is known of the user and trusted.
 func (o *observation) knownDevice() bool { return o.deviceID.value != 0 && !o.deviceID.unknown }
 
-// newCountryAndDevice is CONJ-01.
-func (o *observation) newCountryAndDevice(terms []*novelty) {
+// newCountryAndDevice is CONJ-01, for a device whose id is new, or its kind, or both.
+func (o *observation) newCountryAndDevice(device, agent bool) {
 	novel := []events.NovelTerm{o.countryTerm()}
-	for _, n := range terms {
-		term := events.NovelTerm{Kind: "device", Value: o.e.Device.ID, Known: n.known, LastSeen: n.lastSeen}
-		if n.kind == profile.Agent {
-			term.Kind, term.Value = "os_and_browser", agentName(o.device)
-		}
-		novel = append(novel, term)
+	if device {
+		novel = append(novel, o.deviceID.term("device", o.e.Device.ID))
 	}
-	l := o.ladder(events.High)
-	l.gate()
-	l.allowCountry(effectLower)
-	l.egress(&o.at, nil, effectLower)
+	if agent {
+		novel = append(novel, o.agent.term("os_and_browser", agentName(o.device)))
+	}
+	l := ladder{severity: events.High}
+	l.gate(o)
+	l.allowCountry(o, effectLower)
+	l.egress(o, &o.at, nil, effectLower)
 	if o.spot.Classes.Any(profile.Tor) {
 		l.rung(rungHidden, effectNone, fmt.Sprintf("%s is of class tor, which excuses no new device", o.at.IP))
 	} else {
-		l.hidden(effectLower, &o.at)
+		l.hidden(o, effectLower, &o.at)
 	}
-	l.proof(effectRecord, true)
+	l.proof(o, effectRecord, true)
 	o.report(&o.c.conjunction, &l, o.conjunctionSummary(), events.Evidence{Novel: novel})
 }
 
 func (o *observation) countryTerm() events.NovelTerm {
-	return events.NovelTerm{Kind: "country", Value: o.spot.Country, Known: o.country.known, LastSeen: o.country.lastSeen}
+	return o.country.term("country", o.spot.Country)
+}
+
+func (n *novelty) term(kind, value string) events.NovelTerm {
+	return events.NovelTerm{Kind: kind, Value: value, Known: n.known, LastSeen: n.lastSeen}
 }
 
 // allowCountry is rung 2 for what is new: the operator may vouch for the address or, with the effect given, the country.
-func (l *ladder) allowCountry(effect string) {
-	o := l.o
+func (l *ladder) allowCountry(o *observation, effect string) {
 	switch what := o.c.allowed(o.p, &o.at); {
 	case what != "":
 		l.rung(rungAllow, effectRecord, what)

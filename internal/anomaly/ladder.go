@@ -23,16 +23,12 @@ const (
 	noListMatches = "neither address is on the operator's list"
 )
 
-// ladder collects the reasons for which a finding may not count, each with its effect.
+// ladder collects the reasons for which a finding may not count, each with its effect. It holds no reference to the
+// observation, or every observation would have to be on the heap.
 type ladder struct {
-	o                *observation
 	severity         events.Severity
 	considered       []events.Suppression
 	learning, record bool
-}
-
-func (o *observation) ladder(severity events.Severity) ladder {
-	return ladder{o: o, severity: severity}
 }
 
 func (l *ladder) rung(rung, effect, fact string) {
@@ -60,13 +56,13 @@ func (l *ladder) disposition() events.Disposition {
 }
 
 // gate is rung 1. Findings about sessions do not pass it.
-func (l *ladder) gate() {
-	h := &l.o.history
-	fact := fmt.Sprintf("%d successes in %s before this one", h.Successes, span(l.o.e.Time-h.FirstSeen))
-	if l.o.p.Forgotten > 0 {
-		fact += fmt.Sprintf("; %d terms or sessions forgotten for want of room", l.o.p.Forgotten)
+func (l *ladder) gate(o *observation) {
+	h := &o.history
+	fact := fmt.Sprintf("%d successes in %s before this one", h.Successes, span(o.e.Time-h.FirstSeen))
+	if o.p.Forgotten > 0 {
+		fact += fmt.Sprintf("; %d terms or sessions forgotten for want of room", o.p.Forgotten)
 	}
-	if l.o.learning {
+	if o.learning {
 		l.rung(rungLearning, effectRecord, fact)
 	} else {
 		l.rung(rungLearning, effectNone, fact)
@@ -75,10 +71,10 @@ func (l *ladder) gate() {
 
 // allow is rung 2 for what ends at to. A journey that only begins on the operator's list is lowered: whoever is there
 // may have left it through any door, but may also have been robbed there.
-func (l *ladder) allow(to, from *profile.Point) {
-	if what := l.o.c.allowed(l.o.p, to); what != "" {
+func (l *ladder) allow(o *observation, to, from *profile.Point) {
+	if what := o.c.allowed(o.p, to); what != "" {
 		l.rung(rungAllow, effectRecord, what)
-	} else if what := l.o.c.allowedFrom(l.o.p, from); what != "" {
+	} else if what := o.c.allowedFrom(o.p, from); what != "" {
 		l.rung(rungAllow, effectLower, "it begins there: "+what)
 	} else {
 		l.rung(rungAllow, effectNone, noListMatches)
@@ -106,11 +102,11 @@ func (c *Catalogue) allowed(p *profile.Profile, pt *profile.Point) string {
 }
 
 // egress is rung 3: the organisation's own network says where its gateway is, not where the user is.
-func (l *ladder) egress(to, from *profile.Point, effect string) {
+func (l *ladder) egress(o *observation, to, from *profile.Point, effect string) {
 	switch {
-	case l.o.p.Spot(to).Classes.Any(profile.Office):
+	case o.p.Spot(to).Classes.Any(profile.Office):
 		l.rung(rungEgress, effect, fmt.Sprintf("%s is of an office network", to.IP))
-	case from != nil && l.o.p.Spot(from).Classes.Any(profile.Office):
+	case from != nil && o.p.Spot(from).Classes.Any(profile.Office):
 		l.rung(rungEgress, effectLower, fmt.Sprintf("it begins at %s, of an office network", from.IP))
 	default:
 		l.rung(rungEgress, effectNone, "no address is of an office network")
@@ -118,9 +114,9 @@ func (l *ladder) egress(to, from *profile.Point, effect string) {
 }
 
 // hidden is rung 4: who comes through a VPN or the like is somewhere else.
-func (l *ladder) hidden(effect string, points ...*profile.Point) {
+func (l *ladder) hidden(o *observation, effect string, points ...*profile.Point) {
 	for _, pt := range points {
-		if classes := l.o.p.Spot(pt).Classes & hidden; classes != 0 {
+		if classes := o.p.Spot(pt).Classes & hidden; classes != 0 {
 			l.rung(rungHidden, effect, fmt.Sprintf("%s is of class %s", pt.IP, classes.List()[0]))
 			return
 		}
@@ -130,8 +126,8 @@ func (l *ladder) hidden(effect string, points ...*profile.Point) {
 
 // same is rung 6: one network and one device seem to be in two places, so one of the places is wrong. It never rests on
 // the user agent alone, which anybody can copy.
-func (l *ladder) same(a, b *profile.Point) {
-	p := l.o.p
+func (l *ladder) same(o *observation, a, b *profile.Point) {
+	p := o.p
 	asn, d1, d2 := p.Spot(a).ASN, p.Device(a), p.Device(b)
 	sameNetwork := asn != 0 && asn == p.Spot(b).ASN
 	switch {
@@ -145,8 +141,7 @@ func (l *ladder) same(a, b *profile.Point) {
 }
 
 // familiar is rung 6 for a single event: a known network and a known device in a place that is new.
-func (l *ladder) familiar() {
-	o := l.o
+func (l *ladder) familiar(o *observation) {
 	if o.spot.ASN != 0 && o.device.Hash != 0 && !o.network.unknown && !o.deviceID.unknown {
 		l.rung(rungSame, effectRecord, fmt.Sprintf("AS%d and the device id are known of the user", o.spot.ASN))
 		return
@@ -155,8 +150,8 @@ func (l *ladder) familiar() {
 }
 
 // proof is rung 7: a proof just given that cannot be relayed, on a device the organisation holds.
-func (l *ladder) proof(effect string, proves bool) {
-	e := l.o.e
+func (l *ladder) proof(o *observation, effect string, proves bool) {
+	e := o.e
 	switch {
 	case !proves:
 		l.rung(rungProof, effectNone, "the event is not the one in doubt")
@@ -171,12 +166,12 @@ func (l *ladder) proof(effect string, proves bool) {
 
 // capConflict holds a finding about a place at medium when our place and the provider's contradict each other and
 // nothing but the place speaks for it.
-func (l *ladder) capConflict(corroborated bool, points ...*profile.Point) {
+func (l *ladder) capConflict(o *observation, corroborated bool, points ...*profile.Point) {
 	if corroborated || l.severity.Rank() <= events.Medium.Rank() {
 		return
 	}
 	for _, pt := range points {
-		if l.o.p.Spot(pt).Conflict {
+		if o.p.Spot(pt).Conflict {
 			l.severity = events.Medium
 			l.considered = append(l.considered, events.Suppression{
 				Rung: rungConflict, Effect: effectLower, Fact: "our place and the provider's contradict each other: medium at most",

@@ -119,14 +119,14 @@ func (o *observation) impossibleTravel(own, from, to int) {
 	if other == &o.at {
 		other = fastest.to
 	}
-	l := o.ladder(fastest.severity())
-	l.gate()
-	l.allow(fastest.to, fastest.from)
-	l.egress(fastest.to, fastest.from, effectRecord)
-	l.hidden(effectRecord, fastest.to, fastest.from)
-	l.same(fastest.to, fastest.from)
-	l.proof(effectRecord, fastest.to == &o.at)
-	l.capConflict(o.corroborated(), fastest.from, fastest.to)
+	l := ladder{severity: fastest.severity()}
+	l.gate(o)
+	l.allow(o, fastest.to, fastest.from)
+	l.egress(o, fastest.to, fastest.from, effectRecord)
+	l.hidden(o, effectRecord, fastest.to, fastest.from)
+	l.same(o, fastest.to, fastest.from)
+	l.proof(o, effectRecord, fastest.to == &o.at)
+	l.capConflict(o, o.corroborated(), fastest.from, fastest.to)
 	o.report(&o.c.travel01, &l, journey(fastest), evidence, other)
 }
 
@@ -175,20 +175,21 @@ func (o *observation) flip(a, first, last, c *profile.Point, index int) {
 		}
 	}
 	there, home := o.travel(&out), o.travel(&back)
-	l := o.ladder(events.High)
-	l.gate()
-	l.allow(first, a)
-	l.egress(first, a, effectRecord)
-	l.hidden(effectRecord, a, first, c)
-	l.same(first, a)
-	l.capConflict(o.corroborated(), a, first, c)
-	var anchors []*profile.Point
-	for _, pt := range []*profile.Point{a, first, c} {
-		if pt != &o.at {
-			anchors = append(anchors, pt)
-		}
+	l := ladder{severity: events.High}
+	l.gate(o)
+	l.allow(o, first, a)
+	l.egress(o, first, a, effectRecord)
+	l.hidden(o, effectRecord, a, first, c)
+	l.same(o, first, a)
+	l.capConflict(o, o.corroborated(), a, first, c)
+	others := [2]*profile.Point{a, c} // of the three, those that are not the event
+	switch &o.at {
+	case a:
+		others[0] = first
+	case c:
+		others[1] = first
 	}
-	o.report(&o.c.flip03, &l, roundTrip(&out, &back), events.Evidence{Travel: &there, Return: &home}, anchors...)
+	o.report(&o.c.flip03, &l, roundTrip(&out, &back), events.Evidence{Travel: &there, Return: &home}, others[:]...)
 }
 
 // corroborated tells whether more than the place speaks for a finding: another network and device in the session, or a
@@ -207,12 +208,12 @@ func (o *observation) corroborated() bool {
 
 // newCountry is LOC-04.
 func (o *observation) newCountry() {
-	l := o.ladder(events.Medium)
-	l.gate()
-	l.allowCountry(effectRecord)
-	l.egress(&o.at, nil, effectRecord)
-	l.hidden(effectRecord, &o.at)
-	l.familiar()
-	l.proof(effectRecord, true)
+	l := ladder{severity: events.Medium}
+	l.gate(o)
+	l.allowCountry(o, effectRecord)
+	l.egress(o, &o.at, nil, effectRecord)
+	l.hidden(o, effectRecord, &o.at)
+	l.familiar(o)
+	l.proof(o, effectRecord, true)
 	o.report(&o.c.country04, &l, o.countrySummary(), events.Evidence{Novel: []events.NovelTerm{o.countryTerm()}})
 }

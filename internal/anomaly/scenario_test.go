@@ -112,8 +112,8 @@ func TestScenarios(t *testing.T) {
 
 type scenario struct {
 	*testing.T
-	labels   map[string]string // event id → label
-	findings []string
+	labels    map[string]string // event id → label
+	findings  []string
 	summaries []string
 }
 

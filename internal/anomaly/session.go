@@ -25,9 +25,9 @@ func (o *observation) secondDevice(s *profile.Session) {
 	if last := &s.Last; *last != s.Start && o.at.Time > last.Time && o.p.Spot(last).ASN == o.spot.ASN && len(o.otherDevice(last)) == 0 {
 		return // it moved here before
 	}
-	l := o.ladder(events.High)
-	l.allow(&o.at, nil)
-	l.proof(effectLower, true)
+	l := ladder{severity: events.High}
+	l.allow(o, &o.at, nil)
+	l.proof(o, effectLower, true)
 	o.report(&o.c.session01, &l, o.secondDeviceSummary(&s.Start), events.Evidence{Session: o.sessionUsed(&s.Start, changed)}, &s.Start)
 }
 
@@ -81,11 +81,11 @@ func (o *observation) sessionSpeed(s *profile.Session) {
 	changed := append([]string{"place"}, o.otherDevice(other)...)
 	travel := o.travel(&fastest)
 
-	l := o.ladder(fastest.severity())
-	l.allow(fastest.to, fastest.from)
-	l.maskedSession(fastest.toSpot, other, len(changed) == 1)
-	l.proof(effectLower, fastest.to == &o.at)
-	l.capConflict(o.corroborated(), fastest.from, fastest.to)
+	l := ladder{severity: fastest.severity()}
+	l.allow(o, fastest.to, fastest.from)
+	l.maskedSession(o, fastest.toSpot, other, len(changed) == 1)
+	l.proof(o, effectLower, fastest.to == &o.at)
+	l.capConflict(o, o.corroborated(), fastest.from, fastest.to)
 	o.report(&o.c.session02, &l, "The session went from "+journey(&fastest),
 		events.Evidence{Travel: &travel, Session: o.sessionUsed(&s.Start, changed)}, other)
 }
@@ -93,8 +93,7 @@ func (o *observation) sessionSpeed(s *profile.Session) {
 // maskedSession weighs a session that moves behind a VPN, a relay or a satellite, where the speed means little: low when
 // its own managed device took it there, or its own device through a relay or a satellite; medium otherwise. Tor and
 // hosting stay what they are.
-func (l *ladder) maskedSession(to *profile.Spot, other *profile.Point, sameDevice bool) {
-	o := l.o
+func (l *ladder) maskedSession(o *observation, to *profile.Spot, other *profile.Point, sameDevice bool) {
 	classes := to.Classes & (profile.VPN | profile.Relay | profile.Satellite)
 	if classes == 0 || to.Classes.Any(profile.Tor|profile.Hosting) {
 		return

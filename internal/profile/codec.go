@@ -20,7 +20,7 @@ import (
 //	        count; visits:   point first, point last
 //	        count; sessions: key(8 bytes) point start, point last
 //	        count; terms:    kind(byte) value, ±last, last less first
-//	        count; recent:   8 bytes each
+//	        count; recent:   6 bytes each
 //
 // A point is a number: n > 0 repeats the n-th point written so far; 0 is followed by ±time, event(16 bytes),
 // spot(byte) device(byte), and family(byte: 0, 4 or 16) with the address of so many bytes.
@@ -29,7 +29,7 @@ import (
 const Version = 1
 
 // MaxEncoded bounds an encoded profile in bytes, whatever its user sent.
-const MaxEncoded = 12 << 10
+const MaxEncoded = 16 << 10
 
 // ErrNewerFormat is returned for a profile that a later version of countersign wrote.
 var ErrNewerFormat = errors.New("profile was written by a newer version, which must be installed to read it")
@@ -103,7 +103,7 @@ func (p *Profile) AppendBinary(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(p.recents))
 	for _, key := range p.recent[:p.recents] {
-		b = binary.BigEndian.AppendUint64(b, key)
+		b = append(b, byte(key>>40), byte(key>>32), byte(key>>24), byte(key>>16), byte(key>>8), byte(key))
 	}
 	return b
 }
@@ -226,7 +226,9 @@ func Decode(b []byte) (*Profile, error) {
 	}
 	p.recents = r.count(MaxRecent)
 	for i := range p.recents {
-		p.recent[i] = r.fixed64()
+		for _, c := range r.bytes(6) {
+			p.recent[i] = p.recent[i]<<8 | uint64(c)
+		}
 	}
 	if len(r.rest) > 0 {
 		r.fail("bytes after the end")

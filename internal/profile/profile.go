@@ -150,7 +150,7 @@ func (p *Profile) Count(t, inactive events.Millis) {
 // point is good until the next Observe, unless it is kept in a visit or a session.
 func (p *Profile) Observe(e *events.Event, id ID, conflict bool) Point {
 	return Point{
-		Time: e.Time, Event: id, IP: AddressOf(e.IP), Spot: p.enterSpot(spotOf(e, conflict)), Device: p.enterDevice(deviceOf(&e.Device)),
+		Time: e.Time, Event: id, IP: AddressOf(e.IP), Spot: p.enterSpot(spotOf(e, conflict)), Device: p.enterDevice(&e.Device),
 	}
 }
 

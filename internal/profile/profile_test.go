@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -297,15 +298,31 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// The first byte layouts ever written must be read for ever.
+// The bytes of version 1 must be read for ever, by every later version.
 func TestVersion1StaysReadable(t *testing.T) {
-	p := New()
+	want := New()
 	for i := range 3 {
-		feed(p, event(i))
+		feed(want, event(i))
 	}
-	const golden = ""
-	if got := fmt.Sprintf("%x", p.AppendBinary(nil)); got != golden {
-		t.Errorf("version 1 is now written as\n%s", got)
+	const golden = "018094c4f4ee66fff3ee06ff93c4f4ee660300004a557472656368744e4c557472656368744e4c557472656368744e4c30613162326333" +
+		"642d303030302d343030302d383030302d31323334353637383961626357696e646f7773456467650388e43f80a0061400c11907000290" +
+		"8b4080a0061420c21907000298b24080a0061400c31907000201062407040300fff3ee0698c6080c0f89c6cdda48d34586959b6b010104" +
+		"c00000070100ffb9b7039012e9075895a4b0b19276e7a1366eef020104c00001070200009f0ad28269f873bec5e60585170d9cf1030104" +
+		"c0000207030127f1bf38a14ee03e01030601cc9c0100f00103c119ef010004dfd1c6f0e8df1a00f0010599bdb7fbafac0f00f00103c219" +
+		"770003c31900000398c6080c0f899012e90758959f0ad28269f8"
+	b, err := hex.DecodeString(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, want, exact); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+	if now := hex.EncodeToString(want.AppendBinary(nil)); now != golden {
+		t.Errorf("is now written as\n%s\nwhich needs a new version and this one kept as it is", now)
 	}
 }
 

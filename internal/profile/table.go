@@ -2,6 +2,7 @@ package profile
 
 import (
 	"math"
+	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -55,7 +56,7 @@ func country(s string) string {
 
 func deviceOf(d *events.Device) Device {
 	return Device{
-		Hash: hashID(d.ID), ID: cut(d.ID, maxDeviceID), OS: cut(d.OS, maxName), Browser: cut(d.Browser, maxName),
+		ID: cut(d.ID, maxDeviceID), OS: cut(d.OS, maxName), Browser: cut(d.Browser, maxName),
 		Managed: tri(d.Managed), Compliant: tri(d.Compliant),
 	}
 }
@@ -89,14 +90,26 @@ func (p *Profile) enterSpot(s Spot) uint8 {
 	return uint8(len(p.spots))
 }
 
-func (p *Profile) enterDevice(d Device) uint8 {
+func (p *Profile) enterDevice(e *events.Device) uint8 {
+	d := deviceOf(e)
 	if d == (Device{}) {
 		return 0
 	}
+	short := len(e.ID) <= maxDeviceID-utf8.UTFMax // shorter than what is left of any that was cut
+	if !short {
+		d.Hash = Hash(e.ID)
+	}
 	for i := range p.devices {
-		if p.devices[i] == d {
+		known := &p.devices[i]
+		if short && known.ID == d.ID { // needs no hash to be compared
+			d.Hash = known.Hash
+		}
+		if *known == d {
 			return uint8(i + 1)
 		}
+	}
+	if short {
+		d.Hash = hashID(d.ID)
 	}
 	p.devices = sweep(p, p.devices, func(pt *Point) *uint8 { return &pt.Device })
 	for len(p.devices) >= MaxDevices {
