@@ -91,11 +91,16 @@ var onlyImporters = []struct {
 	{"github.com/ClickHouse/clickhouse-go/v2/lib/column", []string{"internal/history", "internal/embedded"}, false},
 	{"github.com/ClickHouse/ch-go", []string{"internal/history", "internal/embedded"}, false},
 	{"github.com/ClickHouse/clickhouse-go", []string{"internal/history"}, false},
-	{"github.com/twmb/franz-go", []string{"internal/embedded/broker", "internal/kafkatest"}, true},
+	{"github.com/twmb/franz-go/pkg/kfake", []string{"internal/embedded/broker", "internal/kafkatest"}, true},
+	{"github.com/twmb/franz-go", []string{"internal/embedded/broker", "internal/kafkatest"}, false}, // names of requests and errors
 	{"github.com/ebitengine/purego", []string{"internal/embedded"}, true},
 	{"github.com/oschwald/maxminddb-golang", []string{"internal/geo"}, false},
 	{"github.com/microsoftgraph/msgraph-sdk-go", []string{"internal/source/entra/graphsdk"}, true},
-	{"testing", []string{"internal/kafkatest"}, false},
+}
+
+// testKit reports whether a package is for tests: those of the standard library and, by their names, our own.
+func testKit(path string) bool {
+	return path == "testing" || strings.HasPrefix(path, module+"/") && strings.HasSuffix(path, "test")
 }
 
 // impure are the imports that make a pure package impure.
@@ -117,13 +122,14 @@ func importProblems(p goPackage, standard func(string) bool) []string {
 	}
 
 	for _, imported := range p.Imports {
+		// internal/bench measures with testing.Benchmark.
+		if testKit(imported) && !testKit(p.ImportPath) && !within(from, "tools", "internal/bench") {
+			say(imported, "it is for tests")
+		}
 		to, own := ours(imported)
 		if own {
-			if within(to, "cmd") {
+			if within(to, "cmd") && !within(to, from) {
 				say(to, "nothing imports cmd")
-			}
-			if to == "internal/kafkatest" && !within(from, "tools") {
-				say(to, "it is for tests")
 			}
 			for root, allowed := range mayImport {
 				if within(from, root) && !within(to, root) && !within(to, allowed...) {
@@ -267,7 +273,7 @@ func TestImportRulesBite(t *testing.T) {
 		"core's test":       {goPackage{ImportPath: own("internal/events"), XTestImports: []string{"os", "testing"}}, ""},
 		"stray kafka":       {goPackage{ImportPath: own("internal/detector"), Imports: []string{"github.com/segmentio/kafka-go/sasl"}}, "only [internal/stream"},
 		"kafka in a test":   {goPackage{ImportPath: own("internal/detector"), TestImports: []string{"github.com/segmentio/kafka-go"}}, ""},
-		"kfake in a test":   {goPackage{ImportPath: own("internal/detector"), TestImports: []string{"github.com/twmb/franz-go/pkg/kfake"}}, "only [internal/embedded/broker"},
+		"kfake in a test":   {goPackage{ImportPath: own("internal/detector"), XTestImports: []string{"github.com/twmb/franz-go/pkg/kfake"}}, "only [internal/embedded/broker"},
 		"shim's blocks":     {goPackage{ImportPath: own("internal/embedded/engine"), Imports: []string{"github.com/ClickHouse/clickhouse-go/v2/lib/proto"}}, ""},
 		"shim's client":     {goPackage{ImportPath: own("internal/embedded/engine"), Imports: []string{"github.com/ClickHouse/clickhouse-go/v2"}}, "only [internal/history]"},
 		"api on history":    {goPackage{ImportPath: own("internal/api"), Imports: []string{own("internal/history")}}, "declares the readers"},
@@ -280,7 +286,9 @@ func TestImportRulesBite(t *testing.T) {
 		"links graph":       {goPackage{ImportPath: own("cmd/countersign"), Deps: []string{"github.com/microsoftgraph/msgraph-sdk-go/models"}}, "only cmd/ingest links it"},
 		"ingest links it":   {goPackage{ImportPath: own("cmd/ingest"), Deps: []string{"github.com/microsoftgraph/msgraph-sdk-go/models"}}, ""},
 		"test kit shipped":  {goPackage{ImportPath: own("internal/detector"), Imports: []string{own("internal/kafkatest")}}, "for tests"},
-		"testing shipped":   {goPackage{ImportPath: own("internal/detector"), Imports: []string{"testing"}}, "only [internal/kafkatest]"},
+		"testing shipped":   {goPackage{ImportPath: own("internal/detector"), Imports: []string{"testing"}}, "for tests"},
+		"kit on a kit":      {goPackage{ImportPath: own("internal/history/historytest"), Imports: []string{"testing", own("internal/embedded/engine/enginetest")}}, ""},
+		"kmsg in a test":    {goPackage{ImportPath: own("internal/detector"), TestImports: []string{"github.com/twmb/franz-go/pkg/kmsg"}}, ""},
 		"stream on events":  {goPackage{ImportPath: own("internal/stream"), Imports: []string{own("internal/events")}}, "internal/stream may import"},
 		"nothing in common": {goPackage{ImportPath: own("internal/eventsource"), Imports: []string{"os", own("internal/policy")}}, ""},
 	} {

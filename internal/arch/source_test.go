@@ -27,11 +27,14 @@ func sourceProblems(fset *token.FileSet, file *ast.File, pure, test bool) []stri
 	clock := importName(file, "time")
 	format := importName(file, "fmt")
 	plain := importName(file, "errors")
+	bubble := importName(file, "testing/synctest")
+	var bubbles []ast.Node // a bubble's clock is its own: there is no waiting in it
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.SelectorExpr: // not only calls: passing time.Now as a value hides a clock as well
 			if x, ok := n.X.(*ast.Ident); ok && clock != "" && x.Name == clock {
-				if test && n.Sel.Name == "Sleep" {
+				inBubble := slices.ContainsFunc(bubbles, func(b ast.Node) bool { return b.Pos() <= n.Pos() && n.End() <= b.End() })
+				if test && n.Sel.Name == "Sleep" && !inBubble {
 					say(n, "time.Sleep in a test: use testing/synctest, a channel, or kafkatest.Eventually")
 				}
 				if pure && !test && slices.Contains(clockCalls, n.Sel.Name) {
@@ -45,6 +48,9 @@ func sourceProblems(fset *token.FileSet, file *ast.File, pure, test bool) []stri
 				}
 			}
 		case *ast.CallExpr:
+			if isCall(n, bubble, "Test") {
+				bubbles = append(bubbles, n)
+			}
 			if isCall(n, format, "Errorf") || isCall(n, plain, "New") {
 				if len(n.Args) == 0 {
 					return true
@@ -68,7 +74,7 @@ func importName(file *ast.File, path string) string {
 		if spec.Name != nil {
 			return spec.Name.Name
 		}
-		return path
+		return path[strings.LastIndexByte(path, '/')+1:]
 	}
 	return ""
 }
@@ -143,6 +149,8 @@ func TestSourceRulesBite(t *testing.T) {
 		"clock elsewhere":           {body: `import "time"; var _ = time.Now()`},
 		"clock in a core test":      {body: `import "time"; var _ = time.Now()`, pure: true, test: true},
 		"sleep in a test":           {body: `import "time"; func f() { time.Sleep(1) }`, test: true, want: "time.Sleep in a test"},
+		"sleep in a bubble":         {body: `import ("testing/synctest"; "time"); func f() { synctest.Test(t, func() { time.Sleep(1) }) }`, test: true},
+		"sleep after a bubble":      {body: `import ("testing/synctest"; "time"); func f() { synctest.Test(t, g); time.Sleep(1) }`, test: true, want: "time.Sleep in a test"},
 		"a sleeper of another kind": {body: `type s struct{}; func (s) Sleep() {}; func f(time s) { time.Sleep() }`, test: true},
 		"counter not counted":       {body: `func f() { m.WithLabelValues("a") }`, want: "not used"},
 		"counter counted":           {body: `func f() { m.WithLabelValues("a").Inc(); c := m.WithLabelValues("b"); _ = c }`},
