@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -21,13 +22,14 @@ var ErrNotUTF8 = errors.New("record is not valid UTF-8")
 // Decode reads one event. It checks the wire form only; [Event.Validate] checks the meaning.
 func Decode(b []byte) (*Event, error) {
 	e := new(Event)
-	if err := DecodeInto(b, e); err != nil {
+	if err := decode(bytes.Clone(b), e); err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-// DecodeInto is [Decode] into an event of the caller's, which is reset first.
+// DecodeInto is [Decode] for hot paths: into an event of the caller's, which is reset first, with texts that share memory
+// with b. Both must not outlive b, and b must not change meanwhile.
 func DecodeInto(b []byte, e *Event) error {
 	*e = Event{}
 	return decode(b, e)
@@ -36,12 +38,13 @@ func DecodeInto(b []byte, e *Event) error {
 // DecodeFinding reads one finding.
 func DecodeFinding(b []byte) (*Finding, error) {
 	f := new(Finding)
-	if err := decode(b, f); err != nil {
+	if err := decode(bytes.Clone(b), f); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
+// decode checks size and encoding, and decodes. Texts of an event share memory with b (the nocopy tags).
 func decode(b []byte, into easyjson.Unmarshaler) error {
 	switch {
 	case len(b) > MaxRecord:

@@ -150,8 +150,8 @@ func (t *Tri) UnmarshalJSON(b []byte) error {
 
 // User is the person, by the identity provider's stable id. Name is for people only and may be anything.
 type User struct {
-	ID         string   `json:"id"`
-	Name       string   `json:"name,omitempty"`
+	ID         string   `json:"id,nocopy"`
+	Name       string   `json:"name,omitempty,nocopy"`
 	Groups     []string `json:"groups,omitempty"`
 	Privileged Tri      `json:"privileged,omitempty"`
 }
@@ -160,25 +160,25 @@ type User struct {
 // twice, or by two ways of one family, has one identity.
 type Source struct {
 	// Name is the configured source, such as "entra-eventhub".
-	Name string `json:"name,omitempty"`
+	Name string `json:"name,omitempty,nocopy"`
 	// Family is the identity space of ID, such as "entra" or "custom".
-	Family string `json:"family,omitempty"`
+	Family string `json:"family,omitempty,nocopy"`
 	// ID is the source's own id of the record.
-	ID string `json:"id"`
+	ID string `json:"id,nocopy"`
 	// Category is the source's own kind of record, such as "NonInteractiveUserSignInLogs".
-	Category string `json:"category,omitempty"`
+	Category string `json:"category,omitempty,nocopy"`
 }
 
 // Ref names an application or resource.
 type Ref struct {
-	ID   string `json:"id,omitempty"`
-	Name string `json:"name,omitempty"`
+	ID   string `json:"id,omitempty,nocopy"`
+	Name string `json:"name,omitempty,nocopy"`
 }
 
 // Session names the session and the token in use, as the identity provider or the application knows them.
 type Session struct {
-	ID    string `json:"id,omitempty"`
-	Token string `json:"token,omitempty"`
+	ID    string `json:"id,omitempty,nocopy"`
+	Token string `json:"token,omitempty,nocopy"`
 }
 
 // Place is where an address is, as one database or provider says. Degrees are WGS 84.
@@ -187,12 +187,12 @@ type Place struct {
 	Lon float64 `json:"lon,omitempty"`
 	// RadiusKm is the database's accuracy radius; 0 means that it gives none.
 	RadiusKm float64 `json:"radius_km,omitempty"`
-	City     string  `json:"city,omitempty"`
-	Region   string  `json:"region,omitempty"`
+	City     string  `json:"city,omitempty,nocopy"`
+	Region   string  `json:"region,omitempty,nocopy"`
 	// Country is an ISO 3166-1 alpha-2 code in upper case.
-	Country string `json:"country,omitempty"`
+	Country string `json:"country,omitempty,nocopy"`
 	// Database names the database, Built the day it was made.
-	Database string `json:"database,omitempty"`
+	Database string `json:"database,omitempty,nocopy"`
 	Built    Millis `json:"built,omitempty"`
 }
 
@@ -205,12 +205,12 @@ func (p Place) IsDefined() bool { return p != Place{} }
 // Network is what the address is part of.
 type Network struct {
 	// Prefix is the /24 or /48 around the address.
-	Prefix  string  `json:"prefix,omitempty"`
+	Prefix  string  `json:"prefix,omitempty,nocopy"`
 	ASN     uint32  `json:"asn,omitempty"`
-	Org     string  `json:"org,omitempty"`
+	Org     string  `json:"org,omitempty,nocopy"`
 	Classes []Class `json:"classes,omitempty"`
 	// List names the list that gave the first class, Built the day it was made.
-	List  string `json:"list,omitempty"`
+	List  string `json:"list,omitempty,nocopy"`
 	Built Millis `json:"built,omitempty"`
 }
 
@@ -226,27 +226,27 @@ func (n *Network) Is(c Class) bool {
 
 // Device is what the identity provider or the application knows of the device. Families, never versions, decide.
 type Device struct {
-	ID        string `json:"id,omitempty"`
-	Name      string `json:"name,omitempty"`
+	ID        string `json:"id,omitempty,nocopy"`
+	Name      string `json:"name,omitempty,nocopy"`
 	Managed   Tri    `json:"managed,omitempty"`
 	Compliant Tri    `json:"compliant,omitempty"`
 	// OS and Browser are families, such as "Windows" and "Edge"; BrowserMajor is the major version.
-	OS           string `json:"os,omitempty"`
-	Browser      string `json:"browser,omitempty"`
+	OS           string `json:"os,omitempty,nocopy"`
+	Browser      string `json:"browser,omitempty,nocopy"`
 	BrowserMajor int    `json:"browser_major,omitempty"`
 	// Type is "desktop", "mobile", "tablet", "bot" or "script".
-	Type string `json:"type,omitempty"`
+	Type string `json:"type,omitempty,nocopy"`
 }
 
 // Auth says how identity was proved.
 type Auth struct {
-	MFA      MFA      `json:"mfa,omitempty"`
-	Strength Strength `json:"strength,omitempty"`
+	MFA      MFA      `json:"mfa,omitempty,nocopy"`
+	Strength Strength `json:"strength,omitempty,nocopy"`
 	// Methods are lower-case names such as "password", "fido2", "push", "sms".
 	Methods  []string `json:"methods,omitempty"`
-	Protocol string   `json:"protocol,omitempty"`
+	Protocol string   `json:"protocol,omitempty,nocopy"`
 	// ACR is the authentication context class that was reached.
-	ACR string `json:"acr,omitempty"`
+	ACR string `json:"acr,omitempty,nocopy"`
 	// Time is when the person last proved identity; unknown means the event's own time for an interactive sign-in.
 	Time Millis `json:"time,omitempty"`
 }
@@ -254,9 +254,9 @@ type Auth struct {
 // Event is one normalised record. The identity of its user is (Tenant, User.ID).
 type Event struct {
 	// ID is derived from tenant, source family and source id by [EventID].
-	ID     string `json:"id,omitempty"`
-	Kind   Kind   `json:"kind"`
-	Tenant string `json:"tenant"`
+	ID     string `json:"id,omitempty,nocopy"`
+	Kind   Kind   `json:"kind,nocopy"`
+	Tenant string `json:"tenant,nocopy"`
 	User   User   `json:"user"`
 	// Time is when it happened. It is the only clock that decisions read.
 	Time Millis `json:"time"`
@@ -265,23 +265,23 @@ type Event struct {
 	Ingested Millis `json:"ingested,omitempty"`
 	Source   Source `json:"source"`
 	// Outcome is success, failure, interrupt, challenge or blocked; Code is the source's own code, untouched.
-	Outcome     Outcome `json:"outcome,omitempty"`
-	Code        string  `json:"code,omitempty"`
-	Reason      string  `json:"reason,omitempty"`
+	Outcome     Outcome `json:"outcome,omitempty,nocopy"`
+	Code        string  `json:"code,omitempty,nocopy"`
+	Reason      string  `json:"reason,omitempty,nocopy"`
 	Interactive Tri     `json:"interactive,omitempty"`
 	App         Ref     `json:"app,omitempty"`
 	Resource    Ref     `json:"resource,omitempty"`
 	Session     Session `json:"session,omitempty"`
 	// IP is the canonical text of the address, or "" when the source gave none or no valid one; then AddressText keeps
 	// what it said.
-	IP          string  `json:"ip,omitempty"`
-	AddressText string  `json:"address_text,omitempty"`
+	IP          string  `json:"ip,omitempty,nocopy"`
+	AddressText string  `json:"address_text,omitempty,nocopy"`
 	Network     Network `json:"network,omitempty"`
 	// Place is our own look-up, made once at ingest; ProviderPlace is what the source said.
 	Place         Place  `json:"place,omitempty"`
 	ProviderPlace Place  `json:"provider_place,omitempty"`
 	Device        Device `json:"device,omitempty"`
-	UserAgent     string `json:"user_agent,omitempty"`
+	UserAgent     string `json:"user_agent,omitempty,nocopy"`
 	Auth          Auth   `json:"auth,omitempty"`
 }
 

@@ -35,13 +35,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents(in *j
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.ID = string(in.String())
+				out.ID = string(in.UnsafeString())
 			}
 		case "name":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Name = string(in.String())
+				out.Name = string(in.UnsafeString())
 			}
 		case "groups":
 			if in.IsNull() {
@@ -163,25 +163,25 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents1(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Name = string(in.String())
+				out.Name = string(in.UnsafeString())
 			}
 		case "family":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Family = string(in.String())
+				out.Family = string(in.UnsafeString())
 			}
 		case "id":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.ID = string(in.String())
+				out.ID = string(in.UnsafeString())
 			}
 		case "category":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Category = string(in.String())
+				out.Category = string(in.UnsafeString())
 			}
 		default:
 			in.SkipRecursive()
@@ -272,13 +272,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents2(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.ID = string(in.String())
+				out.ID = string(in.UnsafeString())
 			}
 		case "token":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Token = string(in.String())
+				out.Token = string(in.UnsafeString())
 			}
 		default:
 			in.SkipRecursive()
@@ -354,13 +354,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents3(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.ID = string(in.String())
+				out.ID = string(in.UnsafeString())
 			}
 		case "name":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Name = string(in.String())
+				out.Name = string(in.UnsafeString())
 			}
 		default:
 			in.SkipRecursive()
@@ -454,25 +454,25 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents4(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.City = string(in.String())
+				out.City = string(in.UnsafeString())
 			}
 		case "region":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Region = string(in.String())
+				out.Region = string(in.UnsafeString())
 			}
 		case "country":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Country = string(in.String())
+				out.Country = string(in.UnsafeString())
 			}
 		case "database":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Database = string(in.String())
+				out.Database = string(in.UnsafeString())
 			}
 		case "built":
 			if in.IsNull() {
@@ -614,7 +614,7 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents5(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Prefix = string(in.String())
+				out.Prefix = string(in.UnsafeString())
 			}
 		case "asn":
 			if in.IsNull() {
@@ -626,7 +626,7 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents5(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Org = string(in.String())
+				out.Org = string(in.UnsafeString())
 			}
 		case "classes":
 			if in.IsNull() {
@@ -659,7 +659,7 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents5(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.List = string(in.String())
+				out.List = string(in.UnsafeString())
 			}
 		case "built":
 			if in.IsNull() {
@@ -790,19 +790,19 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents6(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.ID = string(in.String())
+				out.ID = string(in.UnsafeString())
 			}
 		case "kind":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Kind = Kind(in.String())
+				out.Kind = Kind(in.UnsafeString())
 			}
 		case "tenant":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Tenant = string(in.String())
+				out.Tenant = string(in.UnsafeString())
 			}
 		case "user":
 			if in.IsNull() {
@@ -838,19 +838,19 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents6(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Outcome = Outcome(in.String())
+				out.Outcome = Outcome(in.UnsafeString())
 			}
 		case "code":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Code = string(in.String())
+				out.Code = string(in.UnsafeString())
 			}
 		case "reason":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Reason = string(in.String())
+				out.Reason = string(in.UnsafeString())
 			}
 		case "interactive":
 			if in.IsNull() {
@@ -880,13 +880,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents6(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.IP = string(in.String())
+				out.IP = string(in.UnsafeString())
 			}
 		case "address_text":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.AddressText = string(in.String())
+				out.AddressText = string(in.UnsafeString())
 			}
 		case "network":
 			if in.IsNull() {
@@ -916,7 +916,7 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents6(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.UserAgent = string(in.String())
+				out.UserAgent = string(in.UnsafeString())
 			}
 		case "auth":
 			if in.IsNull() {
@@ -1103,13 +1103,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.ID = string(in.String())
+				out.ID = string(in.UnsafeString())
 			}
 		case "name":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Name = string(in.String())
+				out.Name = string(in.UnsafeString())
 			}
 		case "managed":
 			if in.IsNull() {
@@ -1127,13 +1127,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.OS = string(in.String())
+				out.OS = string(in.UnsafeString())
 			}
 		case "browser":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Browser = string(in.String())
+				out.Browser = string(in.UnsafeString())
 			}
 		case "browser_major":
 			if in.IsNull() {
@@ -1145,7 +1145,7 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Type = string(in.String())
+				out.Type = string(in.UnsafeString())
 			}
 		default:
 			in.SkipRecursive()
@@ -1281,13 +1281,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents8(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.MFA = MFA(in.String())
+				out.MFA = MFA(in.UnsafeString())
 			}
 		case "strength":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Strength = Strength(in.String())
+				out.Strength = Strength(in.UnsafeString())
 			}
 		case "methods":
 			if in.IsNull() {
@@ -1320,13 +1320,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents8(in *
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.Protocol = string(in.String())
+				out.Protocol = string(in.UnsafeString())
 			}
 		case "acr":
 			if in.IsNull() {
 				in.Skip()
 			} else {
-				out.ACR = string(in.String())
+				out.ACR = string(in.UnsafeString())
 			}
 		case "time":
 			if in.IsNull() {

@@ -35,6 +35,27 @@ func TestEventSurvivesTheWire(t *testing.T) {
 	}
 }
 
+func TestDecodedEventKeepsNothingOfItsInput(t *testing.T) {
+	in := Encode(example())
+	e, err := Decode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := DecodeFinding(Encode(&Finding{ID: "f", Evidence: Evidence{Sight: SightOf(e)}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range in {
+		in[i] = 'x'
+	}
+	if diff := cmp.Diff(e, example()); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+	if diff := cmp.Diff(f.Evidence.Sight, SightOf(example())); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+}
+
 func TestWireFormStaysReadable(t *testing.T) {
 	// One message of version 1, kept for ever.
 	const v1 = `{"kind":"sign_in","tenant":"acme","user":{"id":"u1"},"time":"2025-12-31T23:59:59.123Z","source":{"id":"s-1"},"new_field":{"a":[1]}}`
