@@ -106,7 +106,7 @@ func local(u *url.URL) string {
 	return path
 }
 
-// refuse writes the answer's headers and lets the application, or writeProblem, write the rest.
+// refuse writes the answer's headers and lets the application, or WriteProblem, write the rest.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	w.Header().Set("Cache-Control", "no-store")
 	if f.Status == http.StatusUnauthorized {
@@ -115,8 +115,8 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, f Refusal) {
 	g.cfg.Refuse(w, r, f)
 }
 
-// writeProblem writes a refusal as application/problem+json.
-func writeProblem(w http.ResponseWriter, _ *http.Request, f Refusal) {
+// WriteProblem writes a refusal as application/problem+json (RFC 9457). It is the default of Config.Refuse.
+func WriteProblem(w http.ResponseWriter, _ *http.Request, f Refusal) {
 	problem := struct {
 		Title       string   `json:"title"`
 		Status      int      `json:"status"`

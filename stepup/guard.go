@@ -63,7 +63,7 @@ type Config struct {
 	SignIn func(r *http.Request, c Challenge, returnTo string) string
 	// EndSession ends the caller's session when it has been revoked, and removes its cookie.
 	EndSession func(w http.ResponseWriter, r *http.Request)
-	// Refuse writes the answer after its headers are set. Default: a problem document (RFC 9457).
+	// Refuse writes status and body of an answer whose headers are set. Default: WriteProblem.
 	Refuse func(w http.ResponseWriter, r *http.Request, f Refusal)
 
 	// MaxChallenges is how many different tokens of one session may fail one requirement within ChallengeWindow before
@@ -158,7 +158,7 @@ func New(cfg Config) (*Guard, error) {
 		cfg.ChallengeWindow = 10 * time.Minute
 	}
 	if cfg.Refuse == nil {
-		cfg.Refuse = writeProblem
+		cfg.Refuse = WriteProblem
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
