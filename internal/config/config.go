@@ -31,8 +31,9 @@ const MaxFile = 1 << 20
 type Validator interface{ Validate() error }
 
 // Load reads the file, unless its name is empty, and the environment over the defaults. environ is what os.Environ
-// returns. The error holds every problem, one a line, each with its path.
-func Load[T any](defaults T, file string, environ []string) (T, error) {
+// returns. The error holds every problem, one a line, each with its path. A process that uses some sections only names
+// them: the others must still be readable, but may be incomplete.
+func Load[T any](defaults T, file string, environ []string, sections ...string) (T, error) {
 	var content []byte
 	if file != "" {
 		info, err := os.Stat(file)
@@ -46,11 +47,11 @@ func Load[T any](defaults T, file string, environ []string) (T, error) {
 			return defaults, fmt.Errorf("reading the configuration: %w", err)
 		}
 	}
-	return Parse(defaults, content, environ)
+	return Parse(defaults, content, environ, sections...)
 }
 
 // Parse is [Load] of a file's content.
-func Parse[T any](defaults T, content []byte, environ []string) (T, error) {
+func Parse[T any](defaults T, content []byte, environ []string, sections ...string) (T, error) {
 	k := koanf.New(".")
 	if len(content) > 0 {
 		if err := k.Load(rawbytes.Provider(content), yaml.Parser()); err != nil {
@@ -77,7 +78,7 @@ func Parse[T any](defaults T, content []byte, environ []string) (T, error) {
 	if err := decode(k.Raw(), &out); err != nil {
 		problems = append(problems, decodeProblems(err)...)
 	}
-	problems = append(problems, sectionProblems(reflect.ValueOf(out))...)
+	problems = append(problems, sectionProblems(reflect.ValueOf(out), sections)...)
 	if len(problems) > 0 {
 		slices.Sort(problems)
 		return out, errors.New(strings.Join(slices.Compact(problems), "\n"))
@@ -165,12 +166,12 @@ func decodeProblems(err error) []string {
 	return out
 }
 
-// sectionProblems asks every section of the configuration, that is every field of the outermost struct.
-func sectionProblems(v reflect.Value) []string {
+// sectionProblems asks the named sections of the configuration, or all; a section is a field of the outermost struct.
+func sectionProblems(v reflect.Value, names []string) []string {
 	var out []string
 	for i := range v.NumField() {
 		section, ok := v.Field(i).Interface().(Validator)
-		if !ok {
+		if !ok || len(names) > 0 && !slices.Contains(names, name(v.Type().Field(i))) {
 			continue
 		}
 		for _, line := range lines(section.Validate()) {

@@ -87,6 +87,19 @@ func TestEveryProblemIsReportedWithItsPath(t *testing.T) {
 	}
 }
 
+func TestSectionsThatAreNotUsedMayBeIncomplete(t *testing.T) {
+	content := []byte("kafka: {brokers: []}")
+	if _, err := Parse(defaults(), content, nil, "api"); err != nil {
+		t.Errorf("the kafka section was asked although only api is used: %v", err)
+	}
+	if _, err := Parse(defaults(), content, nil, "api", "kafka"); err == nil {
+		t.Error("accepted")
+	}
+	if _, err := Parse(defaults(), []byte("kafka: {broker: []}"), nil, "api"); err == nil {
+		t.Error("an unknown key in another section was accepted")
+	}
+}
+
 func TestBadFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
