@@ -5,6 +5,7 @@
 package native
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +36,8 @@ func (Decoder) MaxValue() int { return events.MaxRecord }
 func (Decoder) Decode(value []byte, emit func(record []byte, e *events.Event, err error)) {
 	e := pool.Get().(*events.Event)
 	defer pool.Put(e)
-	if err := events.DecodeInto(value, e); err != nil {
+	// The event's texts outlive the caller's value.
+	if err := events.DecodeInto(bytes.Clone(value), e); err != nil {
 		emit(value, nil, explain(value, err))
 		return
 	}

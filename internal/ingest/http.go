@@ -1,0 +1,323 @@
+package ingest
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	kgzip "github.com/klauspost/compress/gzip"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/countersign-io/countersign/internal/stream"
+)
+
+// answer is the body of every answer of POST /v1/events: what became of the records, and for an error also the members
+// of RFC 9457.
+type answer struct {
+	Title  string `json:"title,omitempty"`
+	Status int    `json:"status,omitempty"`
+	Detail string `json:"detail,omitempty"`
+
+	Accepted   int `json:"accepted"`
+	Duplicates int `json:"duplicates"`
+	Skipped    int `json:"skipped,omitempty"`
+	// Rejected are the first refused records, RejectedTotal counts all.
+	Rejected      []rejected `json:"rejected"`
+	RejectedTotal int        `json:"rejected_total,omitempty"`
+}
+
+type rejected struct {
+	Line  int    `json:"line"`
+	Error string `json:"error"`
+}
+
+// problem is an error that concerns a whole request.
+type problem struct {
+	status int
+	detail string
+}
+
+func (p *problem) Error() string { return p.detail }
+
+func refuse(status int, format string, args ...any) error {
+	return &problem{status, fmt.Sprintf(format, args...)}
+}
+
+// errBodyTooLarge ends a body that is larger than allowed, as sent or after decompression.
+var errBodyTooLarge = errors.New("body too large")
+
+// Handler serves the API; Run serves it too. Tests and embedders may serve it themselves.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/events", s.serveEvents)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	return mux
+}
+
+func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		writeText(w, http.StatusServiceUnavailable, "draining")
+		return
+	}
+	if s.ready != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := s.ready(ctx); err != nil {
+			writeText(w, http.StatusServiceUnavailable, "the log cannot be reached")
+			return
+		}
+	}
+	writeText(w, http.StatusOK, "ready")
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // the client may be gone
+}
+
+func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	s.metrics.inFlight.Inc()
+	defer s.metrics.inFlight.Dec()
+	result, err := s.take(w, r)
+	status := s.respond(w, result, err)
+	s.metrics.requests.WithLabelValues(strconv.Itoa(status)).Inc()
+	s.metrics.duration.Observe(time.Since(began).Seconds())
+}
+
+// take takes a request in. The result counts what is on the log, also when there is an error.
+func (s *Server) take(w http.ResponseWriter, r *http.Request) (Result, error) {
+	token, ok := authenticate(s.tokens, r.Header.Get("Authorization"))
+	if !ok {
+		return Result{}, refuse(http.StatusUnauthorized, "the Authorization header holds no bearer token that is known here")
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		return Result{}, refuse(http.StatusTooManyRequests, "%d requests are being served, come back later", s.cfg.MaxRequests)
+	}
+	src, err := s.source(token, r)
+	if err != nil {
+		return Result{}, err
+	}
+	layout, err := layoutOf(r.Header.Get("Content-Type"))
+	if err != nil {
+		return Result{}, err
+	}
+	body, done, err := s.body(w, r)
+	if err != nil {
+		return Result{}, err
+	}
+	defer done()
+	return s.intake(r.Context(), src, layout, body)
+}
+
+// source is what the token's bearer may send, in the format of this request.
+func (s *Server) source(t *token, r *http.Request) (Source, error) {
+	format := r.URL.Query().Get("format")
+	if format == "" {
+		format = t.cfg.Format
+	}
+	if format == "" {
+		format = FormatEvent
+	}
+	decoder := s.decoders[format]
+	if decoder == nil {
+		return Source{}, refuse(http.StatusBadRequest, "format %.40q is unknown, use one of %s", format, strings.Join(sortedKeys(s.decoders), ", "))
+	}
+	src := Source{Name: t.cfg.Source, Decoder: decoder, Format: format, TrustedPlaces: t.cfg.TrustedPlaces}
+	if t.cfg.Tenants[0] != anyTenant {
+		src.Tenants = t.cfg.Tenants
+	}
+	return src, nil
+}
+
+// layoutOf tells what a content type says of the body's layout. JSON may be any; it is told by its first value.
+func layoutOf(contentType string) (layout, error) {
+	if contentType == "" {
+		return undecided, nil
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err == nil {
+		switch {
+		case kind == "application/x-ndjson", kind == "application/ndjson", kind == "application/jsonl", kind == "application/x-jsonlines":
+			return lines, nil
+		case kind == "application/json", strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json"):
+			return undecided, nil
+		}
+	}
+	return "", refuse(http.StatusUnsupportedMediaType, "Content-Type %.80q is not taken, send application/json or application/x-ndjson", contentType)
+}
+
+var gzipReaders = sync.Pool{New: func() any { return new(kgzip.Reader) }}
+
+// body is the request's body, decompressed and bounded. done must be called when it is no longer read.
+func (s *Server) body(w http.ResponseWriter, r *http.Request) (body io.Reader, done func(), err error) {
+	if r.ContentLength > s.cfg.MaxBody {
+		return nil, nil, s.tooLarge()
+	}
+	raw := &countingReader{in: http.MaxBytesReader(w, r.Body, s.cfg.MaxBody), counter: s.metrics.bytes}
+	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
+	case "", "identity":
+		return raw, func() {}, nil
+	case "gzip", "x-gzip":
+		unzip := gzipReaders.Get().(*kgzip.Reader) //nolint:errcheck // the pool holds nothing else
+		if err := unzip.Reset(raw); err != nil {
+			gzipReaders.Put(unzip)
+			return nil, nil, s.bodyError(err)
+		}
+		return &limitedReader{in: unzip, left: s.cfg.MaxBody}, func() { gzipReaders.Put(unzip) }, nil
+	default:
+		w.Header().Set("Accept-Encoding", "gzip, identity")
+		return nil, nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding %.40q is not taken, send gzip or none", encoding)
+	}
+}
+
+func (s *Server) tooLarge() error {
+	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes; send it in parts", s.cfg.MaxBody)
+}
+
+// intake takes the records of a body in.
+func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Reader) (Result, error) {
+	in := s.pipeline.Intake(src)
+	in.patience = s.cfg.PublishTimeout
+	split := newSplitter(body, src.Decoder.MaxValue(), as, 0)
+	defer split.release()
+	values := 0
+	var broken error
+	for broken == nil {
+		v, err := split.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		switch values++; {
+		case err != nil:
+			broken = s.bodyError(err)
+		case values > s.cfg.MaxRecords:
+			broken = refuse(http.StatusRequestEntityTooLarge, "the body holds more than %d records; send it in parts", s.cfg.MaxRecords)
+		case v.err != nil:
+			in.Refuse(v.bytes, v.size, v.number, v.err)
+		default:
+			in.Add(v.bytes, v.number)
+		}
+		if in.Full() {
+			if err := in.Flush(ctx); err != nil {
+				return in.Abandon(), publishError(err)
+			}
+		}
+	}
+	// What was taken before the body broke off is right, and is told in the answer.
+	result, err := in.Close(ctx)
+	switch {
+	case err != nil:
+		return result, publishError(err)
+	case broken != nil:
+		return result, broken
+	case values == 0:
+		return result, refuse(http.StatusBadRequest, "the body holds no record")
+	case result.Rejected > 0 && result.Accepted+result.Duplicates+result.Skipped == 0:
+		return result, refuse(http.StatusBadRequest, "every record was rejected")
+	}
+	return result, nil
+}
+
+// bodyError words what went wrong with reading a body.
+func (s *Server) bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge), errors.Is(err, errBodyTooLarge):
+		return s.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refuse(http.StatusRequestTimeout, "the body did not arrive within %v", s.cfg.ReadTimeout)
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, kgzip.ErrHeader), errors.Is(err, kgzip.ErrChecksum):
+		return refuse(http.StatusBadRequest, "the body is no valid gzip: %v", err)
+	}
+	return refuse(http.StatusBadRequest, "the body could not be read to its end: %v", err)
+}
+
+// publishError words why records did not get to the log.
+func publishError(err error) error {
+	if errors.Is(err, stream.ErrOverloaded) {
+		return refuse(http.StatusTooManyRequests, "too many records are waiting for the log, come back later")
+	}
+	return refuse(http.StatusServiceUnavailable, "the log did not acknowledge the records; send them again")
+}
+
+// respond writes the answer and returns its status.
+func (s *Server) respond(w http.ResponseWriter, result Result, err error) int {
+	a := answer{Accepted: result.Accepted, Duplicates: result.Duplicates, Skipped: result.Skipped, Rejected: []rejected{}}
+	for _, r := range result.Rejections {
+		a.Rejected = append(a.Rejected, rejected{r.Line, r.Error})
+	}
+	if result.Rejected > len(result.Rejections) {
+		a.RejectedTotal = result.Rejected
+	}
+	status, kind := http.StatusOK, "application/json"
+	var p *problem
+	if errors.As(err, &p) {
+		status, kind = p.status, "application/problem+json"
+		a.Title, a.Status, a.Detail = http.StatusText(status), status, p.detail
+	}
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	switch status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", "Bearer")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	case http.StatusRequestTimeout:
+		h.Set("Connection", "close")
+	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(a) // the client may be gone
+	return status
+}
+
+// countingReader counts what is read.
+type countingReader struct {
+	in      io.Reader
+	counter prometheus.Counter
+}
+
+func (r *countingReader) Read(b []byte) (int, error) {
+	n, err := r.in.Read(b)
+	r.counter.Add(float64(n))
+	return n, err
+}
+
+// limitedReader fails when more than left bytes come.
+type limitedReader struct {
+	in   io.Reader
+	left int64
+}
+
+func (r *limitedReader) Read(b []byte) (int, error) {
+	if int64(len(b)) > r.left+1 {
+		b = b[:r.left+1]
+	}
+	n, err := r.in.Read(b)
+	if int64(n) > r.left {
+		return int(r.left), errBodyTooLarge
+	}
+	r.left -= int64(n)
+	return n, err
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
+}

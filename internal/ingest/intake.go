@@ -1,0 +1,281 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/stream"
+)
+
+// Source says where records come from and what it may say.
+type Source struct {
+	// Name is written into events, and is the key of dead letters.
+	Name string
+	// Decoder decodes its values, Format names it in metrics.
+	Decoder Decoder
+	Format  string
+	// Tenants are the tenants it may write for; empty means all. With exactly one, events that name none are its.
+	Tenants []string
+	// TrustedPlaces keeps the places and networks its events carry, instead of looking them up.
+	TrustedPlaces bool
+}
+
+// Result says what became of the records of an intake.
+type Result struct {
+	// Accepted are on the log, Duplicates were there already, Skipped are no events by their kind.
+	Accepted, Duplicates, Skipped int
+	// Rejected is how many were refused; Rejections are the first [MaxRejections] of them.
+	Rejected   int
+	Rejections []Rejection
+}
+
+// Rejection is one record that was refused.
+type Rejection struct {
+	// Line is the record's line, or its place among the values of an array, from 1.
+	Line  int
+	Error string
+}
+
+// MaxRejections bounds the rejections that a Result keeps. All of them become dead letters.
+const MaxRejections = 1000
+
+// Reasons of rejections, as metric labels.
+const (
+	reasonUndecodable = "undecodable"
+	reasonTooLarge    = "too_large"
+	reasonInvalid     = "invalid"
+	reasonTime        = "time"
+	reasonTenant      = "tenant"
+)
+
+// A chunk is what is published at once. Larger ones make better record batches, smaller ones answer sooner.
+const (
+	chunkEvents = 1000
+	chunkBytes  = 1 << 20
+)
+
+// Intake takes the records of one request or file in, in order. It is used by one goroutine.
+type Intake struct {
+	p         *Pipeline
+	publisher Publisher
+	src       Source
+	result    Result
+	// patience bounds the time in which the log must acknowledge a chunk; 0 is as long as the context lives.
+	patience time.Duration
+
+	// pending are decoded and not yet published; index finds them by id.
+	pending []events.Event
+	index   map[string]int
+	letters []stream.Record
+	bytes   int
+
+	// flight is the chunk being published, nil when there is none; its ids are in flying.
+	flight chan error
+	flying map[string]int
+
+	line    int // of the value at hand
+	ordinal int // of the record in it
+}
+
+// Intake begins an intake from src.
+func (p *Pipeline) Intake(src Source) *Intake {
+	return &Intake{p: p, publisher: p.publisher, src: src, index: map[string]int{}}
+}
+
+// Add takes one value. What is wrong with its records goes into the result and the dead letters.
+func (i *Intake) Add(value []byte, line int) {
+	i.line, i.ordinal = line, 0
+	i.bytes += len(value)
+	i.src.Decoder.Decode(value, i.record)
+}
+
+// Refuse takes a value that cannot be decoded, of which head is the beginning and size the full length.
+func (i *Intake) Refuse(head []byte, size, line int, err error) {
+	i.line, i.ordinal = line, 0
+	i.bytes += len(head)
+	i.reject(reasonTooLarge, head, size, err)
+}
+
+// Full reports whether it is time to Flush.
+func (i *Intake) Full() bool {
+	return len(i.pending) >= chunkEvents || len(i.letters) >= chunkEvents || i.bytes >= chunkBytes
+}
+
+// record takes one record: it is the emit of Decode.
+func (i *Intake) record(raw []byte, e *events.Event, err error) {
+	i.ordinal++
+	if err == nil && len(raw) > events.MaxRecord {
+		err = events.ErrTooLarge
+	}
+	if err != nil {
+		var skip interface{ Skip() string }
+		switch {
+		case errors.As(err, &skip):
+			i.result.Skipped++
+			i.p.metrics.skip(skip.Skip())
+		case errors.Is(err, events.ErrTooLarge):
+			i.reject(reasonTooLarge, raw, len(raw), err)
+		default:
+			i.reject(reasonUndecodable, raw, len(raw), err)
+		}
+		return
+	}
+	now := events.MillisOf(i.p.now())
+	e.Clean()
+	e.Source.Name, e.Ingested = i.src.Name, now
+	if e.Tenant == "" && len(i.src.Tenants) == 1 {
+		e.Tenant = i.src.Tenants[0]
+	}
+	if err := e.Validate(); err != nil {
+		i.reject(reasonInvalid, raw, len(raw), err)
+		return
+	}
+	if len(i.src.Tenants) > 0 && !slices.Contains(i.src.Tenants, e.Tenant) {
+		i.reject(reasonTenant, raw, len(raw), fmt.Errorf("tenant: is %q, for which this source may not write", e.Tenant))
+		return
+	}
+	if err := i.p.timely(e, now); err != nil {
+		i.reject(reasonTime, raw, len(raw), err)
+		return
+	}
+	e.ID = events.EventID(e.Tenant, e.Source.Family, e.Source.ID)
+	i.p.metrics.lag.Observe(float64(now-e.Time) / events.Second)
+	if i.known(e.ID) {
+		i.result.Duplicates++
+		return
+	}
+	i.p.enrich(e, i.src.TrustedPlaces)
+	if at, pending := i.index[e.ID]; pending {
+		fill(&i.pending[at], e)
+		i.result.Duplicates++
+		return
+	}
+	i.index[e.ID] = len(i.pending)
+	i.pending = append(i.pending, *e)
+}
+
+// known reports whether an event is on the log, or on its way there.
+func (i *Intake) known(id string) bool {
+	if _, flying := i.flying[id]; flying {
+		return true
+	}
+	return i.p.recent.Contains(id)
+}
+
+// timely checks an event's time against the clock.
+func (p *Pipeline) timely(e *events.Event, now events.Millis) error {
+	if skew := e.Time - now; skew > events.Millis(p.cfg.MaxSkew.Milliseconds()) {
+		return fmt.Errorf("time: %v is %v in the future, at most %v is allowed; check the sender's clock",
+			e.Time, time.Duration(skew)*time.Millisecond, p.cfg.MaxSkew)
+	}
+	if e.Time < now-events.Millis(p.cfg.MaxAge.Milliseconds()) {
+		return fmt.Errorf("time: %v is older than %v days", e.Time, int(p.cfg.MaxAge.Hours()/24))
+	}
+	return nil
+}
+
+// reject counts a record as refused and writes its dead letter.
+func (i *Intake) reject(reason string, raw []byte, size int, err error) {
+	i.p.metrics.rejected[reason].Inc()
+	i.result.Rejected++
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if i.ordinal > 1 {
+		text = fmt.Sprintf("record %d of the value: %s", i.ordinal, text)
+	}
+	if len(i.result.Rejections) < MaxRejections {
+		i.result.Rejections = append(i.result.Rejections, Rejection{Line: i.line, Error: text})
+	}
+	kept := raw[:min(len(raw), events.MaxRecord)]
+	letter := &events.DeadLetter{
+		ID: events.ID("dead_letter", i.src.Name, string(kept)), Time: events.MillisOf(i.p.now()), Source: i.src.Name,
+		Stage: "ingest", Reason: text, Line: i.line, Bytes: kept, Size: size,
+	}
+	i.letters = append(i.letters, stream.Record{Key: []byte(i.src.Name), Value: events.Encode(letter)})
+	i.bytes += len(kept)
+}
+
+// Flush begins to publish what was taken since the last Flush, after what that began is acknowledged. With nothing
+// accepted so far an overloaded publisher is an error at once; later it is waited for, so that large intakes get through.
+func (i *Intake) Flush(ctx context.Context) error {
+	if err := i.wait(); err != nil {
+		return err
+	}
+	if len(i.pending) == 0 && len(i.letters) == 0 {
+		return nil
+	}
+	chunk := make([]stream.Record, len(i.pending))
+	for n := range i.pending {
+		e := &i.pending[n]
+		chunk[n] = stream.Record{Key: []byte(e.Key()), Value: events.Encode(e), Time: e.Ingested.Time()}
+	}
+	letters := i.letters
+	patient := i.result.Accepted > 0
+	i.flight = make(chan error, 1)
+	go func(done chan<- error) {
+		done <- i.send(ctx, chunk, letters, patient)
+	}(i.flight)
+	// The events in flight are encoded; their memory serves the next chunk.
+	i.flying, i.index = i.index, map[string]int{}
+	i.pending, i.letters, i.bytes = i.pending[:0], nil, 0
+	return nil
+}
+
+// send publishes a chunk, events first. It touches nothing of the intake that changes.
+func (i *Intake) send(ctx context.Context, chunk, letters []stream.Record, patient bool) error {
+	if i.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, i.patience)
+		defer cancel()
+	}
+	if len(chunk) > 0 {
+		if err := i.p.publish(ctx, i.publisher, events.TopicEvents, chunk, patient); err != nil {
+			return err
+		}
+	}
+	if len(letters) > 0 {
+		return i.p.publish(ctx, i.publisher, events.TopicDeadLetter, letters, patient || len(chunk) > 0)
+	}
+	return nil
+}
+
+// wait waits for the chunk in flight. Only now are its events accepted, and their ids remembered.
+func (i *Intake) wait() error {
+	if i.flight == nil {
+		return nil
+	}
+	err := <-i.flight
+	i.flight = nil
+	flown := i.flying
+	i.flying = nil
+	if err != nil {
+		return err
+	}
+	for id := range flown {
+		i.p.recent.Add(id, struct{}{})
+	}
+	i.result.Accepted += len(flown)
+	return nil
+}
+
+// Close publishes what is left and waits until all is acknowledged. The result holds what was acknowledged, also when
+// there is an error; nothing may be said of the rest.
+func (i *Intake) Close(ctx context.Context) (Result, error) {
+	err := i.Flush(ctx)
+	if err == nil {
+		err = i.wait()
+	}
+	i.p.metrics.count(i.src.Format, i.result)
+	return i.result, err
+}
+
+// Abandon waits for the chunk in flight and drops what is not yet published.
+func (i *Intake) Abandon() Result {
+	_ = i.wait() // whoever abandons has a reason to tell already
+	i.p.metrics.count(i.src.Format, i.result)
+	return i.result
+}
