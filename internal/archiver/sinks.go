@@ -68,7 +68,8 @@ var sinks = []*sink{
 			if err != nil {
 				return err
 			}
-			return b.Append(requirementOf(&c, r.Value), logged)
+			requirement := report.RequirementOf(&c, r.Value)
+			return b.Append(&requirement, logged)
 		}}
 	}},
 	{topic: events.TopicReceipts, table: history.TableReceipts, make: func() *rows {
@@ -93,14 +94,4 @@ var sinks = []*sink{
 			return nil
 		}}
 	}},
-}
-
-func requirementOf(c *revocation.Claims, raw []byte) *report.Requirement {
-	seconds := func(s int64) events.Millis { return events.Millis(s) * events.Second }
-	return &report.Requirement{
-		ID: c.ID, Tenant: c.Tenant, User: c.User, Session: c.Session, Status: report.Status(c.Status), Action: c.Action,
-		Severity: c.Severity, ACRValues: c.ACRValues, MaxAge: uint32(min(c.MaxAge, 1<<31)), NotBefore: seconds(c.NotBefore),
-		Expires: seconds(c.Expires), Closed: seconds(c.ClosedAt), SatisfiedBy: c.SatisfiedBy, Policy: c.Policy,
-		PolicyVersion: c.PolicyVersion, Reason: c.ReasonAdmin, EventID: c.EventID, JTI: c.JTI, Claims: raw,
-	}
 }

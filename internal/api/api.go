@@ -1,0 +1,317 @@
+// Package api serves what the history and the log know: a REST interface with its OpenAPI description, a live feed, the
+// JSON Schemas, and one plain page at "/".
+//
+// Everything under /v1 needs a bearer token or a browser's session; a caller sees the tenants of its token and no
+// others, and what it may not see looks like what does not exist. Errors are problem details (RFC 9457). While
+// ClickHouse is away, questions are answered with 503 and Retry-After, and the live feed goes on: it comes from the log.
+//
+// The package knows no database: it declares the History it reads from.
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/report"
+	"github.com/countersign-io/countersign/internal/stream"
+	"github.com/countersign-io/countersign/internal/telemetry"
+)
+
+// History answers questions. Its errors wrap those of package report. It must bound its own time.
+type History interface {
+	Overview(ctx context.Context, scope report.Scope, span report.Span, now events.Millis) (*report.Overview, error)
+	Findings(ctx context.Context, q report.FindingQuery) (report.FindingPage, error)
+	Finding(ctx context.Context, scope report.Scope, id string) (json.RawMessage, error)
+	Timeline(ctx context.Context, q report.TimelineQuery) (report.Timeline, error)
+	Requirements(ctx context.Context, q report.RequirementQuery) (report.RequirementPage, error)
+	// Ready reports whether questions would be answered.
+	Ready(ctx context.Context) error
+}
+
+// Log hands the records of a topic to fn as they arrive, until ctx ends.
+type Log interface {
+	Tail(ctx context.Context, topic string, from stream.TailFrom, fn func(stream.Record) error) error
+}
+
+// Deps are what the API works with. Logger and Registerer may be nil; without Schemas none are served.
+type Deps struct {
+	History    History
+	Log        Log
+	Schemas    fs.FS
+	Logger     *zap.Logger
+	Registerer prometheus.Registerer
+}
+
+// API is the HTTP server.
+type API struct {
+	cfg       Config
+	deps      Deps
+	log       *zap.Logger
+	metrics   *metrics
+	gate      *gate
+	hub       *hub
+	pages     map[string]file
+	questions chan struct{}
+	tls       *tls.Config
+	handler   http.Handler
+
+	bound    chan struct{}
+	addr     net.Addr // set before bound is closed
+	stopping chan struct{}
+	stopOnce sync.Once
+}
+
+// New validates cfg, reads its certificate and builds the routes. It listens nowhere.
+func New(cfg Config, deps Deps) (*API, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.History == nil || deps.Log == nil {
+		return nil, errors.New("api: needs a history and a log")
+	}
+	if deps.Logger == nil {
+		deps.Logger = zap.NewNop()
+	}
+	m, err := newMetrics(deps.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("registering the api's metrics: %w", err)
+	}
+	secure, err := cfg.tls()
+	if err != nil {
+		return nil, err
+	}
+	a := &API{
+		cfg: cfg, deps: deps, log: deps.Logger, metrics: m, gate: newGate(cfg), pages: loadPages(),
+		questions: make(chan struct{}, cfg.MaxQuestions), tls: secure, bound: make(chan struct{}), stopping: make(chan struct{}),
+	}
+	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m)
+	a.handler = a.routes()
+	return a, nil
+}
+
+// Handler is all routes, for tests and for servers of the caller's own.
+func (a *API) Handler() http.Handler { return a.handler }
+
+// Addr waits until the API listens and returns its address.
+func (a *API) Addr(ctx context.Context) (string, error) {
+	select {
+	case <-a.bound:
+		return a.addr.String(), nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// Link is a path with a code that signs one browser in, once, as the operator. Only a person who may see everything
+// may see it.
+func (a *API) Link() string { return "/login?code=" + a.gate.link(time.Now()) }
+
+// Run serves until ctx ends, then lets running requests finish for some seconds.
+func (a *API) Run(ctx context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", a.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listening on %s (listen): %w", a.cfg.Listen, err)
+	}
+	a.addr = l.Addr()
+	close(a.bound)
+	if a.tls != nil {
+		l = tls.NewListener(l, a.tls)
+	}
+	server := &http.Server{
+		Handler: a.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: zap.NewStdLog(a.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return telemetry.Serve(ctx, server, l) })
+	group.Go(func() error {
+		// A feed never ends by itself, and the server waits for its requests.
+		<-ctx.Done()
+		a.stop()
+		return nil
+	})
+	for _, topic := range liveTopics {
+		group.Go(func() error {
+			if err := a.deps.Log.Tail(ctx, topic, stream.FromEnd, func(r stream.Record) error {
+				a.hub.take(&r)
+				return nil
+			}); err != nil {
+				return fmt.Errorf("following %s: %w", topic, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// stop ends the live feeds.
+func (a *API) stop() { a.stopOnce.Do(func() { close(a.stopping) }) }
+
+func (a *API) routes() http.Handler {
+	v1 := http.NewServeMux()
+	a.describe(v1)
+	v1.HandleFunc("GET /v1/live", a.live)
+	v1.HandleFunc("GET /v1/schemas/{name}", a.schema)
+	v1.HandleFunc("/v1/", func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusNotFound, "There is nothing here; /v1/openapi.json lists what there is.")
+	})
+
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", a.authenticated(v1))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /login", a.login)
+	mux.HandleFunc("POST /login", a.login)
+	mux.HandleFunc("POST /logout", a.logout)
+	for name := range a.pages {
+		if !strings.HasSuffix(name, ".html") {
+			mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) { a.servePage(w, name, http.StatusOK) })
+		}
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { a.servePage(w, "index.html", http.StatusOK) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusNotFound, "There is nothing here.")
+	})
+
+	// Requests that change something must come from this site; a one-time link changes nothing that it does not open.
+	var h http.Handler = http.NewCrossOriginProtection().Handler(mux)
+	h = http.MaxBytesHandler(h, maxBody)
+	return a.guarded(h, mux)
+}
+
+// maxBody is the most a request may carry: the sign-in form is the only one with a body.
+const maxBody = 16 << 10
+
+// guarded wraps every route: limits, headers, metrics, and an answer even when a handler breaks.
+func (a *API) guarded(next http.Handler, mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun := time.Now()
+		_, pattern := mux.Handler(r)
+		route := routeLabel(pattern, r)
+		out := &statusWriter{ResponseWriter: w}
+		// The live feed sets its own deadlines.
+		_ = http.NewResponseController(w).SetWriteDeadline(begun.Add(writeTimeout)) // not every writer has one
+		secure(w.Header(), r)
+		defer func() {
+			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // it is that very value
+				a.log.Error("handler broke", zap.String("route", route), zap.Any("cause", cause), zap.Stack("stack"))
+				if out.status == 0 {
+					problem(out, http.StatusInternalServerError, "Something is wrong here; the log says what.")
+				}
+			}
+			a.metrics.requests.WithLabelValues(route, statusClass(max(out.status, http.StatusOK))).Inc()
+			if route != "live" {
+				a.metrics.seconds.WithLabelValues(route).Observe(time.Since(begun).Seconds())
+			}
+		}()
+		next.ServeHTTP(out, r)
+	})
+}
+
+const writeTimeout = 30 * time.Second
+
+// routeLabel names a route by a closed set.
+func routeLabel(pattern string, r *http.Request) string {
+	if pattern != "/v1/" {
+		_, path, _ := strings.Cut(pattern, " ")
+		switch path {
+		case "/healthz", "/readyz", "/login", "/logout":
+			return path[1:]
+		case "":
+			return "unknown"
+		}
+		return "page"
+	}
+	part, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
+	switch part {
+	case "overview", "findings", "users", "revocations", "live", "schemas":
+		return part
+	}
+	return "other"
+}
+
+// secure sets the headers of every answer. The policy allows what this server itself serves and nothing inline.
+func secure(h http.Header, r *http.Request) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "+
+		"base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
+// statusWriter remembers the status for metrics.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (a *API) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := a.deps.History.Ready(ctx); err != nil {
+		w.Header().Set("Retry-After", retryAfter)
+		text(w, http.StatusServiceUnavailable, "the history is not available")
+		return
+	}
+	text(w, http.StatusOK, "ready")
+}
+
+func text(w http.ResponseWriter, status int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, line) //nolint:errcheck // the reader has gone
+}
+
+// schema serves one of the JSON Schemas by its name, with or without ".json".
+func (a *API) schema(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimSuffix(r.PathValue("name"), ".json") + ".json"
+	if a.deps.Schemas == nil || strings.ContainsAny(name, `/\`) || !fs.ValidPath(name) {
+		problem(w, http.StatusNotFound, "There is no such schema.")
+		return
+	}
+	b, err := fs.ReadFile(a.deps.Schemas, name)
+	if err != nil {
+		problem(w, http.StatusNotFound, "There is no such schema.")
+		return
+	}
+	w.Header().Set("Content-Type", "application/schema+json")
+	_, _ = w.Write(b) // the reader has gone
+}

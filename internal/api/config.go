@@ -1,0 +1,153 @@
+package api
+
+import (
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// Config says where the API listens, who may use it, and its limits.
+type Config struct {
+	// Listen is host:port. Without TLS keep it on loopback or behind a proxy that has it.
+	Listen string `yaml:"listen"`
+	// TLSCertFile and TLSKeyFile are PEM; both or neither.
+	TLSCertFile string `yaml:"tls_cert_file"`
+	TLSKeyFile  string `yaml:"tls_key_file"`
+	// Tokens are who may use the API.
+	Tokens []Token `yaml:"tokens"`
+	// SessionTTL is how long a browser stays signed in; LinkTTL how long a one-time link works.
+	SessionTTL time.Duration `yaml:"session_ttl"`
+	LinkTTL    time.Duration `yaml:"link_ttl"`
+	// MaxSpan bounds the time that one question may be about.
+	MaxSpan time.Duration `yaml:"max_span"`
+	// MaxQuestions bounds the questions that the history works on at a time; others wait for up to QuestionWait.
+	MaxQuestions int           `yaml:"max_questions"`
+	QuestionWait time.Duration `yaml:"question_wait"`
+	// MaxLiveClients bounds the readers of the live feed, LiveBuffer what is held for one that is slow.
+	MaxLiveClients int `yaml:"max_live_clients"`
+	LiveBuffer     int `yaml:"live_buffer"`
+	// LiveHeartbeat is the pause after which a quiet feed shows that it lives.
+	LiveHeartbeat time.Duration `yaml:"live_heartbeat"`
+}
+
+// Token lets its bearer in. Only the hash of the secret is configuration.
+type Token struct {
+	// Name says whose it is, for people.
+	Name string `yaml:"name"`
+	// SHA256 is the secret's hash in hexadecimal: printf %s "$SECRET" | sha256sum
+	SHA256 string `yaml:"sha256"`
+	// Tenants are those it may see; "*" is all.
+	Tenants []string `yaml:"tenants"`
+	// Scopes are what it may read: see Scopes.
+	Scopes []string `yaml:"scopes"`
+}
+
+// The scopes of a token.
+const (
+	// ScopeRead is for the overview, findings, requirements, schemas and the live feed.
+	ScopeRead = "read"
+	// ScopeTimeline is for all that is known of one person, day by day.
+	ScopeTimeline = "timeline"
+)
+
+// Scopes lists every scope.
+var Scopes = []string{ScopeRead, ScopeTimeline}
+
+// AllTenants in a token's tenants lifts the restriction.
+const AllTenants = "*"
+
+// DefaultConfig listens on loopback, and lets nobody in but by a one-time link.
+func DefaultConfig() Config {
+	return Config{
+		Listen:         "127.0.0.1:8080",
+		SessionTTL:     12 * time.Hour,
+		LinkTTL:        time.Hour,
+		MaxSpan:        400 * 24 * time.Hour,
+		MaxQuestions:   4,
+		QuestionWait:   2 * time.Second,
+		MaxLiveClients: 64,
+		LiveBuffer:     256,
+		LiveHeartbeat:  15 * time.Second,
+	}
+}
+
+// Validate reports every problem at once.
+func (c Config) Validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		add("listen: %q is no address, write host:port", c.Listen)
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		add("tls_cert_file: needs tls_key_file and the other way round, set both or neither")
+	}
+	names, hashes := map[string]bool{}, map[string]bool{}
+	for i, t := range c.Tokens {
+		path := fmt.Sprintf("tokens[%d]", i)
+		if t.Name == "" || names[t.Name] {
+			add("%s.name: %q is empty or used twice, say whose the token is", path, t.Name)
+		}
+		names[t.Name] = true
+		switch b, err := hex.DecodeString(t.SHA256); {
+		case err != nil || len(b) != 32:
+			add("%s.sha256: is no SHA-256 hash of 64 hexadecimal digits, make one with: printf %%s \"$SECRET\" | sha256sum", path)
+		case hashes[t.SHA256]:
+			add("%s.sha256: is the hash of another token too, give each its own secret", path)
+		}
+		hashes[t.SHA256] = true
+		if len(t.Tenants) == 0 {
+			add("%s.tenants: empty, name the tenants it may see, or %q", path, AllTenants)
+		}
+		for _, tenant := range t.Tenants {
+			if tenant != AllTenants && !events.ValidTenant(tenant) {
+				add("%s.tenants: %.80q is no tenant", path, tenant)
+			}
+		}
+		if len(t.Scopes) == 0 {
+			add("%s.scopes: empty, name at least one of %s", path, Scopes)
+		}
+		for _, s := range t.Scopes {
+			if !slices.Contains(Scopes, s) {
+				add("%s.scopes: %.40q is unknown, use %s", path, s, Scopes)
+			}
+		}
+	}
+	for _, d := range []struct {
+		path       string
+		value, min time.Duration
+	}{
+		{"session_ttl", c.SessionTTL, time.Minute}, {"link_ttl", c.LinkTTL, time.Minute}, {"max_span", c.MaxSpan, time.Hour},
+		{"question_wait", c.QuestionWait, time.Millisecond}, {"live_heartbeat", c.LiveHeartbeat, time.Second},
+	} {
+		if d.value < d.min {
+			add("%s: is %v, must be at least %v", d.path, d.value, d.min)
+		}
+	}
+	for _, d := range []struct {
+		path       string
+		value, max int
+	}{{"max_questions", c.MaxQuestions, 1000}, {"max_live_clients", c.MaxLiveClients, 100_000}, {"live_buffer", c.LiveBuffer, 100_000}} {
+		if d.value < 1 || d.value > d.max {
+			add("%s: is %d, must be between 1 and %d", d.path, d.value, d.max)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tls loads the certificate; nil without one.
+func (c Config) tls() (*tls.Config, error) {
+	if c.TLSCertFile == "" {
+		return nil, nil //nolint:nilnil // nil is how net/http users say "no TLS"
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls_cert_file: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}, nil
+}

@@ -1,0 +1,73 @@
+package api
+
+import (
+	"net/http"
+	"time"
+)
+
+// liveWriteTimeout is how long one write to a reader may take.
+const liveWriteTimeout = 10 * time.Second
+
+// live is the feed of findings and requirements as they happen, as server-sent events: "finding" holds a finding,
+// "requirement" a requirement with its new status. "reset" says that some were missed, so that whoever shows them asks
+// for all again. A comment goes out when it is quiet. A reader that comes back says in Last-Event-ID what it has, and
+// gets the rest when that is not long ago.
+func (a *API) live(w http.ResponseWriter, r *http.Request) {
+	who := caller(r.Context())
+	if !who.may(ScopeRead) {
+		problem(w, http.StatusForbidden, "This needs a token with the scope "+ScopeRead+".")
+		return
+	}
+	reader, missed, whole, err := a.hub.join(who.tenants, r.Header.Get("Last-Event-ID"))
+	if err != nil {
+		w.Header().Set("Retry-After", retryAfter)
+		problem(w, http.StatusServiceUnavailable, "The live feed has as many readers as it can take; try again soon.")
+		return
+	}
+	defer a.hub.leave(reader)
+
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // proxies must not hold it back
+	w.WriteHeader(http.StatusOK)
+	out := http.NewResponseController(w)
+	send := func(frame []byte) bool {
+		if out.SetWriteDeadline(time.Now().Add(liveWriteTimeout)) != nil {
+			return false
+		}
+		if _, err := w.Write(frame); err != nil {
+			return false
+		}
+		return out.Flush() == nil
+	}
+	if !send([]byte("retry: 2000\n\n")) {
+		return
+	}
+	if !whole && !send([]byte("event: reset\ndata: {}\n\n")) {
+		return
+	}
+	for _, m := range missed {
+		if !send(m.frame) {
+			return
+		}
+	}
+	quiet := time.NewTicker(a.cfg.LiveHeartbeat)
+	defer quiet.Stop()
+	for {
+		select {
+		case m, ok := <-reader.out:
+			if !ok || !send(m.frame) {
+				return
+			}
+		case <-quiet.C:
+			// A session that has ended, or a token that is gone, ends its feed too.
+			if a.gate.identify(r, time.Now()) == nil || !send([]byte(": quiet\n\n")) {
+				return
+			}
+		case <-r.Context().Done():
+			return
+		case <-a.stopping:
+			return
+		}
+	}
+}

@@ -1,0 +1,296 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/report"
+)
+
+// findingJSON is a finding as it is on the log; OpenAPI describes it as an events.Finding.
+type findingJSON json.RawMessage
+
+// MarshalJSON writes the record.
+func (f findingJSON) MarshalJSON() ([]byte, error) { return f, nil }
+
+// Schema implements huma.SchemaProvider.
+func (findingJSON) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[events.Finding](), true, "Finding")
+}
+
+// window is the span of event time that a question is about.
+type window struct {
+	From   time.Time `query:"from" doc:"Start of the time asked for, RFC 3339; 24 hours before its end when left out"`
+	To     time.Time `query:"to" doc:"End of the time asked for, not part of it; now when left out"`
+	Tenant string    `query:"tenant" maxLength:"64" doc:"One of the tenants that you may see; all of them when left out"`
+}
+
+func (w *window) span(limit time.Duration) (report.Span, error) {
+	to := w.To
+	if to.IsZero() {
+		to = time.Now()
+	}
+	from := w.From
+	if from.IsZero() {
+		from = to.Add(-24 * time.Hour)
+	}
+	switch {
+	case !from.Before(to):
+		return report.Span{}, refuse("from", "must be before to", from)
+	case to.Sub(from) > limit:
+		return report.Span{}, refuse("from", fmt.Sprintf("at most %v may be asked for at once", limit), from)
+	case from.Year() < 1971 || to.Year() > 2105:
+		return report.Span{}, refuse("from", "the history holds the years 1971 to 2105", from)
+	}
+	return report.Span{From: events.MillisOf(from), To: events.MillisOf(to)}, nil
+}
+
+func refuse(parameter, message string, value any) error {
+	return huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query." + parameter, Message: message, Value: value})
+}
+
+// paging is a page's size and where it starts.
+type paging struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before"`
+}
+
+// A cursor travels as base64 of its time and id. It says nothing that the page before did not say, and gives no rights.
+func encodeCursor(c *report.Cursor) string {
+	if c == nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(int64(c.Time), 10) + ":" + c.ID))
+}
+
+func (p *paging) cursor() (report.Cursor, error) {
+	if p.Cursor == "" {
+		return report.Cursor{}, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(p.Cursor)
+	if err == nil {
+		at, id, ok := strings.Cut(string(b), ":")
+		ms, err := strconv.ParseInt(at, 10, 64)
+		if ok && err == nil && id != "" && len(id) <= events.MaxID && ms > 0 && ms < 1<<45 {
+			return report.Cursor{Time: events.Millis(ms), ID: id}, nil
+		}
+	}
+	return report.Cursor{}, refuse("cursor", "is not a next_cursor of this API", p.Cursor)
+}
+
+type overviewAnswer struct{ Body *report.Overview }
+
+type findingsQuestion struct {
+	window
+	paging
+	User        string   `query:"user" maxLength:"256"`
+	Detection   string   `query:"detection" maxLength:"64" example:"LOC-01"`
+	Severity    []string `query:"severity" enum:"info,low,medium,high,critical" maxItems:"5" doc:"Any of these, separated by commas"`
+	Disposition string   `query:"disposition" enum:"active,learning,suppressed"`
+}
+
+type findingsAnswer struct {
+	Body struct {
+		Findings []findingJSON `json:"findings" nullable:"false" doc:"Newest first"`
+		Next     string        `json:"next_cursor,omitempty" doc:"Left out on the last page"`
+	}
+}
+
+type findingQuestion struct {
+	ID string `path:"id" pattern:"^[0-9a-f]{32}$"`
+}
+
+type findingAnswer struct{ Body findingJSON }
+
+type timelineQuestion struct {
+	PathTenant string    `path:"tenant" maxLength:"64"`
+	User       string    `path:"user" maxLength:"256"`
+	From       time.Time `query:"from" doc:"Start of the time asked for, RFC 3339; 24 hours before its end when left out"`
+	To         time.Time `query:"to" doc:"End of the time asked for, not part of it; now when left out"`
+	paging
+}
+
+type timelineAnswer struct {
+	Body struct {
+		Entries []report.Entry `json:"entries" nullable:"false" doc:"Newest first"`
+		Next    string         `json:"next_cursor,omitempty" doc:"Left out on the last page"`
+	}
+}
+
+type revocationsQuestion struct {
+	window
+	paging
+	User   string `query:"user" maxLength:"256"`
+	Status string `query:"status" enum:"open,satisfied,expired"`
+}
+
+type revocationsAnswer struct {
+	Body struct {
+		Revocations []report.Requirement `json:"revocations" nullable:"false" doc:"Newest first, each with its status now"`
+		Next        string               `json:"next_cursor,omitempty" doc:"Left out on the last page"`
+	}
+}
+
+// describe registers the REST operations with their OpenAPI description at /v1/openapi.json.
+func (a *API) describe(mux *http.ServeMux) {
+	config := huma.DefaultConfig("countersign", "1")
+	config.Info.Description = "What countersign has seen and decided. Times are of events, RFC 3339 in UTC."
+	config.OpenAPIPath = "/v1/openapi"
+	config.DocsPath = ""    // a page of docs would load scripts from elsewhere
+	config.SchemasPath = "" // and no links to schemas in answers
+	config.CreateHooks = nil
+	config.RejectUnknownQueryParameters = true
+	// With <, > and & escaped: nothing in an answer is markup, wherever it ends up.
+	escaped := huma.Format{
+		Marshal:   func(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) },
+		Unmarshal: json.Unmarshal,
+	}
+	config.Formats = map[string]huma.Format{"application/json": escaped, "json": escaped}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer"}, "session": {Type: "apiKey", In: "cookie", Name: "countersign"},
+	}
+	config.Security = []map[string][]string{{"token": {}}, {"session": {}}}
+	registry := config.Components.Schemas
+	registry.RegisterTypeAlias(reflect.TypeFor[events.Millis](), reflect.TypeFor[time.Time]())
+	registry.RegisterTypeAlias(reflect.TypeFor[events.Tri](), reflect.TypeFor[bool]())
+	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[map[string]any]())
+	api := humago.New(mux, config)
+
+	register(a, api, "overview", "/v1/overview", "Counts and a time chart", ScopeRead, a.overview)
+	register(a, api, "findings", "/v1/findings", "Findings, newest first", ScopeRead, a.findings)
+	register(a, api, "finding", "/v1/findings/{id}", "One finding", ScopeRead, a.finding)
+	register(a, api, "revocations", "/v1/revocations", "Requirements with their status, newest first", ScopeRead, a.revocations)
+	register(a, api, "timeline", "/v1/users/{tenant}/{user}/timeline", "What happened to one user, newest first", ScopeTimeline, a.timeline)
+}
+
+// register adds an operation for callers with a scope. Few questions run at a time, because each costs the database.
+func register[I, O any](a *API, api huma.API, id, path, summary, scope string, answer func(context.Context, *principal, *I) (*O, error)) {
+	huma.Register(api, huma.Operation{
+		OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Description: "Needs the scope `" + scope + "`.",
+		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
+	}, func(ctx context.Context, q *I) (*O, error) {
+		who := caller(ctx)
+		if who == nil || !who.may(scope) {
+			return nil, huma.Error403Forbidden("This needs a token with the scope " + scope + ".")
+		}
+		wait := time.NewTimer(a.cfg.QuestionWait)
+		defer wait.Stop()
+		select {
+		case a.questions <- struct{}{}:
+			defer func() { <-a.questions }()
+		case <-wait.C:
+			return nil, unavailable("Too many questions are being worked on; ask again soon.")
+		case <-ctx.Done():
+			return nil, a.refusal(ctx.Err())
+		}
+		return answer(ctx, who, q)
+	})
+}
+
+func (a *API) overview(ctx context.Context, who *principal, q *window) (*overviewAnswer, error) {
+	span, err := q.span(a.cfg.MaxSpan)
+	if err != nil {
+		return nil, err
+	}
+	o, err := a.deps.History.Overview(ctx, who.tenants.Narrow(q.Tenant), span, now())
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	return &overviewAnswer{o}, nil
+}
+
+func (a *API) findings(ctx context.Context, who *principal, q *findingsQuestion) (*findingsAnswer, error) {
+	span, err := q.span(a.cfg.MaxSpan)
+	if err != nil {
+		return nil, err
+	}
+	after, err := q.cursor()
+	if err != nil {
+		return nil, err
+	}
+	severities := make([]events.Severity, len(q.Severity))
+	for i, s := range q.Severity {
+		severities[i] = events.Severity(s)
+	}
+	page, err := a.deps.History.Findings(ctx, report.FindingQuery{
+		Scope: who.tenants.Narrow(q.Tenant), Span: span, User: q.User, Detection: q.Detection, Severity: severities,
+		Disposition: events.Disposition(q.Disposition), After: after, Limit: q.Limit,
+	})
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	answer := &findingsAnswer{}
+	answer.Body.Findings = make([]findingJSON, len(page.Findings))
+	for i, f := range page.Findings {
+		answer.Body.Findings[i] = findingJSON(f)
+	}
+	answer.Body.Next = encodeCursor(page.Next)
+	return answer, nil
+}
+
+func (a *API) finding(ctx context.Context, who *principal, q *findingQuestion) (*findingAnswer, error) {
+	f, err := a.deps.History.Finding(ctx, who.tenants, q.ID)
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	return &findingAnswer{findingJSON(f)}, nil
+}
+
+func (a *API) timeline(ctx context.Context, who *principal, q *timelineQuestion) (*timelineAnswer, error) {
+	if !who.tenants.Allows(q.PathTenant) {
+		return nil, a.refusal(report.ErrNotFound)
+	}
+	span, err := (&window{From: q.From, To: q.To}).span(a.cfg.MaxSpan)
+	if err != nil {
+		return nil, err
+	}
+	after, err := q.cursor()
+	if err != nil {
+		return nil, err
+	}
+	page, err := a.deps.History.Timeline(ctx, report.TimelineQuery{
+		Scope: who.tenants, Tenant: q.PathTenant, User: q.User, Span: span, Now: now(), After: after, Limit: q.Limit,
+	})
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	answer := &timelineAnswer{}
+	answer.Body.Entries = append([]report.Entry{}, page.Entries...)
+	answer.Body.Next = encodeCursor(page.Next)
+	return answer, nil
+}
+
+func (a *API) revocations(ctx context.Context, who *principal, q *revocationsQuestion) (*revocationsAnswer, error) {
+	span, err := q.span(a.cfg.MaxSpan)
+	if err != nil {
+		return nil, err
+	}
+	after, err := q.cursor()
+	if err != nil {
+		return nil, err
+	}
+	page, err := a.deps.History.Requirements(ctx, report.RequirementQuery{
+		Scope: who.tenants.Narrow(q.Tenant), Span: span, User: q.User, Status: report.Status(q.Status), Now: now(), After: after, Limit: q.Limit,
+	})
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	answer := &revocationsAnswer{}
+	answer.Body.Revocations = append([]report.Requirement{}, page.Requirements...)
+	answer.Body.Next = encodeCursor(page.Next)
+	return answer, nil
+}
+
+func now() events.Millis { return events.MillisOf(time.Now()) }
