@@ -1,0 +1,46 @@
+package company
+
+import (
+	"fmt"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// Respond makes somebody meet a challenge: an interactive sign-in with a second factor or a security key, at a time, from
+// wherever the person is then. A session that is given is the one that is proved, "" starts a new one. A time in the past
+// of the stream means now.
+//
+// It reports false when nobody would: in a session that an attacker opened, nobody sees the challenge but the attacker,
+// who has no second factor; and in the air nobody signs in. The error is for users the company does not have.
+func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, ok := c.userOf(tenant, user)
+	if !ok {
+		return false, fmt.Errorf("user %.80q of tenant %.80q does not work here", user, tenant)
+	}
+	if _, theirs := c.intruders[session]; theirs {
+		return false, nil
+	}
+	at = max(at, c.last)
+	day := dayOf(at)
+	s := slot{what: signIn, user: i, city: c.staff[i].home, day: uint8(day), marks: strongly}
+	if t, away := c.tripAt(i, day); away {
+		if s.city, ok = t.whereabouts(s.city, at); !ok {
+			return false, nil
+		}
+	}
+	s.at = uint32(at - base(day))
+	c.injected++
+	if session == "" {
+		session = sessionText(c.cfg.Seed, uint64(i), 1<<51+uint64(at)<<8+c.injected)
+	}
+	d := delivery{at: at}
+	c.write(&s, day, &d.event, &d.label)
+	c.identify(&d.event, at, day, uint8(2)) // no plan has a third session
+	d.event.Session.ID = session
+	d.event.Auth.Time = at
+	d.label = Label{EventID: d.event.ID, Confounder: StepUpDone}
+	c.push(d)
+	return true, nil
+}
