@@ -1,0 +1,15 @@
+// Command api serves the page, the REST interface and the live feed.
+package main
+
+import (
+	"os"
+
+	"github.com/countersign-io/countersign/internal/wiring"
+)
+
+func main() {
+	os.Exit(wiring.Main("api", []string{"api", "clickhouse"}, func(p *wiring.Process) error {
+		_, err := p.AddAPI()
+		return err
+	}))
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-io/countersign/internal/bench"
+)
+
+func benchCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use: "bench", Short: "Measure the figures of docs/benchmarks.md on this machine",
+		Long: "Measure the figures of docs/benchmarks.md on this machine, each beside that of the bare thing it stands on.\n" +
+			"The data of a run goes to a temporary directory and is deleted afterwards.",
+	}
+	var asJSON bool
+	var opts bench.Options
+	root.PersistentFlags().BoolVar(&asJSON, "json", false, "print figures as JSON, one object a line")
+	root.PersistentFlags().Uint64Var(&opts.Seed, "seed", 7, "seed of the simulated company")
+	root.PersistentFlags().StringVar(&opts.Dir, "dir", "", "directory for the run's data (default: the system's temporary directory)")
+	measure := func(use, short string, run func(ctx context.Context, o bench.Options) ([]bench.Figure, error)) *cobra.Command {
+		c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+			dir, err := os.MkdirTemp(opts.Dir, "countersign-bench-")
+			if err != nil {
+				return fmt.Errorf("making a directory for the run: %w", err)
+			}
+			defer os.RemoveAll(dir)
+			opts := opts
+			opts.Dir = dir
+			opts.Progress = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+			figures, err := run(c.Context(), opts)
+			if err != nil {
+				return err
+			}
+			return bench.Print(c.OutOrStdout(), figures, asJSON)
+		}}
+		root.AddCommand(c)
+		return c
+	}
+	var events, users, rate, seconds, rows, open int
+	c := measure("detector", "events decided on a second, beside a bare consumer", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
+		return bench.Detector(ctx, o, events, users)
+	})
+	c.Flags().IntVar(&events, "events", 3_000_000, "events on the log")
+	c.Flags().IntVar(&users, "users", 200_000, "users of the simulated company")
+	c = measure("latency", "from an event's acceptance to the requirement in an app, beside a bare round trip", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
+		return bench.Latency(ctx, o, rate, seconds)
+	})
+	c.Flags().IntVar(&rate, "rate", 500, "events a second")
+	c.Flags().IntVar(&seconds, "seconds", 30, "how long")
+	c = measure("archive", "rows archived a second into the embedded engine, beside bare inserts", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
+		return bench.Archive(ctx, o, rows, 50_000)
+	})
+	c.Flags().IntVar(&rows, "rows", 1_000_000, "events on the log")
+	c = measure("sdk", "one look-up in the SDK, beside a bare map", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
+		return bench.SDK(ctx, o, open)
+	})
+	c.Flags().IntVar(&open, "open", 1_000_000, "open requirements")
+	return root
+}

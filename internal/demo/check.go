@@ -1,0 +1,89 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/countersign-io/countersign/examples/bank/bank"
+	"github.com/countersign-io/countersign/internal/history"
+	"github.com/countersign-io/countersign/internal/standalone"
+)
+
+// Report is what a check saw.
+type Report struct {
+	// Events, Findings and Requirements are things in the history at the end, each counted once.
+	Events       uint64 `json:"events"`
+	Findings     uint64 `json:"findings"`
+	Requirements uint64 `json:"requirements"`
+	Receipts     uint64 `json:"receipts"`
+	// Challenge is the header with which the sample app refused the old token.
+	Challenge string `json:"challenge"`
+	// ChallengedMs is the time from the attack to the first 401, SteppedUpMs from there to the stronger token, ClearedMs
+	// from there to the app's 200.
+	ChallengedMs float64 `json:"challenged_ms"`
+	SteppedUpMs  float64 `json:"stepped_up_ms"`
+	ClearedMs    float64 `json:"cleared_ms"`
+	// ReadyMs is the time from the start to everything running, TookMs that of the whole check.
+	ReadyMs float64 `json:"ready_ms"`
+	TookMs  float64 `json:"took_ms"`
+}
+
+// Check does what a person would do by hand: signs in at the bank, is attacked, is challenged, proves itself and is let
+// in, and then looks whether the history has it all.
+func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalone.Standalone) (*Report, error) {
+	person.BaseURL = d.BankURL()
+	walked, err := bank.Walk{Person: person}.Run(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("walking through the bank: %w", err)
+	}
+	r := &Report{
+		Challenge: walked.Header, ChallengedMs: ms(walked.Challenged), SteppedUpMs: ms(walked.SteppedUp), ClearedMs: ms(walked.Cleared),
+	}
+	store, err := s.Process.Store()
+	if err != nil {
+		return nil, err
+	}
+	for _, want := range []struct {
+		table history.Table
+		count *uint64
+		least uint64
+	}{
+		// The company's life alone is thousands of events; the attack on the bank is at least one finding, one
+		// requirement, and a receipt each for the challenge and its end.
+		{history.TableEvents, &r.Events, 2000},
+		{history.TableFindings, &r.Findings, 1},
+		{history.TableRevocations, &r.Requirements, 1},
+		{history.TableReceipts, &r.Receipts, 2},
+	} {
+		if err := await(ctx, func() (bool, error) {
+			n, err := store.Things(ctx, want.table)
+			*want.count = n
+			return n >= want.least, err
+		}); err != nil {
+			return nil, fmt.Errorf("waiting for %d %s in the history, there are %d: %w", want.least, want.table, *want.count, err)
+		}
+	}
+	return r, nil
+}
+
+func await(ctx context.Context, there func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		ok, err := there()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-ticker.C:
+		}
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,301 @@
+// Package demo brings a standalone countersign to life: a simulated company whose people sign in, travel, lose sessions
+// and answer challenges, and the sample bank to click through.
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign-io/countersign/examples/bank/bank"
+	"github.com/countersign-io/countersign/internal/eval/company"
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/lifecycle"
+	"github.com/countersign-io/countersign/internal/revocation"
+	"github.com/countersign-io/countersign/internal/simulate"
+	"github.com/countersign-io/countersign/internal/standalone"
+	"github.com/countersign-io/countersign/internal/stream"
+	"github.com/countersign-io/countersign/stepup"
+	stepupkafka "github.com/countersign-io/countersign/stepup/kafka"
+)
+
+// Tenant is where the simulated people work, BankTenant where the bank's customers are.
+const (
+	Tenant     = "contoso-sim"
+	BankTenant = "acme"
+)
+
+// Config of the demo.
+type Config struct {
+	DataDir string
+	// Users is the size of the company, History how many days of its life are sent at the start, Speed how fast the last
+	// of them passes, until the simulated time has caught up with the clock.
+	Users   int
+	History int
+	Speed   float64
+	// AttackEvery is the pause between injected attacks.
+	AttackEvery time.Duration
+	// BankListen is the bank's address.
+	BankListen string
+	// Sent, when set, is told how many simulated events went out.
+	Sent func(n int)
+}
+
+// Demo is the living part.
+type Demo struct {
+	cfg     Config
+	s       *standalone.Standalone
+	feed    *stepupkafka.Subscriber
+	bankUp  chan struct{}
+	bankURL string // set before bankUp is closed
+
+	people *company.Company
+	state  state
+	now    atomic.Int64 // the newest simulated time that went out
+}
+
+// state is what makes a second start go on with the same company.
+type state struct {
+	Seed  uint64        `json:"seed"`
+	Start events.Millis `json:"start"`
+	Sent  events.Millis `json:"sent"`
+	file  string
+}
+
+// Add adds the company and the bank to a standalone countersign that does not run yet.
+func Add(s *standalone.Standalone, cfg Config) (*Demo, error) {
+	d := &Demo{cfg: cfg, s: s, bankUp: make(chan struct{})}
+	if err := d.loadState(); err != nil {
+		return nil, err
+	}
+	conf := company.DefaultConfig()
+	conf.Seed, conf.Users, conf.Tenants = d.state.Seed, cfg.Users, []string{Tenant}
+	conf.Start, conf.Days = d.state.Start, 0
+	conf.QuietDays, conf.AttacksPerDay = max(0, cfg.History-1), float64(cfg.Users)/50
+	if err := conf.Validate(); err != nil {
+		return nil, fmt.Errorf("the simulated company: %w", err)
+	}
+	d.people = company.New(conf)
+	if err := d.addBank(); err != nil {
+		return nil, err
+	}
+	s.Process.Add(lifecycle.Service{Name: "simulated company", Run: d.play})
+	s.Process.Add(lifecycle.Service{Name: "simulated answers", Run: d.answer})
+	s.Process.Add(lifecycle.Service{Name: "simulated attacks", Run: d.attack})
+	return d, nil
+}
+
+// BankURL is where the bank is, once everything runs.
+func (d *Demo) BankURL() string { return d.bankURL }
+
+func (d *Demo) loadState() error {
+	d.state = state{Seed: rand.Uint64() >> 16, Start: events.MillisOf(time.Now().Add(-time.Duration(d.cfg.History) * 24 * time.Hour))} //nolint:gosec // not for secrets
+	d.state.file = filepath.Join(d.cfg.DataDir, "demo.json")
+	text, err := os.ReadFile(d.state.file)
+	if errors.Is(err, os.ErrNotExist) {
+		return d.saveState()
+	}
+	if err != nil {
+		return fmt.Errorf("reading the demo's state: %w", err)
+	}
+	if err := json.Unmarshal(text, &d.state); err != nil {
+		return fmt.Errorf("reading the demo's state %s (delete the data directory to start anew): %w", d.state.file, err)
+	}
+	return nil
+}
+
+func (d *Demo) saveState() error {
+	text, err := json.Marshal(d.state)
+	if err != nil {
+		return fmt.Errorf("writing the demo's state: %w", err)
+	}
+	if err := os.WriteFile(d.state.file, text, 0o600); err != nil {
+		return fmt.Errorf("writing the demo's state: %w", err)
+	}
+	return nil
+}
+
+func (d *Demo) ingest(ctx context.Context) (url, token string, err error) {
+	addr := d.s.Ingest.Addr(ctx)
+	if addr == nil {
+		return "", "", ctx.Err()
+	}
+	secret, err := os.ReadFile(d.s.DemoToken)
+	if err != nil {
+		return "", "", fmt.Errorf("reading the demo's token: %w", err)
+	}
+	return "http://" + addr.String() + "/v1/events", strings.TrimSpace(string(secret)), nil
+}
+
+// play sends the company's life. What a run before has sent is lived through again, but not sent again.
+func (d *Demo) play(ctx context.Context) error {
+	url, token, err := d.ingest(ctx)
+	if err != nil {
+		return err
+	}
+	send := simulate.HTTP(&http.Client{Timeout: time.Minute}, url, token)
+	if err := send(ctx, d.customers()); err != nil {
+		return d.unlessStopped(ctx, fmt.Errorf("sending the bank customers' past: %w", err))
+	}
+	already, sent := d.state.Sent, 0
+	p := simulate.Player{
+		Company: d.people,
+		Pace: simulate.Pace{
+			Speed: d.cfg.Speed, Live: true, Skip: max(already, d.state.Start+events.Millis(max(0, d.cfg.History-1))*events.Day),
+		},
+		Sink: func(ctx context.Context, batch []events.Event) error {
+			fresh := batch
+			for len(fresh) > 0 && fresh[0].Time <= already {
+				fresh = fresh[1:]
+			}
+			if len(fresh) == 0 {
+				return nil
+			}
+			if err := send(ctx, fresh); err != nil {
+				return err
+			}
+			sent += len(fresh)
+			if d.cfg.Sent != nil {
+				d.cfg.Sent(sent)
+			}
+			d.state.Sent = batch[len(batch)-1].Time
+			d.now.Store(int64(d.state.Sent))
+			return nil
+		},
+	}
+	err = d.unlessStopped(ctx, p.Run(ctx))
+	return errors.Join(err, d.saveState())
+}
+
+// unlessStopped is err, unless the demo stops: what was cut off is sent again by the next start, and its ids make the
+// repeat harmless.
+func (d *Demo) unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// customers is the past of the bank's customers: a sign-in a day from home, so that what is normal for them is known.
+func (d *Demo) customers() []events.Event {
+	const days = 12
+	var list []events.Event
+	places := bank.DemoPlaces()
+	for _, u := range bank.DemoUsers() {
+		home := places[u.Home]
+		for day := range days {
+			list = append(list, events.Event{
+				Kind: events.SignIn, Tenant: BankTenant, User: events.User{ID: u.ID, Name: u.Name},
+				Time:    d.state.Start + events.Millis(d.cfg.History-days+day)*events.Day,
+				Source:  events.Source{Family: "bank-idp", ID: fmt.Sprintf("past-%s-%d-%s", u.ID, day, d.state.Start)},
+				Outcome: events.Success, Interactive: events.Yes, App: events.Ref{ID: "bank", Name: "Sample bank"},
+				Session: events.Session{ID: fmt.Sprintf("past-%s-%d", u.ID, day)}, IP: home.IP.String(),
+				ProviderPlace: events.Place{Lat: home.Lat, Lon: home.Lon, RadiusKm: 20, City: home.City, Country: home.Country},
+				Auth:          events.Auth{Strength: events.SingleFactor, Methods: []string{"pwd"}},
+			})
+		}
+	}
+	return list
+}
+
+// answer makes the simulated people meet their challenges, some seconds later.
+func (d *Demo) answer(ctx context.Context) error {
+	table := d.s.Process.Cluster.Table(nil)
+	began := events.MillisOf(time.Now()) / events.Second
+	return table.Follow(ctx, events.TopicRevocations, func(rec stream.Record) error {
+		if rec.Value == nil {
+			return nil
+		}
+		c, err := revocation.ParseClaims(rec.Value)
+		if err != nil || c.Tenant != Tenant || c.Status != revocation.Open || c.Action != events.StepUp || c.IssuedAt < int64(began) {
+			return nil //nolint:nilerr // not ours
+		}
+		// The proof must be later than the requirement, which is stamped with the time of acceptance.
+		at := max(events.Millis(d.now.Load()), events.Millis(c.NotBefore*events.Second)) + (10+events.Millis(rand.IntN(50)))*events.Second //nolint:gosec // not for secrets
+		if _, err := d.people.Respond(c.Tenant, c.User, c.Session, at); err != nil {
+			return fmt.Errorf("answering a challenge: %w", err)
+		}
+		return nil
+	}, nil)
+}
+
+// attack injects attacks, each kind in turn.
+func (d *Demo) attack(ctx context.Context) error {
+	ticker := time.NewTicker(d.cfg.AttackEvery)
+	defer ticker.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		kind := company.Attacks[n%len(company.Attacks)]
+		at := events.Millis(d.now.Load())
+		if at == 0 {
+			continue
+		}
+		if _, _, _, err := d.people.Inject(kind, at); err != nil && !errors.Is(err, company.ErrNoVictim) {
+			return fmt.Errorf("injecting an attack: %w", err)
+		}
+	}
+}
+
+func (d *Demo) addBank() error {
+	listener, err := net.Listen("tcp", d.cfg.BankListen) //nolint:noctx // bound once, at the start
+	if err != nil {
+		return fmt.Errorf("listening for the bank: %w", err)
+	}
+	index, err := stepup.NewIndex(stepup.IndexConfig{})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if d.feed, err = stepupkafka.New(stepupkafka.Config{Brokers: []string{d.s.Broker.Addr()}, ClientID: "bank", App: "bank"}, index); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	d.s.Process.Add(lifecycle.Service{Name: "bank's feed", Run: d.feed.Run, Ready: func(ctx context.Context) error {
+		select {
+		case <-d.feed.Ready():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}})
+	d.s.Process.Add(lifecycle.Service{
+		Name: "bank",
+		Run: func(ctx context.Context) error {
+			// Where ingest listens is known only once it does.
+			url, token, err := d.ingest(ctx)
+			if err != nil {
+				return errors.Join(err, listener.Close())
+			}
+			b, err := bank.New(bank.Config{
+				Listener: listener, Index: index, Receipts: d.feed.Receipts(), Demo: true,
+				Events: bank.Events{URL: url, Token: token},
+			})
+			if err != nil {
+				return errors.Join(err, listener.Close())
+			}
+			d.bankURL = b.URL()
+			close(d.bankUp)
+			return b.Run(ctx)
+		},
+		Ready: func(ctx context.Context) error {
+			select {
+			case <-d.bankUp:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
+	})
+	return nil
+}

@@ -1,0 +1,168 @@
+// Package standalone runs all of countersign in one process, with an embedded broker and an embedded ClickHouse, for a
+// laptop or a trial. It is made of the same parts as the services.
+package standalone
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/countersign-io/countersign/internal/api"
+	"github.com/countersign-io/countersign/internal/embedded/broker"
+	"github.com/countersign-io/countersign/internal/embedded/engine"
+	"github.com/countersign-io/countersign/internal/geo"
+	"github.com/countersign-io/countersign/internal/ingest"
+	"github.com/countersign-io/countersign/internal/wiring"
+)
+
+// Config says where data is kept and where the parts listen.
+type Config struct {
+	// DataDir holds everything: log, history, tokens.
+	DataDir string
+	// KafkaPort is the broker's port on loopback, APIListen and IngestListen are addresses; 0 ports are any free ones.
+	KafkaPort    int
+	APIListen    string
+	IngestListen string
+	// MetricsListen is where metrics are served; empty serves none.
+	MetricsListen string
+	// Assets is where `make assets` has put the geo databases; empty looks for them.
+	Assets string
+}
+
+// Standalone is everything, built and not yet running.
+type Standalone struct {
+	Process *wiring.Process
+	Broker  *broker.Broker
+	Engine  *engine.Engine
+	API     *api.API
+	Ingest  *ingest.Server
+	// IngestToken and DemoToken are files with the bearer tokens of ingest: for records of people, and for simulated ones,
+	// which bring their own places.
+	IngestToken, DemoToken string
+}
+
+// Open starts broker and engine, and builds the parts. Close ends what Open started.
+func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Standalone, error) {
+	s := &Standalone{
+		IngestToken: filepath.Join(cfg.DataDir, "ingest.token"), DemoToken: filepath.Join(cfg.DataDir, "demo.token"),
+	}
+	err := s.open(ctx, cfg, log)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) error {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	for _, file := range []string{s.IngestToken, s.DemoToken} {
+		if err := ensureToken(file); err != nil {
+			return err
+		}
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		s.Broker, err = broker.Start(broker.Config{DataDir: filepath.Join(cfg.DataDir, "broker"), Port: cfg.KafkaPort, Logger: log.Named("broker")})
+		return err
+	})
+	group.Go(func() (err error) {
+		conf := engine.DefaultConfig()
+		conf.DataDir = filepath.Join(cfg.DataDir, "clickhouse")
+		s.Engine, err = engine.Start(groupCtx, conf, engine.Deps{Logger: log.Named("engine")})
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	conf := wiring.DefaultConfig()
+	conf.Kafka.Brokers = []string{s.Broker.Addr()}
+	conf.ClickHouse.URLs, conf.ClickHouse.User, conf.ClickHouse.Password = []string{"http://" + s.Engine.Addr()}, engine.User, s.Engine.Key()
+	conf.Telemetry.Listen = cfg.MetricsListen
+	conf.API.Listen, conf.Ingest.Listen = cfg.APIListen, cfg.IngestListen
+	// Few readers want the newest rows soon.
+	conf.Archiver.FlushInterval = 500 * time.Millisecond
+	conf.Detector.SessionTimeout = 6 * time.Second
+	conf.Ingest.Tokens = []ingest.TokenConfig{
+		{File: s.IngestToken, Source: "push", Tenants: []string{"*"}},
+		{File: s.DemoToken, Source: "demo", Tenants: []string{"*"}, TrustedPlaces: true},
+	}
+	assets := cfg.Assets
+	if assets == "" {
+		assets = AssetsDir()
+	}
+	conf.Geo.City, conf.Geo.ASN = geo.Find(assets)
+	var err error
+	if s.Process, err = wiring.Open(conf, log); err != nil {
+		return err
+	}
+	s.Process.AddTopics()
+	if err := s.Process.AddArchiver(); err != nil {
+		return err
+	}
+	if err := s.Process.AddDetector(); err != nil {
+		return err
+	}
+	if s.API, err = s.Process.AddAPI(); err != nil {
+		return err
+	}
+	s.Ingest, err = s.Process.AddIngest()
+	return err
+}
+
+// Close stops the engine and the broker, in that order. The parts must have stopped.
+func (s *Standalone) Close() error {
+	var errs []error
+	if s.Engine != nil {
+		errs = append(errs, s.Engine.Close())
+	}
+	if s.Broker != nil {
+		errs = append(errs, s.Broker.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ensureToken makes a random token, once.
+func ensureToken(file string) error {
+	if _, err := os.Stat(file); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(file, []byte(rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("making a token: %w", err)
+	}
+	return nil
+}
+
+// AssetsDir is the nearest .cache/assets above the working directory or the program, where `make assets` installs; "" when
+// there is none.
+func AssetsDir() string {
+	starts := []string{}
+	if wd, err := os.Getwd(); err == nil {
+		starts = append(starts, wd)
+	}
+	if exe, err := os.Executable(); err == nil {
+		starts = append(starts, filepath.Dir(exe))
+	}
+	for _, dir := range starts {
+		for {
+			candidate := filepath.Join(dir, ".cache", "assets")
+			if info, err := os.Stat(candidate); err == nil && info.IsDir() {
+				return candidate
+			}
+			parent := filepath.Dir(dir)
+			if parent == dir {
+				break
+			}
+			dir = parent
+		}
+	}
+	return ""
+}

@@ -1,0 +1,36 @@
+// Package wiring puts components together into processes: what configuration each gets, in which order they start, what
+// they share. The binaries in cmd/ and `countersign up` are made of it, so that both run the same code.
+package wiring
+
+import (
+	"github.com/countersign-io/countersign/internal/api"
+	"github.com/countersign-io/countersign/internal/archiver"
+	"github.com/countersign-io/countersign/internal/detector"
+	"github.com/countersign-io/countersign/internal/geo"
+	"github.com/countersign-io/countersign/internal/history"
+	"github.com/countersign-io/countersign/internal/ingest"
+	"github.com/countersign-io/countersign/internal/stream"
+	"github.com/countersign-io/countersign/internal/telemetry"
+)
+
+// Config is the configuration of an installation: one file serves all its processes, each reads its sections.
+type Config struct {
+	Kafka      stream.Config    `yaml:"kafka"`
+	Topics     TopicsConfig     `yaml:"topics"`
+	ClickHouse history.Config   `yaml:"clickhouse"`
+	Geo        geo.Config       `yaml:"geo"`
+	Ingest     ingest.Config    `yaml:"ingest"`
+	Detector   detector.Config  `yaml:"detector"`
+	Archiver   archiver.Config  `yaml:"archiver"`
+	API        api.Config       `yaml:"api"`
+	Telemetry  telemetry.Config `yaml:"telemetry"`
+}
+
+// DefaultConfig is every component's own default.
+func DefaultConfig() Config {
+	return Config{
+		Kafka: stream.DefaultConfig(), Topics: DefaultTopics(), ClickHouse: history.DefaultConfig(), Geo: geo.DefaultConfig(),
+		Ingest: ingest.DefaultConfig(), Detector: detector.DefaultConfig(), Archiver: archiver.DefaultConfig(),
+		API: api.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
+	}
+}
