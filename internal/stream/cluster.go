@@ -33,6 +33,7 @@ type Cluster struct {
 	mu        sync.Mutex
 	transport *kafka.Transport
 	renewed   time.Time // when transport was replaced last
+	renewals  int       // in a row, each soon after the one before
 	counts    map[string]int
 }
 
@@ -112,16 +113,22 @@ func (c *Cluster) client() *kafka.Client {
 func (c *Cluster) renewTransport() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.renewed) < 500*time.Millisecond {
+	since := time.Since(c.renewed)
+	if since < min(100*time.Millisecond<<c.renewals, 500*time.Millisecond) {
 		return
 	}
+	c.renewals++
+	if since > 2*time.Second {
+		c.renewals = 0
+	}
+	c.renewals = min(c.renewals, 8)
 	c.renewed = time.Now()
 	old := c.transport
 	c.transport = &kafka.Transport{
 		Dial: old.Dial, ClientID: old.ClientID, DialTimeout: old.DialTimeout, IdleTimeout: old.IdleTimeout,
 		MetadataTTL: old.MetadataTTL, TLS: old.TLS, SASL: old.SASL,
 	}
-	time.AfterFunc(2*c.cfg.RequestTimeout, old.CloseIdleConnections)
+	time.AfterFunc(c.cfg.RequestTimeout, old.CloseIdleConnections)
 }
 
 // noteError renews the transport when err says that cached metadata is stale.

@@ -10,6 +10,7 @@ import (
 // State records. A value is an envelope around the processor's payload; a tombstone has no value, so its envelope
 // travels in a header. The envelope names the batch that wrote the record, which spares every record a header.
 const (
+	stateMagic     = 0xc5 // tells our records from what strayed into the topic
 	stateFormat    = 1
 	headerEnvelope = "e" // on tombstones
 	maxEnvelope    = 48  // bytes it adds to a record, as prefix or header
@@ -25,7 +26,7 @@ type envelope struct {
 	Last  int64 // offset of the last input record that the value includes; -1 for none
 }
 
-// before reports whether a record of e is outranked by one of f, which lies later in the log.
+// outranks reports whether a record of e is to be preferred to one of f.
 func (e envelope) outranks(f envelope) bool {
 	if e.Epoch != f.Epoch {
 		return e.Epoch > f.Epoch
@@ -50,7 +51,7 @@ var (
 )
 
 func (e envelope) append(b []byte) []byte {
-	b = append(b, stateFormat)
+	b = append(b, stateMagic, stateFormat)
 	b = binary.AppendUvarint(b, uint64(e.Epoch))
 	b = binary.AppendUvarint(b, uint64(e.Seq))
 	return binary.AppendUvarint(b, uint64(e.Last+1))
@@ -62,16 +63,13 @@ func parseEnvelope(r *Record) (envelope, []byte, error) {
 	if b == nil {
 		b = r.Header(headerEnvelope)
 	}
-	if len(b) == 0 {
+	if len(b) < 2 || b[0] != stateMagic || b[1] == 0 {
 		return envelope{}, nil, errBadEnvelope
 	}
-	if b[0] > stateFormat {
-		return envelope{}, nil, fmt.Errorf("state format %d: %w", b[0], errNewerFormat)
+	if b[1] > stateFormat {
+		return envelope{}, nil, fmt.Errorf("state format %d: %w", b[1], errNewerFormat)
 	}
-	if b[0] == 0 {
-		return envelope{}, nil, errBadEnvelope
-	}
-	b = b[1:]
+	b = b[2:]
 	var fields [3]uint64
 	for i := range fields {
 		v, n := binary.Uvarint(b)
@@ -111,7 +109,7 @@ func (c *checkpoint) envelope() envelope {
 func parseCheckpoint(b []byte) (checkpoint, error) {
 	var c checkpoint
 	if err := json.Unmarshal(b, &c); err != nil {
-		return c, fmt.Errorf("reading checkpoint: %w", err)
+		return c, fmt.Errorf("reading checkpoint: %w: %w", errBadEnvelope, err)
 	}
 	if c.Format > stateFormat {
 		return c, fmt.Errorf("checkpoint format %d: %w", c.Format, errNewerFormat)

@@ -108,6 +108,7 @@ func TestReadFaults(t *testing.T) {
 // finish waits until all input is processed, and stops the owner.
 func (r *running) finish(w *world) {
 	w.t.Helper()
+	r.awaitLive(w.partitions)
 	w.settle()
 	r.stop()
 }

@@ -13,7 +13,7 @@ import (
 // In a log without late writes, (epoch, batch number) never falls, so the last record of a key is its best. A record
 // out of that order was written late by a former owner, or by a delayed retry; its key's records have to be ranked.
 // Such keys are rare and known only when met, so the restore is then done again with them held back: memory stays
-// small however many keys there are.
+// small however many keys there are. Records that no owner can have written rank below all others.
 type restorer struct {
 	proc Processor
 	// floor is a lower bound of the final checkpoint's NextOffset, so that guards need not hold every key.
@@ -22,7 +22,7 @@ type restorer struct {
 	late  map[string]struct{} // met out of order in this pass and not held
 
 	top     envelope // highest epoch and batch number so far
-	records int      // except checkpoints
+	records int      // except readable checkpoints
 	ckpt    checkpoint
 	hasCkpt bool
 	guards  map[string]int64 // last input offset of the keys that a replay from ckpt must skip
@@ -32,8 +32,7 @@ type restorer struct {
 type heldKey struct {
 	env     envelope
 	payload []byte // nil when deleted
-	guard   int64
-	best    bool // the best record is also the last
+	best    bool   // the best record is also the last
 	seen    bool
 }
 
@@ -51,11 +50,15 @@ func (r *restorer) add(rec *Record) error {
 	if bytes.Equal(rec.Key, checkpointKey) {
 		return r.addCheckpoint(rec)
 	}
+	r.records++
 	env, payload, err := parseEnvelope(rec)
+	if errors.Is(err, errBadEnvelope) {
+		r.stray(rec.Key)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("state record at offset %d: %w", rec.Offset, err)
 	}
-	r.records++
 	inOrder := env.follows(r.top)
 	if inOrder {
 		r.top = env
@@ -78,8 +81,24 @@ func (r *restorer) add(rec *Record) error {
 	return nil
 }
 
+// stray notes a record that is not ours: its key's best record has to be written again.
+func (r *restorer) stray(key []byte) {
+	if len(key) == 0 || key[0] == 0 {
+		return // no key of ours; a checkpoint is written again anyway
+	}
+	if h := r.held[string(key)]; h != nil {
+		h.best = false
+	} else {
+		r.late[string(key)] = struct{}{}
+	}
+}
+
 func (r *restorer) addCheckpoint(rec *Record) error {
 	ck, err := parseCheckpoint(rec.Value)
+	if errors.Is(err, errBadEnvelope) {
+		r.records++
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("checkpoint at offset %d: %w", rec.Offset, err)
 	}
@@ -127,12 +146,11 @@ func (r *restorer) again(proc Processor) *restorer {
 func (r *restorer) finish() (dirty map[string]struct{}, err error) {
 	dirty = make(map[string]struct{})
 	for k, h := range r.held {
-		if !h.seen {
-			continue
-		}
-		r.guard([]byte(k), h.env.Last)
-		if err := r.proc.Restore([]byte(k), h.payload); err != nil {
-			return nil, fmt.Errorf("%w: %w", errProcessorRestore, err)
+		if h.seen {
+			r.guard([]byte(k), h.env.Last)
+			if err := r.proc.Restore([]byte(k), h.payload); err != nil {
+				return nil, fmt.Errorf("%w: %w", errProcessorRestore, err)
+			}
 		}
 		if !h.best {
 			dirty[k] = struct{}{}

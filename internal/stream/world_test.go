@@ -424,7 +424,7 @@ func (w *world) own(opts ...ownerOption) *running {
 	oc.Report = func(p int, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.reports = append(r.reports, fmt.Errorf("partition %d: %w", p, err))
+		r.reports = append(r.reports, fmt.Errorf("%s partition %d: %w", time.Now().Format("05.000"), p, err))
 	}
 	oc.Live = func(p int, next int64) {
 		r.mu.Lock()
@@ -447,7 +447,7 @@ func (w *world) own(opts ...ownerOption) *running {
 	w.t.Cleanup(func() {
 		net.thaw()
 		r.stop()
-		if w.t.Failed() {
+		if w.t.Failed() || testing.Verbose() {
 			for _, err := range r.errors() {
 				w.t.Logf("reported: %v", err)
 			}

@@ -1,0 +1,108 @@
+package anomaly
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+func TestValidateNamesEveryProblem(t *testing.T) {
+	c := DefaultConfig()
+	if err := c.Validate(); err != nil {
+		t.Fatalf("the defaults: %v", err)
+	}
+	c.Place.CityRadiusKm = math.NaN()
+	c.Travel.MediumKmh, c.Travel.HighKmh = 900, 500
+	c.Travel.Window = 48 * time.Hour
+	c.Session.TTL = 0
+	c.Allow.Prefixes = []string{"192.0.2.0/24", "192.0.2.1"}
+	c.Allow.Countries = []string{"nl"}
+	err := c.Validate()
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, path := range []string{
+		"place.city_radius_km: ", "travel.high_kmh: ", "travel.window: ", "session.ttl: ", "allow.prefixes[1]: ", "allow.countries[0]: ",
+	} {
+		if !strings.Contains("\n"+err.Error(), "\n"+path) {
+			t.Errorf("no problem named for %s in\n%v", path, err)
+		}
+	}
+	if _, err := New(c); err == nil {
+		t.Error("New accepts what Validate refuses")
+	}
+}
+
+func TestVersionTellsParametersApart(t *testing.T) {
+	base := catalogue(t).Version()
+	if again := catalogue(t).Version(); again != base {
+		t.Errorf("%q and %q", base, again)
+	}
+	for name, change := range map[string]func(*Config){
+		"speed":   func(c *Config) { c.Travel.MediumKmh++ },
+		"prefix":  func(c *Config) { c.Allow.Prefixes = []string{"192.0.2.0/24"} },
+		"backend": func(c *Config) { c.BackendASNs = nil },
+		"gate":    func(c *Config) { c.Learning.Successes = 11 },
+	} {
+		config := DefaultConfig()
+		change(&config)
+		c, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Version() == base {
+			t.Errorf("%s: the version stays %q", name, base)
+		}
+	}
+}
+
+func TestFindingExplainsItself(t *testing.T) {
+	c := catalogue(t)
+	p := known(c)
+	s := newScenario(t)
+	c.Evaluate(p, s.event("09:00 home sign_in utrecht laptop session=s1"))
+	e := s.event("09:58 away sign_in tokyo iphone session=s2")
+	e.Ingested, e.App = e.Time+700, events.Ref{ID: "app", Name: "Payroll"}
+	found := c.Evaluate(p, e)
+	if len(found) != 3 {
+		t.Fatalf("%d findings", len(found))
+	}
+	f := found[1]
+	want := events.Finding{
+		ID:        events.FindingID("LOC-01", 1, "acme", "u1", min(f.EventID, f.Anchors[0]), max(f.EventID, f.Anchors[0])),
+		Detection: "LOC-01", Version: 1, Title: "Impossible travel",
+		Summary: "Utrecht NL to Tokyo JP: 9,305 km less 40 km of uncertainty in 58 min, 9,584 km/h",
+		Tenant:  "acme", User: events.User{ID: "u1"}, EventID: e.ID, Anchors: []string{events.EventID("acme", "custom", "home")},
+		Time: e.Time, Ingested: e.Ingested, Severity: events.High, Disposition: events.Active, Technique: "T1078.004",
+		Evidence: events.Evidence{
+			Sight: events.SightOf(e),
+			Travel: &events.Travel{
+				From: events.Sight{
+					EventID: events.EventID("acme", "custom", "home"), Time: dayZero + 9*events.Hour, IP: address("utrecht", ""),
+					Network: events.Network{Prefix: strings.TrimSuffix(address("utrecht", ""), "10") + "0/24", ASN: 1012},
+					Place:   events.Place{Lat: 52.0907, Lon: 5.1214, RadiusKm: 20, City: "Utrecht", Country: "NL"},
+					Device:  events.Device{ID: "1a0c8f2e-laptop", OS: "Windows", Browser: "Edge", Managed: events.Yes},
+				},
+				To: events.SightOf(e), DistanceKm: 9304.8, RadiusFrom: 20, RadiusTo: 20, EffectiveKm: 9264.8, GapSeconds: 58 * 60, SpeedKmh: 9584.3,
+			},
+			History: &events.History{FirstSeen: dayZero - 30*events.Day, Successes: 21},
+		},
+		Suppressions: []events.Suppression{
+			{Rung: "learning", Fact: "21 successes in 30 days before this one", Effect: "none"},
+			{Rung: "operator_allow", Fact: "neither address is on the operator's list", Effect: "none"},
+			{Rung: "org_egress", Fact: "no address is of an office network", Effect: "none"},
+			{Rung: "vpn_or_relay", Fact: "no address is of a VPN, a relay, Tor or a satellite network", Effect: "none"},
+			{Rung: "same_network_and_device", Fact: "another network or another device", Effect: "none"},
+			{Rung: "phishing_resistant_on_managed_device", Fact: "no phishing-resistant proof was given in this event", Effect: "none"},
+		},
+		Parameters: c.travel01.parameters,
+	}
+	if diff := cmp.Diff(f, want); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+}
