@@ -167,13 +167,16 @@ func (c *Cluster) dial(ctx context.Context) (*kafka.Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
+// physical is the name on the cluster of a topic or group.
+func (c *Cluster) physical(name string) string { return c.cfg.Prefix + name }
+
 // dialLeader opens a connection to the leader of a partition.
 func (c *Cluster) dialLeader(ctx context.Context, topic string, partition int) (*kafka.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout+c.cfg.RequestTimeout)
 	defer cancel()
 	var errs []error
 	for _, b := range c.cfg.Brokers {
-		conn, err := c.dialer.DialLeader(ctx, "tcp", b, topic, partition)
+		conn, err := c.dialer.DialLeader(ctx, "tcp", b, c.physical(topic), partition)
 		if err == nil {
 			return conn, nil
 		}

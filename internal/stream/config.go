@@ -21,6 +21,8 @@ type Config struct {
 	Brokers []string `yaml:"brokers"`
 	// ClientID names this process in the broker's logs and quotas.
 	ClientID string `yaml:"client_id"`
+	// Prefix goes before the name of every topic and consumer group, so that several installations can share a cluster.
+	Prefix string `yaml:"prefix"`
 	// DialTimeout bounds opening one connection, TLS and SASL included.
 	DialTimeout time.Duration `yaml:"dial_timeout"`
 	// RequestTimeout bounds one request and its answer; long polls add their own wait.
@@ -84,6 +86,11 @@ func (c Config) Validate() error {
 	}
 	if c.ClientID == "" {
 		add("client_id: empty, name this process")
+	}
+	if len(c.Prefix) > 100 || strings.ContainsFunc(c.Prefix, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+	}) {
+		add("prefix: %.120q cannot begin a topic's name, use at most 100 letters, digits, dots, dashes, underscores", c.Prefix)
 	}
 	if c.DialTimeout <= 0 {
 		add("dial_timeout: %v is not positive, use for example 5s", c.DialTimeout)

@@ -84,7 +84,7 @@ func (c *Cluster) Consume(ctx context.Context, cfg ConsumerConfig, handle func(c
 	m := &membership{c: c, group: cfg.Group, topic: cfg.Topic, session: cfg.SessionTimeout, heartbeat: cfg.HeartbeatInterval, rebalance: cfg.RebalanceTimeout}
 	return m.run(ctx, func(err error) { report(-1, err) }, func(gen *kafka.Generation, commits *committer) {
 		commits.every = min(commitInterval, 200*time.Millisecond)
-		for _, a := range gen.Assignments[cfg.Topic] {
+		for _, a := range gen.Assignments[c.physical(cfg.Topic)] {
 			k := &consumerPart{c: c, cfg: &cfg, id: a.ID, offset: a.Offset, commits: commits, handle: handle}
 			k.report = func(err error) { report(a.ID, err) }
 			commits.start(k.run)

@@ -49,7 +49,7 @@ func (s *scanner) fetch(ctx context.Context, wait time.Duration, upTo int64, fn 
 		maxBytes = scanBytesRaised
 	}
 	res, err := s.c.client().Fetch(ctx, &kafka.FetchRequest{
-		Topic: s.topic, Partition: s.partition, Offset: s.next, MinBytes: 1, MaxBytes: int64(maxBytes), MaxWait: wait,
+		Topic: s.c.physical(s.topic), Partition: s.partition, Offset: s.next, MinBytes: 1, MaxBytes: int64(maxBytes), MaxWait: wait,
 	})
 	if err == nil {
 		err = res.Error

@@ -31,7 +31,7 @@ func (m *membership) run(ctx context.Context, report func(error), start func(*ka
 	dialer := *m.c.dialer
 	dialer.DialFunc = conns.open
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: m.group, Brokers: m.c.cfg.Brokers, Dialer: &dialer, Topics: []string{m.topic},
+		ID: m.c.physical(m.group), Brokers: m.c.cfg.Brokers, Dialer: &dialer, Topics: []string{m.c.physical(m.topic)},
 		GroupBalancers:        balancers(sticky),
 		SessionTimeout:        m.session,
 		RebalanceTimeout:      m.rebalance,
@@ -56,7 +56,7 @@ func (m *membership) run(ctx context.Context, report func(error), start func(*ka
 			sleep(ctx, 100*time.Millisecond)
 		default:
 			sticky.own(gen)
-			current = newCommitter(gen, m.topic)
+			current = newCommitter(gen, m.c.physical(m.topic))
 			start(gen, current)
 			gen.Start(current.run)
 		}

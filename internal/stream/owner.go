@@ -81,7 +81,7 @@ type OwnerConfig struct {
 	Guarded []string
 	// Version of the rules, recorded in the checkpoint.
 	Version string
-	// MaxBatch is the most records one Process call gets. Default 2000. A batch is cut as soon as the input has
+	// MaxBatch is the most records one Process call gets. Default 8000. A batch is cut as soon as the input has
 	// no more, so it also bounds latency under load.
 	MaxBatch int
 	// FetchBytes bounds one fetch of input. Default 4 MB.
@@ -107,7 +107,7 @@ type OwnerConfig struct {
 }
 
 func (cfg OwnerConfig) withDefaults() OwnerConfig {
-	def(&cfg.MaxBatch, 2000)
+	def(&cfg.MaxBatch, 8000)
 	def(&cfg.FetchBytes, 4<<20)
 	def(&cfg.IdleCheckpoint, 60*time.Second)
 	def(&cfg.DrainTimeout, 5*time.Second)
@@ -227,7 +227,7 @@ func (o *owner) checkTopics(ctx context.Context) error {
 // generation starts a worker for every assigned partition.
 func (o *owner) generation(gen *kafka.Generation, commits *committer) {
 	kept := o.takeKept()
-	for _, a := range gen.Assignments[o.cfg.Input] {
+	for _, a := range gen.Assignments[o.c.physical(o.cfg.Input)] {
 		w := &worker{
 			o: o, c: o.c, cfg: &o.cfg, id: a.ID, member: gen.MemberID, generation: gen.ID,
 			groupOffset: a.Offset, kept: kept[a.ID], commits: commits,

@@ -102,7 +102,7 @@ func (c *Cluster) produce(ctx context.Context, topic string, partition int, raw 
 // produceOnce sends an encoded batch once. After an error the outcome is unknown.
 func (c *Cluster) produceOnce(ctx context.Context, topic string, partition int, raw []byte) (int64, error) {
 	res, err := c.client().RawProduce(ctx, &kafka.RawProduceRequest{
-		Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll,
+		Topic: c.physical(topic), Partition: partition, RequiredAcks: kafka.RequireAll,
 		RawRecords: protocol.RawRecordSet{Reader: bytes.NewReader(raw)},
 	})
 	if err == nil {

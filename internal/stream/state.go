@@ -9,7 +9,7 @@ import (
 )
 
 // maxStateRecords bounds a state batch, and with it what the progress rule may cost when compaction empties one.
-const maxStateRecords = 500
+const maxStateRecords = 2000
 
 func (w *worker) checkpoint(epoch, seq, next int64, guarded map[string]int64) checkpoint {
 	return checkpoint{

@@ -100,7 +100,9 @@ func (c *Cluster) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	}
 	req := &kafka.CreateTopicsRequest{}
 	for _, t := range specs {
-		req.Topics = append(req.Topics, t.config())
+		named := t.config()
+		named.Topic = c.physical(t.Name)
+		req.Topics = append(req.Topics, named)
 	}
 	res, err := c.client().CreateTopics(ctx, req)
 	if err != nil {
@@ -108,7 +110,7 @@ func (c *Cluster) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	}
 	var existing []TopicSpec
 	for _, t := range specs {
-		switch err := res.Errors[t.Name]; {
+		switch err := res.Errors[c.physical(t.Name)]; {
 		case err == nil:
 		case errors.Is(err, kafka.TopicAlreadyExists):
 			existing = append(existing, t)
@@ -143,7 +145,7 @@ func (c *Cluster) checkTopic(ctx context.Context, t TopicSpec) error {
 		errs = append(errs, fmt.Errorf("topic %s has %d partitions and not %d: set the count to what the topic has, or move to a new topic, because keys would change partition: %w", t.Name, n, t.Partitions, ErrTopicMismatch))
 	}
 	res, err := c.client().DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{{
-		ResourceType: kafka.ResourceTypeTopic, ResourceName: t.Name, ConfigNames: []string{"cleanup.policy"},
+		ResourceType: kafka.ResourceTypeTopic, ResourceName: c.physical(t.Name), ConfigNames: []string{"cleanup.policy"},
 	}}})
 	if err == nil && len(res.Resources) == 1 && res.Resources[0].Error != nil {
 		err = res.Resources[0].Error
@@ -216,7 +218,7 @@ func (c *Cluster) askPartitions(ctx context.Context, topic string) (int, error) 
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(c.cfg.RequestTimeout))
-	parts, err := conn.ReadPartitions(topic)
+	parts, err := conn.ReadPartitions(c.physical(topic))
 	if err != nil {
 		return 0, err
 	}
@@ -264,13 +266,13 @@ func (c *Cluster) offsets(ctx context.Context, topic string, partitions []int, f
 	for _, p := range partitions {
 		ask = append(ask, kafka.FirstOffsetOf(p), kafka.LastOffsetOf(p))
 	}
-	res, err := c.client().ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: ask}})
+	res, err := c.client().ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{c.physical(topic): ask}})
 	if err != nil {
 		c.noteError(err)
 		return fmt.Errorf("listing offsets of %s: %w", topic, err)
 	}
 	seen := 0
-	for _, p := range res.Topics[topic] {
+	for _, p := range res.Topics[c.physical(topic)] {
 		// kafka-go answers 0 for what it did not get, so trust nothing that came with an error.
 		if p.Error != nil {
 			// kafka-go also hides which error it was when one of several requests failed.
