@@ -43,10 +43,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		kinds: map[events.Kind]prometheus.Counter{},
 	}
 	for _, reason := range []string{"misplaced", "undecodable", "invalid", "wrong_key"} {
-		m.rejected.WithLabelValues(reason)
+		m.rejected.WithLabelValues(reason).Add(0)
 	}
 	for _, kind := range []string{"stopped", "retried"} {
-		m.troubles.WithLabelValues(kind)
+		m.troubles.WithLabelValues(kind).Add(0)
 	}
 	for _, kind := range events.Kinds {
 		m.kinds[kind] = m.events.WithLabelValues(string(kind))

@@ -25,8 +25,8 @@ func newMetrics(reg prometheus.Registerer, db *DB) (*metrics, error) {
 	for i, name := range answers {
 		m.lookups[i] = lookups.WithLabelValues(name)
 	}
-	m.reloads.WithLabelValues("ok")
-	m.reloads.WithLabelValues("error")
+	m.reloads.WithLabelValues("ok").Add(0)
+	m.reloads.WithLabelValues("error").Add(0)
 	if reg == nil {
 		return m, nil
 	}

@@ -42,9 +42,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{reasonUndecodable, reasonTooLarge, reasonInvalid, reasonTime, reasonTenant} {
 		m.rejected[reason] = rejected.WithLabelValues(reason)
 	}
-	m.skipped.WithLabelValues("other")
+	m.skipped.WithLabelValues("other").Add(0)
 	for reason := range skipReasons {
-		m.skipped.WithLabelValues(reason)
+		m.skipped.WithLabelValues(reason).Add(0)
 	}
 	return m, register(reg, m.records, rejected, m.skipped, m.lag, m.publish)
 }
@@ -102,7 +102,7 @@ func newHTTPMetrics(reg prometheus.Registerer) (*httpMetrics, error) {
 		}),
 	}
 	for _, status := range []string{"200", "400", "401", "408", "413", "415", "429", "503"} {
-		m.requests.WithLabelValues(status)
+		m.requests.WithLabelValues(status).Add(0)
 	}
 	return m, register(reg, m.requests, m.inFlight, m.duration, m.bytes)
 }

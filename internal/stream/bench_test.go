@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
@@ -117,12 +118,12 @@ func BenchmarkOwn(b *testing.B) {
 		}
 	}()
 	start := time.Now()
-	for {
-		if _, ckpts := lags(b, c, state, partitions); ckpts >= want {
-			break
+	kafkatest.Eventually(b, 10*time.Minute, func() error {
+		if _, ckpts := lags(b, c, state, partitions); ckpts < want {
+			return fmt.Errorf("at %d of %d", ckpts, want)
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return nil
+	})
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "records/s")
 	b.StopTimer()
 	cancel()
