@@ -232,12 +232,17 @@ func (s *splitter) line() (value, error) {
 		}
 		done = len(b)
 		if done > s.limit {
-			return s.rest(done, func(b []byte) int {
-				if i := bytes.IndexByte(b, '\n'); i >= 0 {
-					return i + 1
+			newline := 0
+			v, err := s.rest(done, func(b []byte) int {
+				i := bytes.IndexByte(b, '\n')
+				if i < 0 {
+					return -1
 				}
-				return -1
+				newline = 1
+				return i + 1
 			})
+			v.size -= newline
+			return v, err
 		}
 		switch err := s.fill(); {
 		case errors.Is(err, io.EOF):
