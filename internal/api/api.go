@@ -94,6 +94,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Tokens, err = cfg.hashed(); err != nil {
+		return nil, err
+	}
 	a := &API{
 		cfg: cfg, deps: deps, log: deps.Logger, metrics: m, gate: newGate(cfg), pages: loadPages(),
 		questions: make(chan struct{}, cfg.MaxQuestions), tls: secure, bound: make(chan struct{}), stopping: make(chan struct{}),

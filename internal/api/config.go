@@ -1,12 +1,15 @@
 package api
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -36,12 +39,14 @@ type Config struct {
 	LiveHeartbeat time.Duration `yaml:"live_heartbeat"`
 }
 
-// Token lets its bearer in. Only the hash of the secret is configuration.
+// Token lets its bearer in. The secret itself is never configuration.
 type Token struct {
 	// Name says whose it is, for people.
 	Name string `yaml:"name"`
 	// SHA256 is the secret's hash in hexadecimal: printf %s "$SECRET" | sha256sum
 	SHA256 string `yaml:"sha256"`
+	// File holds the secret itself, for those who keep secrets in files. One of both is set.
+	File string `yaml:"file"`
 	// Tenants are those it may see; "*" is all.
 	Tenants []string `yaml:"tenants"`
 	// Scopes are what it may read: see Scopes.
@@ -95,12 +100,17 @@ func (c Config) Validate() error {
 		}
 		names[t.Name] = true
 		switch b, err := hex.DecodeString(t.SHA256); {
+		case t.File != "" && t.SHA256 != "":
+			add("%s.file: is set beside sha256, set one of both", path)
+		case t.File != "":
 		case err != nil || len(b) != 32:
 			add("%s.sha256: is no SHA-256 hash of 64 hexadecimal digits, make one with: printf %%s \"$SECRET\" | sha256sum", path)
 		case hashes[t.SHA256]:
 			add("%s.sha256: is the hash of another token too, give each its own secret", path)
 		}
-		hashes[t.SHA256] = true
+		if t.SHA256 != "" {
+			hashes[t.SHA256] = true
+		}
 		if len(t.Tenants) == 0 {
 			add("%s.tenants: empty, name the tenants it may see, or %q", path, AllTenants)
 		}
@@ -138,6 +148,33 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// minSecret is the length of the shortest secret in a file.
+const minSecret = 20
+
+// hashed reads the tokens' files, all problems at once.
+func (c Config) hashed() ([]Token, error) {
+	tokens := slices.Clone(c.Tokens)
+	var errs []error
+	for i := range tokens {
+		t := &tokens[i]
+		if t.File == "" {
+			continue
+		}
+		raw, err := os.ReadFile(t.File)
+		secret := strings.TrimSpace(string(raw))
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("tokens[%d].file: %w", i, err))
+		case len(secret) < minSecret:
+			errs = append(errs, fmt.Errorf("tokens[%d].file: %s holds %d characters, a secret needs at least %d", i, t.File, len(secret), minSecret))
+		default:
+			sum := sha256.Sum256([]byte(secret))
+			t.SHA256 = hex.EncodeToString(sum[:])
+		}
+	}
+	return tokens, errors.Join(errs...)
 }
 
 // tls loads the certificate; nil without one.
