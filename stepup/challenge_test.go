@@ -23,7 +23,8 @@ func TestChallengeForms(t *testing.T) {
 		{"DPoP without age", Challenge{Scheme: "DPoP", Error: ErrorInvalidToken, MaxAge: NoMaxAge}, `DPoP error="invalid_token"`},
 		{"no token", Challenge{MaxAge: NoMaxAge}, `Bearer`},
 		{
-			"Entra", Challenge{
+			"Entra",
+			Challenge{
 				Error: ErrorInsufficientClaims, MaxAge: NoMaxAge, AuthorizationURI: "https://login.microsoftonline.com/common/oauth2/authorize",
 				Claims: `{"access_token":{"nbf":{"essential":true,"value":"1767225599"}}}`,
 			},
@@ -31,7 +32,8 @@ func TestChallengeForms(t *testing.T) {
 				`claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNzY3MjI1NTk5In19fQ=="`,
 		},
 		{
-			"hostile text", Challenge{
+			"hostile text",
+			Challenge{
 				Scheme: "Basic realm=x, Bearer", Error: "x\", evil=\"1", Description: "a\r\nSet-Cookie: a=b\x00\\ é",
 				ACRValues: []string{"ok", `p"hr`, "two words", "line\nbreak", ""}, MaxAge: NoMaxAge,
 			},

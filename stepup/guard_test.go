@@ -133,63 +133,99 @@ func TestGuardAnswersByTheCaller(t *testing.T) {
 		to      string // Location
 		ended   bool
 	}{
-		{name: "Entra bearer token with cp1, by time of issue", token: entra(time.Hour, []string{"cp1"}), status: 401,
-			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"}}}`},
-		{name: "Entra bearer token with cp1, by authentication context", token: entra(time.Hour, []string{"x", "cp1"}), status: 401,
+		{
+			name: "Entra bearer token with cp1, by time of issue", token: entra(time.Hour, []string{"cp1"}), status: 401,
+			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"}}}`,
+		},
+		{
+			name: "Entra bearer token with cp1, by authentication context", token: entra(time.Hour, []string{"x", "cp1"}), status: 401,
 			config: func(c *Config) { c.Entra.AuthContext = "c7" },
-			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"},"acrs":{"essential":true,"value":"c7"}}}`},
-		{name: "Entra bearer token with cp1, new but without the context", token: entra(0, []string{"cp1"}, "c1"), status: 401,
+			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"},"acrs":{"essential":true,"value":"c7"}}}`,
+		},
+		{
+			name: "Entra bearer token with cp1, new but without the context", token: entra(0, []string{"cp1"}, "c1"), status: 401,
 			config: func(c *Config) { c.Entra.AuthContext = "c7" },
-			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"},"acrs":{"essential":true,"value":"c7"}}}`},
-		{name: "Entra bearer token without cp1", token: entra(time.Hour, []string{"other"}), status: 401,
-			header: `Bearer error="invalid_token", error_description="A new token is required"`},
+			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"},"acrs":{"essential":true,"value":"c7"}}}`,
+		},
+		{
+			name: "Entra bearer token without cp1", token: entra(time.Hour, []string{"other"}), status: 401,
+			header: `Bearer error="invalid_token", error_description="A new token is required"`,
+		},
 		{name: "other bearer token", token: token(Bearer, time.Hour, "phr"), status: 401, header: rfc9470},
 		{name: "DPoP token", token: token(DPoP, time.Hour, "phr"), status: 401, header: strings.Replace(rfc9470, "Bearer", "DPoP", 1)},
-		{name: "cookie, navigation", token: token(Cookie, time.Hour, "pwd"), request: navigation, status: 303,
-			to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fpage%3Fa%3Db"},
-		{name: "cookie, navigation of an old browser", token: token(Cookie, time.Hour, "pwd"), status: 303,
+		{
+			name: "cookie, navigation", token: token(Cookie, time.Hour, "pwd"), request: navigation, status: 303,
+			to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fpage%3Fa%3Db",
+		},
+		{
+			name: "cookie, navigation of an old browser", token: token(Cookie, time.Hour, "pwd"), status: 303,
 			request: func(r *http.Request) { r.Header.Set("Accept", "text/html,*/*;q=0.8") },
-			to:      "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fpage%3Fa%3Db"},
-		{name: "cookie, form sent", token: token(Cookie, time.Hour, "pwd"), status: 303, to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fform%3Fx%3D1",
+			to:      "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fpage%3Fa%3Db",
+		},
+		{
+			name: "cookie, form sent", token: token(Cookie, time.Hour, "pwd"), status: 303, to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fform%3Fx%3D1",
 			request: func(r *http.Request) {
 				navigation(r)
 				r.Method = http.MethodPost
 				r.Header.Set("Referer", "https://example.com/form?x=1")
-			}},
-		{name: "cookie, form sent from elsewhere", token: token(Cookie, time.Hour, "pwd"), status: 303, to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2F",
+			},
+		},
+		{
+			name: "cookie, form sent from elsewhere", token: token(Cookie, time.Hour, "pwd"), status: 303, to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2F",
 			request: func(r *http.Request) {
 				navigation(r)
 				r.Method = http.MethodPost
 				r.Header.Set("Referer", "https://evil.example/form")
-			}},
-		{name: "cookie, path that looks like a host", token: token(Cookie, time.Hour, "pwd"), status: 303, to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fevil.example%2F",
-			request: func(r *http.Request) { navigation(r); r.URL.Path = "//evil.example/"; r.URL.RawQuery = "" }},
-		{name: "cookie, script", token: token(Cookie, time.Hour, "pwd"), status: 401, header: rfc9470,
-			request: func(r *http.Request) { r.Header.Set("Sec-Fetch-Mode", "cors"); r.Header.Set("Accept", "text/html") }},
-		{name: "cookie, navigation, no sign-in page", token: token(Cookie, time.Hour, "pwd"), status: 401, header: rfc9470,
-			request: navigation, config: func(c *Config) { c.SignIn = nil }},
-		{name: "session revoked, bearer", token: token(Bearer, time.Hour, "phr"), status: 401, edit: revoked,
-			header: `Bearer error="invalid_token", error_description="The session has been revoked"`},
-		{name: "session revoked, Entra with cp1", token: entra(time.Hour, []string{"cp1"}), status: 401, edit: revoked,
-			header: `Bearer error="invalid_token", error_description="The session has been revoked"`},
-		{name: "session revoked, cookie", token: token(Cookie, time.Hour, "phr"), status: 401, edit: revoked, request: navigation,
-			header: `Bearer error="invalid_token", error_description="The session has been revoked"`, ended: true},
+			},
+		},
+		{
+			name: "cookie, path that looks like a host", token: token(Cookie, time.Hour, "pwd"), status: 303, to: "/signin?acr_values=phr+mfa&max_age=0&return_to=%2Fevil.example%2F",
+			request: func(r *http.Request) { navigation(r); r.URL.Path = "//evil.example/"; r.URL.RawQuery = "" },
+		},
+		{
+			name: "cookie, script", token: token(Cookie, time.Hour, "pwd"), status: 401, header: rfc9470,
+			request: func(r *http.Request) { r.Header.Set("Sec-Fetch-Mode", "cors"); r.Header.Set("Accept", "text/html") },
+		},
+		{
+			name: "cookie, navigation, no sign-in page", token: token(Cookie, time.Hour, "pwd"), status: 401, header: rfc9470,
+			request: navigation, config: func(c *Config) { c.SignIn = nil },
+		},
+		{
+			name: "session revoked, bearer", token: token(Bearer, time.Hour, "phr"), status: 401, edit: revoked,
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`,
+		},
+		{
+			name: "session revoked, Entra with cp1", token: entra(time.Hour, []string{"cp1"}), status: 401, edit: revoked,
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`,
+		},
+		{
+			name: "session revoked, cookie", token: token(Cookie, time.Hour, "phr"), status: 401, edit: revoked, request: navigation,
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`, ended: true,
+		},
 
 		{name: "cleared: fresh and strong enough", token: token(Bearer, 0, "mfa"), status: 200},
 		{name: "cleared: fresh and stronger than named", token: token(Bearer, 0, "phr"), edit: func(r *Requirement) { r.ACRValues = []string{"mfa"} }, status: 200},
 		{name: "cleared: fresh, an acrs entry", token: Token{Subject: Subject{"acme", "u1", "s1"}, AuthTime: time.Now(), ACRS: []string{"x", "phr"}}, status: 200},
 		{name: "cleared: no context wanted", token: token(Bearer, 0, ""), edit: func(r *Requirement) { r.ACRValues = nil }, status: 200},
 		{name: "cleared: Entra, issued since", token: entra(0, nil), status: 200},
-		{name: "cleared: Entra, issued since with the context", token: entra(0, []string{"cp1"}, "c7"), status: 200,
-			config: func(c *Config) { c.Entra.AuthContext = "c7" }},
-		{name: "session revoked, proved again in the same session", token: token(Bearer, 0, "phr"), status: 401, edit: revoked,
-			header: `Bearer error="invalid_token", error_description="The session has been revoked"`},
+		{
+			name: "cleared: Entra, issued since with the context", token: entra(0, []string{"cp1"}, "c7"), status: 200,
+			config: func(c *Config) { c.Entra.AuthContext = "c7" },
+		},
+		{
+			name: "session revoked, proved again in the same session", token: token(Bearer, 0, "phr"), status: 401, edit: revoked,
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`,
+		},
 		{name: "cleared: signed in anew after a revocation", token: inSession("s3", token(Cookie, 0, "pwd")), edit: revoked, status: 200},
-		{name: "all sessions revoked", token: token(Bearer, time.Hour, "phr"), status: 401,
+		{
+			name: "all sessions revoked", token: token(Bearer, time.Hour, "phr"), status: 401,
 			edit:   func(r *Requirement) { revoked(r); r.Session = "" },
-			header: `Bearer error="invalid_token", error_description="The session has been revoked"`},
-		{name: "cleared: signed in after all sessions were revoked", token: token(Bearer, 0, "pwd"), status: 200,
-			edit: func(r *Requirement) { revoked(r); r.Session = "" }},
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`,
+		},
+		{
+			name: "cleared: signed in after all sessions were revoked", token: token(Bearer, 0, "pwd"), status: 200,
+			edit: func(r *Requirement) { revoked(r); r.Session = "" },
+		},
 		{name: "cleared: within the leeway", token: token(Bearer, 3*time.Second, "mfa"), status: 200, config: func(c *Config) { c.Leeway = 10 * time.Second }},
 		{name: "not concerned: another session", token: token(Bearer, time.Hour, "pwd"), status: 200, edit: func(r *Requirement) { r.Session = "s2" }},
 		{name: "not cleared: strong but old", token: token(Bearer, 5*time.Second, "phr"), status: 401, header: rfc9470},
@@ -198,8 +234,10 @@ func TestGuardAnswersByTheCaller(t *testing.T) {
 		{name: "not cleared: no acr", token: token(Bearer, 0, ""), status: 401, header: rfc9470},
 		{name: "not cleared: no auth_time", token: Token{Subject: Subject{"acme", "u1", "s1"}, IssuedAt: time.Now(), ACR: "phr"}, status: 401, header: rfc9470},
 		{name: "not cleared: proof from the future", token: token(Bearer, -time.Hour, "phr"), status: 401, header: rfc9470},
-		{name: "not cleared: a token that hides its session", token: Token{Subject: Subject{"acme", "u1", ""}, AuthTime: time.Now().Add(-time.Hour), ACR: "phr"},
-			edit: func(r *Requirement) { r.Session = "s2" }, status: 401, header: rfc9470},
+		{
+			name: "not cleared: a token that hides its session", token: Token{Subject: Subject{"acme", "u1", ""}, AuthTime: time.Now().Add(-time.Hour), ACR: "phr"},
+			edit: func(r *Requirement) { r.Session = "s2" }, status: 401, header: rfc9470,
+		},
 	}
 	for _, c := range table {
 		t.Run(c.name, func(t *testing.T) {
@@ -292,14 +330,14 @@ func TestGuardTellsNothingToStrangers(t *testing.T) {
 	b := newBench(t, nil)
 	b.open(nil)
 	b.err = fmt.Errorf("reading session: %w", ErrNoToken)
-	if resp := b.get("/"); resp.StatusCode != 200 {
+	if resp := b.get("/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("a request without a token is the application's to judge, got %d", resp.StatusCode)
 	}
-	if resp := b.get("/strong"); resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != "Bearer" {
+	if resp := b.get("/strong"); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") != "Bearer" {
 		t.Errorf("%d %q", resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
 	}
 	b.err = errors.New("signature is wrong")
-	if resp := b.get("/"); resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
+	if resp := b.get("/"); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
 		t.Errorf("%d %q", resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
 	}
 }
@@ -313,7 +351,7 @@ func TestOldTokenStaysRefusedAfterSatisfaction(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		b.token = token(Bearer, 0, "mfa")
 		stepped := b.token
-		if resp := b.get("/"); resp.StatusCode != 200 {
+		if resp := b.get("/"); resp.StatusCode != http.StatusOK {
 			t.Fatalf("stepped up: %d", resp.StatusCode)
 		}
 		weak := token(Bearer, 0, "pwd")
@@ -341,7 +379,7 @@ func TestOldTokenStaysRefusedAfterSatisfaction(t *testing.T) {
 		time.Sleep(time.Hour)
 		b.index.CaughtUp()
 		b.token = stolen
-		if resp := b.get("/"); resp.StatusCode != 200 {
+		if resp := b.get("/"); resp.StatusCode != http.StatusOK {
 			t.Errorf("after the requirement's end: %d", resp.StatusCode)
 		}
 	})
@@ -353,7 +391,7 @@ func TestGuardStopsChallengeLoops(t *testing.T) {
 		b.open(nil)
 		b.token = token(Bearer, time.Minute, "pwd")
 		for range 20 { // the same token again is no loop
-			if resp := b.get("/"); resp.StatusCode != 401 {
+			if resp := b.get("/"); resp.StatusCode != http.StatusUnauthorized {
 				t.Fatalf("status %d", resp.StatusCode)
 			}
 		}
@@ -366,7 +404,7 @@ func TestGuardStopsChallengeLoops(t *testing.T) {
 			}
 		}
 		b.token = token(Bearer, 0, "phr")
-		if resp := b.get("/"); resp.StatusCode != 200 {
+		if resp := b.get("/"); resp.StatusCode != http.StatusOK {
 			t.Errorf("a token that satisfies is never refused: %d", resp.StatusCode)
 		}
 		if got, want := b.receipts.statuses(), "challenged:r1 refused:r1 satisfied:r1"; got != want {
@@ -378,7 +416,7 @@ func TestGuardStopsChallengeLoops(t *testing.T) {
 		time.Sleep(11 * time.Minute)
 		b.index.CaughtUp()
 		b.token = token(Bearer, time.Hour, "pwd")
-		if resp := b.get("/"); resp.StatusCode != 401 {
+		if resp := b.get("/"); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("after the window: %d", resp.StatusCode)
 		}
 	})
@@ -451,7 +489,7 @@ func TestStalePolicy(t *testing.T) {
 			}
 			b.index.Heartbeat()
 			b.token = stranger
-			if resp := b.get("/"); resp.StatusCode != 200 {
+			if resp := b.get("/"); resp.StatusCode != http.StatusOK {
 				t.Errorf("fresh again: %d", resp.StatusCode)
 			}
 		})
@@ -474,8 +512,12 @@ func TestRequireDemandsWhateverTheAnomaliesSay(t *testing.T) {
 		{"no auth_time", "/recent", Token{Subject: Subject{"acme", "u9", ""}, IssuedAt: time.Now()}, 401, `Bearer error="insufficient_user_authentication", error_description="A more recent or stronger authentication is required", max_age="60"`},
 		{"Entra, recent", "/recent", entra(30*time.Second, []string{"cp1"}), 200, ""},
 		{"Entra, by method", "/strong", Token{Subject: Subject{"acme", "u9", ""}, Entra: true, AMR: []string{"pwd", "mfa"}}, 200, ""},
-		{"Entra, weak", "/strong", Token{Subject: Subject{"acme", "u9", ""}, Entra: true, XMSCC: []string{"cp1"}}, 401,
-			`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsiYW1yIjp7InZhbHVlcyI6WyJtZmEiXX19fQ=="`},
+		{
+			"Entra, weak", "/strong",
+			Token{Subject: Subject{"acme", "u9", ""}, Entra: true, XMSCC: []string{"cp1"}},
+			401,
+			`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsiYW1yIjp7InZhbHVlcyI6WyJtZmEiXX19fQ=="`,
+		},
 	} {
 		b := newBench(t, nil)
 		b.token = c.token

@@ -17,15 +17,18 @@ func configCommand() *cobra.Command {
 	root := &cobra.Command{Use: "config", Short: "Check and show the configuration of the services"}
 	root.PersistentFlags().StringVar(&file, "config", "", "configuration file (YAML); the environment overrides it")
 	root.AddCommand(
-		&cobra.Command{Use: "check", Short: "Report every problem of the configuration, with its path", Args: cobra.NoArgs,
+		&cobra.Command{
+			Use: "check", Short: "Report every problem of the configuration, with its path", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				if _, err := config.Load(wiring.DefaultConfig(), file, os.Environ()); err != nil {
 					return fmt.Errorf("the configuration has problems:\n%w", err)
 				}
 				fmt.Fprintln(c.OutOrStdout(), "the configuration is good")
 				return nil
-			}},
-		&cobra.Command{Use: "dump", Short: "Show the configuration in force, defaults included, secrets redacted", Args: cobra.NoArgs,
+			},
+		},
+		&cobra.Command{
+			Use: "dump", Short: "Show the configuration in force, defaults included, secrets redacted", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				cfg, err := config.Load(wiring.DefaultConfig(), file, os.Environ(), "telemetry")
 				if err != nil {
@@ -37,14 +40,16 @@ func configCommand() *cobra.Command {
 				}
 				_, err = c.OutOrStdout().Write(out)
 				return err
-			}},
+			},
+		},
 	)
 	return root
 }
 
 func topicsCommand() *cobra.Command {
 	var file string
-	c := &cobra.Command{Use: "topics", Short: "Create the topics that are missing, and check those that are there", Args: cobra.NoArgs,
+	c := &cobra.Command{
+		Use: "topics", Short: "Create the topics that are missing, and check those that are there", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(wiring.DefaultConfig(), file, os.Environ(), "kafka", "topics")
 			if err != nil {
@@ -70,14 +75,16 @@ func topicsCommand() *cobra.Command {
 				fmt.Fprintf(c.OutOrStdout(), "%-32s %3d partitions %12d records\n", spec.Name, len(end), records)
 			}
 			return nil
-		}}
+		},
+	}
 	c.Flags().StringVar(&file, "config", "", "configuration file (YAML); the environment overrides it")
 	return c
 }
 
 func migrateCommand() *cobra.Command {
 	var file string
-	c := &cobra.Command{Use: "migrate", Short: "Bring the ClickHouse tables to this version", Args: cobra.NoArgs,
+	c := &cobra.Command{
+		Use: "migrate", Short: "Bring the ClickHouse tables to this version", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(wiring.DefaultConfig(), file, os.Environ(), "clickhouse")
 			if err != nil {
@@ -97,7 +104,8 @@ func migrateCommand() *cobra.Command {
 			}
 			fmt.Fprintln(c.OutOrStdout(), "the tables are current")
 			return nil
-		}}
+		},
+	}
 	c.Flags().StringVar(&file, "config", "", "configuration file (YAML); the environment overrides it")
 	return c
 }

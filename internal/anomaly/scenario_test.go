@@ -72,7 +72,7 @@ var devices = map[string]events.Device{
 	"none":       {},
 }
 
-func TestScenarios(t *testing.T) {
+func TestScenarios(t *testing.T) { //nolint:tparallel // a summary follows the scenarios
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d scenarios, %v", len(files), err)

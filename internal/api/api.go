@@ -32,7 +32,7 @@ import (
 )
 
 // History answers questions. Its errors wrap those of package report. It must bound its own time.
-type History interface {
+type History interface { //nolint:interfacebloat // one question each
 	Overview(ctx context.Context, scope report.Scope, span report.Span, now events.Millis) (*report.Overview, error)
 	Findings(ctx context.Context, q report.FindingQuery) (report.FindingPage, error)
 	Finding(ctx context.Context, scope report.Scope, id string) (json.RawMessage, error)
@@ -191,7 +191,7 @@ func (a *API) routes() http.Handler {
 	})
 
 	// Requests that change something must come from this site; a one-time link changes nothing that it does not open.
-	var h http.Handler = http.NewCrossOriginProtection().Handler(mux)
+	h := http.NewCrossOriginProtection().Handler(mux)
 	h = http.MaxBytesHandler(h, maxBody)
 	return a.guarded(h, mux)
 }
@@ -300,7 +300,7 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 func text(w http.ResponseWriter, status int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	fmt.Fprintln(w, line) //nolint:errcheck // the reader has gone
+	fmt.Fprintln(w, line)
 }
 
 // schema serves one of the JSON Schemas by its name, with or without ".json".
@@ -316,5 +316,5 @@ func (a *API) schema(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/schema+json")
-	_, _ = w.Write(b) // the reader has gone
+	_, _ = w.Write(b) //nolint:gosec // embedded files, and the reader may have gone
 }

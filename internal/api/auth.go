@@ -174,7 +174,7 @@ func cookieName(r *http.Request) string {
 }
 
 func setCookie(w http.ResponseWriter, r *http.Request, value string, ttl time.Duration) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // the flags follow; Secure where the api has TLS
 		Name: cookieName(r), Value: value, Path: "/", MaxAge: int(ttl.Seconds()), HttpOnly: true, Secure: r.TLS != nil,
 		SameSite: http.SameSiteStrictMode,
 	})

@@ -132,8 +132,11 @@ func (c Config) Validate() error {
 		path       string
 		value, min time.Duration
 	}{
-		{"session_ttl", c.SessionTTL, time.Minute}, {"link_ttl", c.LinkTTL, time.Minute}, {"max_span", c.MaxSpan, time.Hour},
-		{"question_wait", c.QuestionWait, time.Millisecond}, {"live_heartbeat", c.LiveHeartbeat, time.Second},
+		{"session_ttl", c.SessionTTL, time.Minute},
+		{"link_ttl", c.LinkTTL, time.Minute},
+		{"max_span", c.MaxSpan, time.Hour},
+		{"question_wait", c.QuestionWait, time.Millisecond},
+		{"live_heartbeat", c.LiveHeartbeat, time.Second},
 	} {
 		if d.value < d.min {
 			add("%s: is %v, must be at least %v", d.path, d.value, d.min)

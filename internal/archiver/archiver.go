@@ -130,7 +130,7 @@ func (a *Archiver) untilDone(ctx context.Context, do func() error, final func(er
 			}
 			return nil
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		case final(err):
 			return err
 		}
@@ -204,8 +204,7 @@ func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, partition int
 		return ctx.Err() // an insert may still be reading the rows: they are left to the collector
 	}
 	defer s.put(rows)
-	var rejected *history.RejectedError
-	if errors.As(err, &rejected) {
+	if _, ok := errors.AsType[*history.RejectedError](err); ok {
 		return a.salvage(ctx, s, rows, batch, token)
 	}
 	return err

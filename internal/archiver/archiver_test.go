@@ -213,7 +213,7 @@ func TestAnInsertIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, func(c *Config) { c.FlushRows, c.MaxRows, c.Inserters = 10, 20, 1 }, func(int, insertion) error {
-			time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock: an insert that takes its time
+			time.Sleep(time.Second)
 			return nil
 		})
 		var all sync.WaitGroup

@@ -44,7 +44,7 @@ func Archive(ctx context.Context, o Options, n, users int) (figures []Figure, er
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close() //nolint:errcheck // nothing is left to write
+	defer store.Close()
 	if _, err := store.Migrate(ctx); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func Archive(ctx context.Context, o Options, n, users int) (figures []Figure, er
 	if err != nil {
 		return nil, err
 	}
-	defer own.Close() //nolint:errcheck // loopback
+	defer own.Close()
 	arch, err := archiver.New(archiver.DefaultConfig(), archiver.Deps{
 		Consumer: own, Publisher: own.Publisher(stream.PublisherConfig{}), Store: store, Logger: zap.NewNop(), Registerer: prometheus.NewRegistry(),
 	})
@@ -105,7 +105,7 @@ func bareInsert(ctx context.Context, cluster *stream.Cluster, eng *engine.Engine
 	if err != nil {
 		return 0, err
 	}
-	defer store.Close() //nolint:errcheck // nothing is left to write
+	defer store.Close()
 	if _, err := store.Migrate(ctx); err != nil {
 		return 0, err
 	}

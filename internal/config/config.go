@@ -143,8 +143,7 @@ func decodeProblems(err error) []string {
 			}
 			return
 		}
-		var de *mapstructure.DecodeError
-		if errors.As(err, &de) {
+		if de, ok := errors.AsType[*mapstructure.DecodeError](err); ok {
 			text := de.Unwrap().Error()
 			if keys, ok := strings.CutPrefix(text, "has invalid keys: "); ok {
 				for key := range strings.SplitSeq(keys, ", ") {
@@ -170,7 +169,7 @@ func decodeProblems(err error) []string {
 func sectionProblems(v reflect.Value, names []string) []string {
 	var out []string
 	for i := range v.NumField() {
-		section, ok := v.Field(i).Interface().(Validator)
+		section, ok := reflect.TypeAssert[Validator](v.Field(i))
 		if !ok || len(names) > 0 && !slices.Contains(names, name(v.Type().Field(i))) {
 			continue
 		}
@@ -220,7 +219,7 @@ func redact(v reflect.Value) *goyaml.Node {
 		}
 		return redact(v.Elem())
 	case reflect.Struct:
-		if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+		if m, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok {
 			return text(m)
 		}
 		n := &goyaml.Node{Kind: goyaml.MappingNode}

@@ -98,7 +98,7 @@ func Add(s *standalone.Standalone, cfg Config) (*Demo, error) {
 func (d *Demo) BankURL() string { return d.bankURL }
 
 func (d *Demo) loadState() error {
-	d.state = state{Seed: rand.Uint64() >> 16, Start: events.MillisOf(time.Now().Add(-time.Duration(d.cfg.History) * 24 * time.Hour))} //nolint:gosec // not for secrets
+	d.state = state{Seed: rand.Uint64() >> 16, Start: events.MillisOf(time.Now().Add(-time.Duration(d.cfg.History) * 24 * time.Hour))}
 	d.state.file = filepath.Join(d.cfg.DataDir, "demo.json")
 	text, err := os.ReadFile(d.state.file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -180,7 +180,7 @@ func (d *Demo) play(ctx context.Context) error {
 // repeat harmless.
 func (d *Demo) unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end of ctx is no error
 	}
 	return err
 }
@@ -220,7 +220,7 @@ func (d *Demo) answer(ctx context.Context) error {
 			return nil //nolint:nilerr // not ours
 		}
 		// The proof must be later than the requirement, which is stamped with the time of acceptance.
-		at := max(events.Millis(d.now.Load()), events.Millis(c.NotBefore*events.Second)) + (10+events.Millis(rand.IntN(50)))*events.Second //nolint:gosec // not for secrets
+		at := max(events.Millis(d.now.Load()), events.Millis(c.NotBefore*events.Second)) + (10+events.Millis(rand.IntN(50)))*events.Second
 		if _, err := d.people.Respond(c.Tenant, c.User, c.Session, at); err != nil {
 			return fmt.Errorf("answering a challenge: %w", err)
 		}
@@ -250,7 +250,7 @@ func (d *Demo) attack(ctx context.Context) error {
 }
 
 func (d *Demo) addBank() error {
-	listener, err := net.Listen("tcp", d.cfg.BankListen) //nolint:noctx // bound once, at the start
+	listener, err := net.Listen("tcp", d.cfg.BankListen)
 	if err != nil {
 		return fmt.Errorf("listening for the bank: %w", err)
 	}

@@ -233,7 +233,7 @@ type detectorProcess struct {
 
 func (in *installation) start() *detectorProcess {
 	in.t.Helper()
-	p := &detectorProcess{cmd: exec.Command(os.Args[0]), live: make(chan struct{})} //nolint:noctx // killed below
+	p := &detectorProcess{cmd: exec.Command(os.Args[0]), live: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(in.brokers, ",")+" "+in.prefix)
 	p.cmd.Stderr = &p.errs
 	var err error

@@ -94,8 +94,7 @@ func (d *Detector) Run(ctx context.Context) error {
 
 // report counts trouble and tells of it. A stopped partition needs a person, so it is an error; the rest is retried.
 func (d *Detector) report(partition int, err error) {
-	var stop *stream.StopError
-	if errors.As(err, &stop) {
+	if stop, ok := errors.AsType[*stream.StopError](err); ok {
 		d.metrics.troubles.WithLabelValues("stopped").Inc()
 		d.deps.Log.Error("partition stopped", zap.Int("partition", partition), zap.String("reason", string(stop.Reason)), zap.Error(err))
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -68,6 +69,7 @@ func (p *processor) Process(ctx context.Context, batch []stream.Record) (stream.
 			return stream.Result{}, err
 		}
 	}
+	p.metrics.latency(p.event.Ingested)
 	for key, user := range p.touched {
 		p.scratch = user.AppendBinary(p.scratch[:0])
 		value := bytes.Clone(p.scratch)
@@ -146,9 +148,7 @@ func (p *processor) reject(rec *stream.Record, kind, reason string) {
 
 // Commit makes the batch's users current.
 func (p *processor) Commit() {
-	for key, value := range p.pending {
-		p.committed[key] = value
-	}
+	maps.Copy(p.committed, p.pending)
 }
 
 // Encode returns the committed state of a user.

@@ -1,6 +1,8 @@
 package events
 
 import (
+	"slices"
+
 	"github.com/mailru/easyjson/jlexer"
 	"github.com/mailru/easyjson/jwriter"
 )
@@ -216,12 +218,7 @@ type Network struct {
 
 // Is tells whether the network is of a class.
 func (n *Network) Is(c Class) bool {
-	for _, have := range n.Classes {
-		if have == c {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(n.Classes, c)
 }
 
 // Device is what the identity provider or the application knows of the device. Families, never versions, decide.

@@ -24,7 +24,7 @@ func FindingID(detection string, version int, tenant, user, eventID string, anch
 
 // ID hashes fields to an id. The first field names the kind of thing.
 func ID(fields ...string) string {
-	var digest = sha256.New()
+	digest := sha256.New()
 	for _, f := range fields {
 		field(digest, f)
 	}

@@ -71,7 +71,7 @@ func parseFixed(s string) (Millis, bool) {
 		s[19] != '.' || s[23] != 'Z' {
 		return 0, false
 	}
-	var ok = true
+	ok := true
 	number := func(from, to int) int {
 		n := 0
 		for _, c := range []byte(s[from:to]) {

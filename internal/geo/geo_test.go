@@ -427,8 +427,10 @@ func TestOpenReportsEveryBrokenFile(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"a.mmdb", "missing.mmdb", "f.mmdb: holds no places", dir + " is not a file",
-		"f.mmdb: holds no autonomous_system_number", "b.txt: line 2", "c.txt: holds no entries", "d.txt: line 1", "e.txt: "} {
+	for _, want := range []string{
+		"a.mmdb", "missing.mmdb", "f.mmdb: holds no places", dir + " is not a file",
+		"f.mmdb: holds no autonomous_system_number", "b.txt: line 2", "c.txt: holds no entries", "d.txt: line 1", "e.txt: ",
+	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}
@@ -443,14 +445,17 @@ func TestConfigValidate(t *testing.T) {
 		City: []string{""}, ASN: []string{""}, ReloadEvery: -1,
 		Lists: []List{
 			{Name: "a", Class: "proxy", Entries: []string{"nonsense", "AS0", "::ffff:192.0.2.0/120", "::/1"}},
-			{Name: "a", Class: events.VPN}, {Class: events.VPN, Files: []string{""}},
+			{Name: "a", Class: events.VPN},
+			{Class: events.VPN, Files: []string{""}},
 		},
 	}.Validate()
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"city[0]", "asn[0]", "lists[0].class", "lists[0].entries[0]", "lists[0].entries[1]",
-		"lists[0].entries[2]", "lists[0].entries[3]", "lists[1].name", "lists[1]: has neither", "lists[2].name", "lists[2].files[0]", "cache_size", "reload_every"} {
+	for _, want := range []string{
+		"city[0]", "asn[0]", "lists[0].class", "lists[0].entries[0]", "lists[0].entries[1]",
+		"lists[0].entries[2]", "lists[0].entries[3]", "lists[1].name", "lists[1]: has neither", "lists[2].name", "lists[2].files[0]", "cache_size", "reload_every",
+	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error lacks %q:\n%v", want, err)
 		}

@@ -1,6 +1,8 @@
 package history
 
 import (
+	"strings"
+
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
@@ -109,13 +111,10 @@ func (b *builder) moment(name string) *values[int64] {
 
 func (b *builder) done(table Table) Block {
 	b.layout.table = table
-	insert := "INSERT INTO ${database}." + string(table) + " ("
+	names := make([]string, len(b.layout.columns))
 	for i, c := range b.layout.columns {
-		if i > 0 {
-			insert += ", "
-		}
-		insert += c.Name
+		names[i] = c.Name
 	}
-	b.layout.insert = insert + ")"
+	b.layout.insert = "INSERT INTO ${database}." + string(table) + " (" + strings.Join(names, ", ") + ")"
 	return Block{layout: b.layout, columns: b.columns}
 }

@@ -135,7 +135,8 @@ func (c Config) Validate() error {
 		path string
 		days int
 	}{
-		{"retention.event_days", c.Retention.EventDays}, {"retention.decision_days", c.Retention.DecisionDays},
+		{"retention.event_days", c.Retention.EventDays},
+		{"retention.decision_days", c.Retention.DecisionDays},
 		{"retention.dead_letter_days", c.Retention.DeadLetterDays},
 	} {
 		if d.days < 1 || d.days > 36500 {

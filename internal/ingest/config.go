@@ -108,7 +108,8 @@ func (c Config) Validate() error {
 		name             string
 		value, low, high int64
 	}{
-		{"max_body", c.MaxBody, 1 << 10, 1 << 30}, {"max_records", int64(c.MaxRecords), 1, 10_000_000},
+		{"max_body", c.MaxBody, 1 << 10, 1 << 30},
+		{"max_records", int64(c.MaxRecords), 1, 10_000_000},
 		{"max_requests", int64(c.MaxRequests), 1, 100_000},
 	} {
 		if limit.value < limit.low || limit.value > limit.high {

@@ -96,7 +96,7 @@ func TestKilledIngestHasOnTheLogWhatItAnswered(t *testing.T) {
 	answered := map[string]bool{}
 	sent := 0
 	for round := range kills {
-		cmd := exec.Command(os.Args[0]) //nolint:noctx // killed below
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(brokers, ",")+" "+prefix+" "+token)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -115,9 +115,7 @@ func TestKilledIngestHasOnTheLogWhatItAnswered(t *testing.T) {
 		first := make(chan struct{})
 		var once sync.Once
 		for c := range 8 {
-			clients.Add(1)
-			go func() {
-				defer clients.Done()
+			clients.Go(func() {
 				for n := 0; ; n++ {
 					ids := make([]string, 1+n%20)
 					var body strings.Builder
@@ -150,7 +148,7 @@ func TestKilledIngestHasOnTheLogWhatItAnswered(t *testing.T) {
 						return
 					}
 				}
-			}()
+			})
 		}
 		select {
 		case <-first:

@@ -176,7 +176,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) (body io.Reader, d
 	case "", "identity":
 		return raw, func() {}, nil
 	case "gzip", "x-gzip":
-		unzip := gzipReaders.Get().(*kgzip.Reader) //nolint:errcheck // the pool holds nothing else
+		unzip := gzipReaders.Get().(*kgzip.Reader)
 		if err := unzip.Reset(raw); err != nil {
 			gzipReaders.Put(unzip)
 			return nil, nil, s.bodyError(err)
@@ -262,14 +262,13 @@ func publishError(err error) error {
 func (s *Server) respond(w http.ResponseWriter, result Result, err error) int {
 	a := answer{Accepted: result.Accepted, Duplicates: result.Duplicates, Skipped: result.Skipped, Rejected: []rejected{}}
 	for _, r := range result.Rejections {
-		a.Rejected = append(a.Rejected, rejected{r.Line, r.Error})
+		a.Rejected = append(a.Rejected, rejected(r))
 	}
 	if result.Rejected > len(result.Rejections) {
 		a.RejectedTotal = result.Rejected
 	}
 	status, kind := http.StatusOK, "application/json"
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		status, kind = p.status, "application/problem+json"
 		a.Title, a.Status, a.Detail = http.StatusText(status), status, p.detail
 	}

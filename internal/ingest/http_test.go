@@ -269,6 +269,7 @@ func TestRequestsAreRefusedAsAWhole(t *testing.T) {
 		"several documents": {zipped("[" + line("z1", "") + "] trailing"), []string{"Content-Encoding", "gzip"}, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := send(t, server, tc.body, tc.header...)
 			if r.status != tc.status {
 				t.Errorf("answered %d, want %d: %+v", r.status, tc.status, r.answer)

@@ -70,7 +70,7 @@ const (
 // offset of an input that is read from its middle is where it begins.
 func newSplitter(in io.Reader, limit int, as layout, offset int64) *splitter {
 	return &splitter{
-		in: in, limit: limit, layout: as, buf: buffers.Get().([]byte), offset: offset, //nolint:errcheck // the pool holds nothing else
+		in: in, limit: limit, layout: as, buf: buffers.Get().([]byte), offset: offset,
 		opened: offset > 0, separated: offset == 0,
 	}
 }
@@ -397,7 +397,7 @@ type scanner struct {
 
 // scan goes on in b, and returns the index after the value's end, -1 when the value does not end in b.
 func (s *scanner) scan(b []byte) int {
-	for i := 0; i < len(b); i++ {
+	for i := range b {
 		c := b[i]
 		if s.inString {
 			switch {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -71,8 +72,8 @@ func Run(ctx context.Context, drain time.Duration, started func(), services ...S
 
 func unwind(stack []*running, drain time.Duration) error {
 	var errs []error
-	for i := len(stack) - 1; i >= 0; i-- {
-		r := stack[i]
+	for _, r := range slices.Backward(stack) {
+
 		r.cancel()
 		timer := time.NewTimer(drain)
 		select {

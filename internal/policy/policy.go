@@ -187,9 +187,11 @@ func (s *Set) Decide(e *events.Event, fs []events.Finding) Decision {
 	if enforced == nil && watched == nil {
 		reason += "; no policy matched"
 	}
+	var reasonSb190 strings.Builder
 	for _, note := range notes {
-		reason += "; " + note
+		reasonSb190.WriteString("; " + note)
 	}
+	reason += reasonSb190.String()
 	d.Reason = reason
 	return d
 }

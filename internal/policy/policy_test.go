@@ -287,10 +287,16 @@ func TestVersionFollowsContent(t *testing.T) {
 			t.Errorf("%q changed the version", harmless[0])
 		}
 	}
-	for _, real := range [][2]string{
-		{"ttl: 24h", "ttl: 25h"}, {"mode: enforce", "mode: observe"}, {"priority: 100", "priority: 101"},
-		{`"SES-01", high)`, `"SES-01", medium)`}, {"en: Your", "en: That"}, {"scope: user", "scope: session"}, {"[phr, mfa]", "[phr]"},
-		{"version: 1\n    owner", "version: 2\n    owner"}, {"max_age: 0", "max_age: 60"},
+	for _, real := range [][2]string{ //nolint:predeclared // nobody needs the built-in here
+		{"ttl: 24h", "ttl: 25h"},
+		{"mode: enforce", "mode: observe"},
+		{"priority: 100", "priority: 101"},
+		{`"SES-01", high)`, `"SES-01", medium)`},
+		{"en: Your", "en: That"},
+		{"scope: user", "scope: session"},
+		{"[phr, mfa]", "[phr]"},
+		{"version: 1\n    owner", "version: 2\n    owner"},
+		{"max_age: 0", "max_age: 60"},
 	} {
 		if edit(real[0], real[1]) == base {
 			t.Errorf("%q -> %q did not change the version", real[0], real[1])
@@ -342,7 +348,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		s.Decide(event(), fs)
-		var any yaml.Node
+		var any yaml.Node //nolint:predeclared // nobody needs the built-in here
 		if err := yaml.Unmarshal(text, &any); err != nil {
 			t.Errorf("accepted what is not YAML: %v", err)
 		}

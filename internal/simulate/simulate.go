@@ -90,7 +90,7 @@ func (p *Player) Run(ctx context.Context) error {
 			}
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		}
 	}
 }
@@ -132,8 +132,8 @@ func (c *simClock) until(at events.Millis, now time.Time) time.Duration {
 	}
 	due := c.began.Add(time.Duration(float64(at-c.last) * float64(time.Millisecond) / c.pace.Speed))
 	if c.pace.Live {
-		if real := at.Time(); real.After(due) {
-			due = real
+		if clock := at.Time(); clock.After(due) {
+			due = clock
 		}
 	}
 	return due.Sub(now)

@@ -72,7 +72,7 @@ type process struct {
 
 func start(t *testing.T, dir string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // stopped by the test
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -206,7 +206,7 @@ func TestASecondStartGoesOnWhereTheFirstWas(t *testing.T) {
 	second.send(t, dir, theft("bob"))
 	second.open(t, "ana", "bob")
 	second.things(t, map[history.Table]uint64{history.TableEvents: 4, history.TableRevocations: 2})
-	res, err := http.Get("http://" + second.API + "/healthz") //nolint:noctx // a test
+	res, err := http.Get("http://" + second.API + "/healthz")
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Errorf("health: %v, %v", res, err)
 	}

@@ -55,7 +55,7 @@ func (e *batchEncoder) add(r *Record, rank, prefix []byte) {
 	if rank != nil {
 		headers++
 	}
-	b := append(e.rec[:0], 0) // attributes
+	b := append(e.rec[:0], 0) //nolint:gocritic // the buffer is kept below
 	b = binary.AppendVarint(b, ts-e.first)
 	b = binary.AppendVarint(b, int64(e.count))
 	b = appendBytes(b, r.Key)

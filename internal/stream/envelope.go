@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // State records. A value is an envelope around the processor's payload; a tombstone has no value, so its envelope
@@ -82,7 +83,7 @@ func parseEnvelope(r *Record) (envelope, []byte, error) {
 	if r.Value == nil {
 		return e, nil, nil
 	}
-	return e, b[:len(b):len(b)], nil
+	return e, slices.Clip(b), nil
 }
 
 // checkpoint is the value under checkpointKey, JSON so that people can read it. A claim is a checkpoint too.

@@ -44,11 +44,6 @@ const (
 	StopTooLarge Reason = "too_large"
 )
 
-var reasons = []Reason{
-	StopNoCheckpoint, StopInputLost, StopInputTruncated, StopStateTruncated, StopPartitionCount,
-	StopCluster, StopTopic, StopFormat, StopProcessor, StopTooLarge,
-}
-
 // StopError reports that a partition is stopped until its process is restarted or the partition is assigned anew.
 type StopError struct {
 	Topic     string

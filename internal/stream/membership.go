@@ -50,7 +50,7 @@ func (m *membership) run(ctx context.Context, report func(error), start func(*ka
 		switch {
 		case ctx.Err() != nil:
 			leave(group, current, conns)
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		case err != nil:
 			report(fmt.Errorf("joining group %s: %w", m.group, err))
 			sleep(ctx, 100*time.Millisecond)

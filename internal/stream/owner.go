@@ -215,7 +215,7 @@ func (o *owner) checkTopics(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		}
 		o.report(-1, err)
 		if !sleep(ctx, backoff(attempt)) {

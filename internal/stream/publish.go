@@ -77,7 +77,7 @@ func (p *Publisher) Publish(ctx context.Context, topic string, records []Record)
 	for partition, list := range parts {
 		for _, part := range list {
 			part.ctx, part.done = ctx, done
-			p.enqueue(lane{topic, partition}, part)
+			p.enqueue(lane{topic, partition}, part) //nolint:contextcheck // the batch serves callers with contexts of their own
 		}
 	}
 	// Wait for all, not only until the first error: the slices are in use until then.

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign-io/countersign/internal/kafkatest"
 )
 
-const kafkaSecond = time.Second
+const briefly = time.Second
 
 func ckptRecord(t testing.TB, ck checkpoint) Record {
 	t.Helper()
@@ -27,7 +27,7 @@ func ckptRecord(t testing.TB, ck checkpoint) Record {
 // commitOffset sets the group's offset of partition 0, as an operator's tool does.
 func (w *world) commitOffset(offset int64) {
 	w.t.Helper()
-	kafkatest.Eventually(w.t, 20*kafkaSecond, func() error {
+	kafkatest.Eventually(w.t, 20*briefly, func() error {
 		res, err := w.c.client().OffsetCommit(w.t.Context(), &kafka.OffsetCommitRequest{
 			GroupID: w.group, GenerationID: -1,
 			Topics: map[string][]kafka.OffsetCommit{w.input: {{Partition: 0, Offset: offset}}},

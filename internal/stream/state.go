@@ -123,18 +123,18 @@ func (w *worker) append(ctx context.Context, raw []byte, from int64, mine func(*
 			return 0, w.stop(StopTooLarge, err)
 		}
 		w.trouble(err)
-		for found := int64(-1); ; attempt++ {
+		for ; ; attempt++ {
 			if !sleep(ctx, backoff(attempt)) {
 				return 0, ctx.Err()
 			}
+			var found int64
 			if found, err = w.find(ctx, from, mine); err == nil {
 				if found >= 0 {
 					return found, nil
 				}
 				break
 			}
-			var stop *StopError
-			if errors.As(err, &stop) {
+			if _, ok := errors.AsType[*StopError](err); ok {
 				return 0, err
 			}
 			w.trouble(err)
@@ -144,7 +144,7 @@ func (w *worker) append(ctx context.Context, raw []byte, from int64, mine func(*
 
 // find returns the first offset at or past from whose record is mine, -1 when there is none.
 func (w *worker) find(ctx context.Context, from int64, mine func(*Record) bool) (int64, error) {
-	end := int64(0)
+	var end int64
 	for attempt := 0; ; attempt++ {
 		var err error
 		if _, end, err = w.c.ends(ctx, w.cfg.State, w.id); err != nil {

@@ -128,8 +128,7 @@ func (t *Table) read(ctx context.Context, topic string, from TailFrom, fn *seria
 		return nil
 	})
 	err = group.Wait()
-	var own *fnError
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*fnError](err); ok {
 		return own.err
 	}
 	return err

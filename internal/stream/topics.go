@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,9 +62,7 @@ func (t TopicSpec) config() kafka.TopicConfig {
 	if t.MaxMessageBytes > 0 {
 		entries["max.message.bytes"] = strconv.Itoa(t.MaxMessageBytes)
 	}
-	for k, v := range t.Configs {
-		entries[k] = v
-	}
+	maps.Copy(entries, t.Configs)
 	out := kafka.TopicConfig{Topic: t.Name, NumPartitions: t.Partitions, ReplicationFactor: t.Replication}
 	if t.Replication == 0 {
 		out.ReplicationFactor = -1

@@ -45,7 +45,7 @@ func (w *world) metric(name string, want map[string]string) float64 {
 
 func (w *world) awaitMetric(name string, labels map[string]string, least float64) {
 	w.t.Helper()
-	kafkatest.Eventually(w.t, 30*kafkaSecond, func() error {
+	kafkatest.Eventually(w.t, 30*briefly, func() error {
 		if got := w.metric(name, labels); got < least {
 			return fmt.Errorf("%s%v is %v, want %v", name, labels, got, least)
 		}
@@ -163,7 +163,7 @@ func TestClaimRace(t *testing.T) {
 	}
 	close(ready)
 	loser := -1
-	kafkatest.Eventually(t, 30*kafkaSecond, func() error {
+	kafkatest.Eventually(t, 30*briefly, func() error {
 		for i, r := range both {
 			for _, err := range r.errors() {
 				if errors.Is(err, errFenced) {
@@ -264,7 +264,7 @@ func TestDelayedRetryIsOverwritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The idle checkpoint finds them.
-	kafkatest.Eventually(t, 30*kafkaSecond, func() error {
+	kafkatest.Eventually(t, 30*briefly, func() error {
 		_, end, err := w.c.Ends(t.Context(), w.state)
 		if err != nil {
 			return err
@@ -329,7 +329,7 @@ func TestHigherEpochFences(t *testing.T) {
 	}
 	w.send(100, 10)
 	w.settle()
-	kafkatest.Eventually(t, 10*kafkaSecond, func() error {
+	kafkatest.Eventually(t, 10*briefly, func() error {
 		for _, err := range o.errors() {
 			if errors.Is(err, errFenced) {
 				return nil

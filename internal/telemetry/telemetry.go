@@ -126,7 +126,7 @@ func answer(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	fmt.Fprintln(w, text) //nolint:errcheck // the reader has gone
+	fmt.Fprintln(w, text)
 }
 
 // Run serves until ctx ends.

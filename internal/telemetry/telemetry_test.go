@@ -28,7 +28,7 @@ func TestServerShowsMetricsAndHealth(t *testing.T) {
 	}
 	get := func(path string) (int, string) {
 		t.Helper()
-		r, err := http.Get("http://" + addr + path) //nolint:noctx // a test
+		r, err := http.Get("http://" + addr + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -172,8 +172,13 @@ var programs = map[string]string{
 
 // marks are found anywhere: these strings pretend to be an old browser first.
 var marks = []struct{ mark, name string }{
-	{"msal ", "MSAL"}, {"msal.", "MSAL"}, {"adal ", "ADAL"}, {"windowspowershell/", "PowerShell"},
-	{"powershell/", "PowerShell"}, {"python-requests/", "python-requests"}, {"go-http-client/", "Go http"},
+	{"msal ", "MSAL"},
+	{"msal.", "MSAL"},
+	{"adal ", "ADAL"},
+	{"windowspowershell/", "PowerShell"},
+	{"powershell/", "PowerShell"},
+	{"python-requests/", "python-requests"},
+	{"go-http-client/", "Go http"},
 }
 
 const maxMajor = 9999
@@ -181,7 +186,7 @@ const maxMajor = 9999
 // majorOf reads the first number of a text such as "/131.0.2".
 func majorOf(s string) int {
 	n, digits := 0, 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		switch {
 		case c >= '0' && c <= '9':

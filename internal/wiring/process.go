@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -212,8 +213,8 @@ func (p *Process) Run(ctx context.Context, started func()) error {
 		p.services = append([]lifecycle.Service{service("telemetry", server.Run, server.Addr)}, p.services...)
 	}
 	err := lifecycle.Run(ctx, Drain, started, p.services...)
-	for i := len(p.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, p.closers[i]())
+	for _, v := range slices.Backward(p.closers) {
+		err = errors.Join(err, v())
 	}
 	return errors.Join(err, p.Cluster.Close())
 }

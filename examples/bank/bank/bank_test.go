@@ -305,7 +305,7 @@ func TestAPIRefusesWhatIsNoAccessToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "invalid_token") {
+		if resp.StatusCode != http.StatusUnauthorized || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "invalid_token") {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
 		}
 	}
@@ -315,7 +315,6 @@ func TestAPIRefusesWhatIsNoAccessToken(t *testing.T) {
 type browser struct {
 	*site
 	client *http.Client
-	from   string
 }
 
 func newBrowser(s *site) *browser {

@@ -88,7 +88,7 @@ func (c *Client) SignIn(ctx context.Context, method string, challenge *stepup.Ch
 	if claims != "" {
 		q.Set("claims", claims)
 	}
-	resp, body, err := c.do(ctx, http.MethodGet, c.cfg.BaseURL+"/idp/authorize?"+q.Encode(), nil)
+	resp, body, err := c.do(ctx, http.MethodGet, c.cfg.BaseURL+"/idp/authorize?"+q.Encode(), nil) //nolint:bodyclose // do has read and closed it
 	if err != nil {
 		return fmt.Errorf("asking for authorization: %w", err)
 	}
@@ -98,7 +98,7 @@ func (c *Client) SignIn(ctx context.Context, method string, challenge *stepup.Ch
 			return errors.New("the login page has no form")
 		}
 		form := url.Values{"flow": {flow[1]}, "user": {c.cfg.User}, "password": {c.cfg.Password}, "method": {method}}
-		if resp, _, err = c.do(ctx, http.MethodPost, c.cfg.BaseURL+"/idp/login", form); err != nil {
+		if resp, _, err = c.do(ctx, http.MethodPost, c.cfg.BaseURL+"/idp/login", form); err != nil { //nolint:bodyclose // do has read and closed it
 			return fmt.Errorf("signing in: %w", err)
 		}
 	}
@@ -154,7 +154,7 @@ type Answer struct {
 
 // Accounts calls the protected API.
 func (c *Client) Accounts(ctx context.Context) (*Answer, error) {
-	resp, body, err := c.do(ctx, http.MethodGet, c.cfg.BaseURL+"/api/accounts", nil)
+	resp, body, err := c.do(ctx, http.MethodGet, c.cfg.BaseURL+"/api/accounts", nil) //nolint:bodyclose // do has read and closed it
 	if err != nil {
 		return nil, fmt.Errorf("calling the API: %w", err)
 	}

@@ -83,10 +83,10 @@ func DemoPlaces() map[string]Place {
 func (c *Config) complete() error {
 	var problems []error
 	if c.Index == nil {
-		problems = append(problems, errors.New("Index: is missing, make one with stepup.NewIndex"))
+		problems = append(problems, errors.New("config.Index: is missing, make one with stepup.NewIndex"))
 	}
 	if c.Listener == nil && c.BaseURL == "" {
-		problems = append(problems, errors.New("Listener, BaseURL: give one of them"))
+		problems = append(problems, errors.New("config.Listener, config.BaseURL: give one of them"))
 	}
 	if c.BaseURL == "" && c.Listener != nil {
 		c.BaseURL = "http://" + c.Listener.Addr().String()

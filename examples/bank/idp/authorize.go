@@ -76,7 +76,7 @@ func parse(client *Client, q url.Values) (authorization, error) {
 		if err != nil || n < 0 {
 			return invalid("max_age must be a number of seconds")
 		}
-		a.maxAge = min(time.Duration(n), 1<<30) * time.Second
+		a.maxAge = time.Duration(min(n, 1<<30)) * time.Second
 	}
 	if len(a.acr) > 0 {
 		class, ok := weakest(a.acr)
@@ -260,5 +260,5 @@ func (p *Provider) back(w http.ResponseWriter, r *http.Request, a *authorization
 	if strings.Contains(a.redirectURI, "?") {
 		separator = "&"
 	}
-	http.Redirect(w, r, a.redirectURI+separator+answer.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, a.redirectURI+separator+answer.Encode(), http.StatusSeeOther) //nolint:gosec // one of the client's registered addresses, checked before
 }

@@ -185,7 +185,7 @@ func (p *Provider) cookieName() string {
 }
 
 func (p *Provider) setCookie(w http.ResponseWriter, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // the flags follow; Secure where the provider has TLS
 		Name: p.cookieName(), Value: value, Path: p.base.Path, MaxAge: maxAge, HttpOnly: true, Secure: p.secure(),
 		SameSite: http.SameSiteLaxMode,
 	})

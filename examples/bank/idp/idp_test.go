@@ -230,10 +230,15 @@ func TestBadRequestsAreAnswered(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	for _, c := range []struct{ want, name, value string }{
-		{"unsupported_response_type", "response_type", "token"}, {"invalid_scope", "scope", "email"},
-		{"invalid_request", "code_challenge", ""}, {"invalid_request", "code_challenge_method", "plain"},
-		{"invalid_request", "max_age", "-1"}, {"invalid_request", "max_age", "soon"}, {"invalid_request", "prompt", "consent"},
-		{"invalid_request", "claims", "{"}, {"invalid_request", "claims", `{"access_token":{"nbf":{"value":"x"}}}`},
+		{"unsupported_response_type", "response_type", "token"},
+		{"invalid_scope", "scope", "email"},
+		{"invalid_request", "code_challenge", ""},
+		{"invalid_request", "code_challenge_method", "plain"},
+		{"invalid_request", "max_age", "-1"},
+		{"invalid_request", "max_age", "soon"},
+		{"invalid_request", "prompt", "consent"},
+		{"invalid_request", "claims", "{"},
+		{"invalid_request", "claims", `{"access_token":{"nbf":{"value":"x"}}}`},
 		{"invalid_request", "nonce", strings.Repeat("n", 513)},
 		{"unmet_authentication_requirements", "acr_values", "gold"},
 		{"unmet_authentication_requirements", "claims", `{"access_token":{"acrs":{"value":"c99"}}}`},

@@ -48,13 +48,13 @@ func ChildMain() int {
 	}
 	stop, cancel := context.WithCancel(context.Background())
 	go func() {
-		io.Copy(io.Discard, orders)
+		io.Copy(io.Discard, orders) //nolint:errcheck // its end is all that matters
 		cancel()
 	}()
 
 	status := os.NewFile(statusFD, "status")
 	ready := func(s readyStatus) {
-		json.NewEncoder(status).Encode(s)
+		json.NewEncoder(status).Encode(s) //nolint:errcheck // a parent that has gone is noticed by its pipe
 		status.Close()
 	}
 	if err := serveChild(stop, &b, ready); err != nil {
@@ -106,7 +106,7 @@ func serveChild(stop context.Context, b *boot, ready func(readyStatus)) error {
 	}
 	drain, cancel := context.WithTimeout(context.Background(), b.DrainTimeout)
 	defer cancel()
-	if err := srv.Shutdown(drain); err != nil {
+	if err := srv.Shutdown(drain); err != nil { //nolint:contextcheck // the drain outlives what ended the service
 		// A statement still runs and its connection cannot be closed under it.
 		// Leaving at once is what a kill would do, and that loses nothing
 		// acknowledged.
@@ -115,7 +115,7 @@ func serveChild(stop context.Context, b *boot, ready func(readyStatus)) error {
 	}
 	// The last connection to close takes the engine down in order.
 	anchor.close()
-	shutdownLibrary()
+	shutdownLibrary() //nolint:errcheck // the process ends
 	return nil
 }
 
@@ -166,7 +166,7 @@ func lockDataDir(ctx context.Context, dir string) (*os.File, error) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	file.Truncate(0)
+	file.Truncate(0) //nolint:errcheck // the next write tells
 	fmt.Fprintf(file, "%d\n", os.Getpid())
 	return file, nil
 }

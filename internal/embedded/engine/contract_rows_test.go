@@ -77,7 +77,7 @@ func typedRows(n int) []typedRow {
 	return rows
 }
 
-func sendRows(t testing.TB, ctx context.Context, conn clickhouse.Conn, table string, rows []typedRow) error {
+func sendRows(t testing.TB, ctx context.Context, conn clickhouse.Conn, table string, rows []typedRow) error { //nolint:revive // tests come first
 	t.Helper()
 	batch, err := conn.PrepareBatch(ctx, "INSERT INTO "+table)
 	if err != nil {
@@ -327,7 +327,7 @@ func TestContractCutInsertBodyLeavesTheConnectionSound(t *testing.T) {
 				db, o.Auth.Username, o.Auth.Password)
 			// A block of 100000 rows of which the first 1000 arrive.
 			block := append([]byte{1, 0xa0, 0x8d, 0x06, 2, 'i', 'd', 6}, "UInt64"...)
-			c.Write(append(block, bytes.Repeat([]byte{1}, 8000)...))
+			c.Write(append(block, bytes.Repeat([]byte{1}, 8000)...)) //nolint:errcheck // cut off on purpose
 			c.Close()
 		}
 		if err := sendIDs(t, conn, db+".cut", 7); err != nil {

@@ -97,7 +97,7 @@ func scanOne[T any](t testing.TB, conn clickhouse.Conn, sql string, args ...any)
 	return scanOneCtx[T](t, t.Context(), conn, sql, args...)
 }
 
-func scanOneCtx[T any](t testing.TB, ctx context.Context, conn clickhouse.Conn, sql string, args ...any) (v T) {
+func scanOneCtx[T any](t testing.TB, ctx context.Context, conn clickhouse.Conn, sql string, args ...any) (v T) { //nolint:revive // tests come first
 	t.Helper()
 	if err := conn.QueryRow(ctx, sql, args...).Scan(&v); err != nil {
 		t.Fatalf("%s: %v", sql, err)

@@ -80,7 +80,7 @@ type Engine struct {
 	listener *net.TCPListener
 	version  string
 
-	closing context.Context // done when Close was called
+	closing context.Context //nolint:containedctx // it is the engine's own life, not a call's
 	close   context.CancelFunc
 	done    chan struct{} // closed when the supervisor has ended
 	err     error         // of the last stop; read after done
@@ -236,9 +236,9 @@ func (e *Engine) restart(lived time.Duration) *process {
 // would take them from the listener and they would wait for their own timeout.
 func (e *Engine) refuse(pause time.Duration) {
 	deadline := time.Now().Add(pause)
-	release := context.AfterFunc(e.closing, func() { e.listener.SetDeadline(time.Now()) })
+	release := context.AfterFunc(e.closing, func() { _ = e.listener.SetDeadline(time.Now()) })
 	defer release()
-	e.listener.SetDeadline(deadline)
+	_ = e.listener.SetDeadline(deadline)
 	for e.closing.Err() == nil {
 		conn, err := e.listener.Accept()
 		if err != nil {

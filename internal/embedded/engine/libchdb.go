@@ -291,6 +291,7 @@ func (p *paramArrays) values() unsafe.Pointer { return unsafe.Pointer(unsafe.Sli
 func (p *paramArrays) nameLengths() unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(p.nameLen))
 }
+
 func (p *paramArrays) valueLengths() unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(p.valueLen))
 }

@@ -220,7 +220,7 @@ func TestEngineDiesWithItsParent(t *testing.T) {
 	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer parent.Wait()
+	defer parent.Wait() //nolint:errcheck // killed on purpose
 	var pid int
 	if _, err := fmt.Fscan(bufio.NewReader(out), &pid); err != nil || !alive(pid) {
 		t.Fatalf("no engine process: pid %d, %v", pid, err)
@@ -342,10 +342,12 @@ func TestStartNamesWhatIsWrong(t *testing.T) {
 		"directory is file": {func(c *engine.Config) { c.DataDir = text }, "creating data_dir"},
 		"no library there":  {func(c *engine.Config) { c.Library = "/nonexistent/lib.so" }, "no such file"},
 		"not a library":     {func(c *engine.Config) { c.Library = text }, "loading " + text},
-		"all at once": {func(c *engine.Config) {
-			c.MaxThreads, c.MaxStatements, c.MaxQueryMemoryBytes, c.DrainTimeout = 0, 65, 0, -1
+		"all at once": {
+			func(c *engine.Config) {
+				c.MaxThreads, c.MaxStatements, c.MaxQueryMemoryBytes, c.DrainTimeout = 0, 65, 0, -1
+			},
+			"max_query_memory_bytes",
 		},
-			"max_query_memory_bytes"},
 	} {
 		cfg := engine.DefaultConfig()
 		cfg.DataDir = t.TempDir()
@@ -436,7 +438,7 @@ func TestEngineStreamsInsertsInConstantMemory(t *testing.T) {
 	}
 	_, peak, _ := strings.Cut(string(status), "VmHWM:")
 	var kb int
-	fmt.Sscan(peak, &kb)
+	fmt.Sscan(peak, &kb) //nolint:errcheck // 0 then
 	t.Logf("peak resident memory %d MB", kb/1024)
 	if kb < 1000 || kb > 600<<10 {
 		t.Errorf("peak resident memory is %d KB", kb)

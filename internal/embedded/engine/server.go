@@ -58,7 +58,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-ClickHouse-Timezone", "UTC")
 	switch {
 	case r.URL.Path == "/ping" && r.Method == http.MethodGet:
-		io.WriteString(w, "Ok.\n")
+		_, _ = io.WriteString(w, "Ok.\n")
 		return
 	case r.URL.Path != "/" && r.URL.Path != "":
 		http.NotFound(w, r)
@@ -95,7 +95,7 @@ func answer(w http.ResponseWriter, e *exception) {
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("X-ClickHouse-Exception-Code", strconv.Itoa(e.Code))
 	w.WriteHeader(e.Status)
-	io.WriteString(w, e.Text+"\n")
+	_, _ = io.WriteString(w, e.Text+"\n")
 }
 
 // serve runs one request. An error means that no byte of a result was sent.
@@ -146,7 +146,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) error {
 	if n, _ := io.ReadFull(body, make([]byte, 1)); n > 0 {
 		return newException(codeNotImplemented, "NOT_IMPLEMENTED", "a body beside the query parameter is taken as the rows of INSERT ... FORMAT only")
 	}
-	if body.err != io.EOF {
+	if !errors.Is(body.err, io.EOF) {
 		return body.failure("the body")
 	}
 	return s.run(w, r, conn, req, statement)
@@ -200,7 +200,7 @@ func (s *server) insert(w http.ResponseWriter, conn *connection, req *request, i
 	for {
 		n, readErr := io.ReadFull(data, buffer)
 		// ReadFull calls a short last piece and a broken body alike.
-		if readErr != nil && body.err != io.EOF {
+		if readErr != nil && !errors.Is(body.err, io.EOF) {
 			return body.failure("the rows")
 		}
 		if err := stream.append(buffer[:n]); err != nil {
@@ -233,7 +233,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request, conn *connection, r
 	if format == "" {
 		format = req.format
 	}
-	result := newResult(w, r.Context(), format, req.revision)
+	result := newResult(r.Context(), w, format, req.revision)
 	var err error
 	if v := verb(statement); class == classReadOnly && (v == "SELECT" || v == "WITH") {
 		err = conn.stream(statement, req.format, req.params, result.send)
@@ -255,7 +255,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request, conn *connection, r
 // A result sends chunks of the engine's output to the client.
 type result struct {
 	w        http.ResponseWriter
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // a result is one request's
 	deadline *http.ResponseController
 	format   string
 	revision uint64 // 0: pass the output through
@@ -264,7 +264,7 @@ type result struct {
 	started  bool // the status is sent, an error can no longer change it
 }
 
-func newResult(w http.ResponseWriter, ctx context.Context, format string, revision uint64) *result {
+func newResult(ctx context.Context, w http.ResponseWriter, format string, revision uint64) *result {
 	r := &result{w: w, ctx: ctx, deadline: http.NewResponseController(w), format: format}
 	if format == "Native" {
 		r.revision = revision
@@ -357,8 +357,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 
 // failure words the error that ended the body.
 func (b *bodyReader) failure(what string) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(b.err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](b.err); ok {
 		return newException(codeTooLarge, "TOO_MANY_BYTES", "reading %s: more than %d bytes", what, tooLarge.Limit)
 	}
 	return newException(codeClientDisconnection, "NETWORK_ERROR", "reading %s: %s", what, b.err)
@@ -377,4 +376,4 @@ func (b *bodyReader) text(limit int64) (string, error) {
 	return text.String(), nil
 }
 
-func (b *bodyReader) drain() { io.Copy(io.Discard, b) }
+func (b *bodyReader) drain() { _, _ = io.Copy(io.Discard, b) }

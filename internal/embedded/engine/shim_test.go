@@ -81,7 +81,7 @@ func TestShimNeedsTheKey(t *testing.T) {
 			t.Errorf("%s: got %s, want 403 with code 516", name, res.Status)
 		}
 	}
-	if res := rawRequest(t, s, "GET", "/ping", map[string]string{"X-ClickHouse-Key": ""}, nil); res.StatusCode != 200 {
+	if res := rawRequest(t, s, "GET", "/ping", map[string]string{"X-ClickHouse-Key": ""}, nil); res.StatusCode != http.StatusOK {
 		t.Errorf("/ping: got %s", res.Status)
 	}
 }
@@ -100,7 +100,7 @@ func TestShimRefusesAggregateStates(t *testing.T) {
 	t.Parallel()
 	res := rawRequest(t, embedded(t), "POST", "/?default_format=Native&client_protocol_version=54460", nil, strings.NewReader("SELECT uniqState(number) FROM numbers(10)"))
 	text, _ := io.ReadAll(res.Body)
-	if res.StatusCode != 500 || !strings.Contains(string(text), "AggregateFunction") {
+	if res.StatusCode != http.StatusInternalServerError || !strings.Contains(string(text), "AggregateFunction") {
 		t.Errorf("got %s %q, want 500 that names the type", res.Status, text)
 	}
 }

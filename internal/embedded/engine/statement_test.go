@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -141,7 +142,8 @@ func FuzzRequest(f *testing.F) {
 		}
 		r, err := parseRequest(values)
 		if err != nil {
-			if e, ok := err.(*exception); !ok || e.Code == 0 || parseException(e.Text).Code != e.Code {
+			var e *exception
+			if !errors.As(err, &e) || e.Code == 0 || parseException(e.Text).Code != e.Code {
 				t.Errorf("%q: error %v is no exception with its code", raw, err)
 			}
 			return

@@ -83,7 +83,7 @@ func (c *Company) write(s *slot, day0 int64, out *events.Event, label *Label) {
 	out.Outcome, out.Interactive = events.Success, events.No
 	session := c.sessionID(s.user, day, s.session, phone)
 	out.Session.ID = session
-	switch s.what {
+	switch s.what { //nolint:exhaustive // the others add nothing
 	case signIn:
 		out.Interactive = events.Yes
 		c.authenticate(e, out, s.marks&strongly != 0)

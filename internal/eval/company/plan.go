@@ -212,9 +212,18 @@ const phoneSession = 14
 type app struct{ id, name string }
 
 var apps = [...]app{
-	{"app-mail", "Mail"}, {"app-chat", "Chat"}, {"app-wiki", "Wiki"}, {"app-code", "Code Review"}, {"app-crm", "Customer Desk"},
-	{"app-payroll", "Payroll"}, {"app-travel", "Travel"}, {"app-files", "Files"}, {"app-calendar", "Calendar"},
-	{"app-tickets", "Tickets"}, {"app-ledger", "Ledger"}, {"app-portal", "Portal"},
+	{"app-mail", "Mail"},
+	{"app-chat", "Chat"},
+	{"app-wiki", "Wiki"},
+	{"app-code", "Code Review"},
+	{"app-crm", "Customer Desk"},
+	{"app-payroll", "Payroll"},
+	{"app-travel", "Travel"},
+	{"app-files", "Files"},
+	{"app-calendar", "Calendar"},
+	{"app-tickets", "Tickets"},
+	{"app-ledger", "Ledger"},
+	{"app-portal", "Portal"},
 }
 
 var phoneApps = apps[:4]

@@ -123,14 +123,11 @@ var countries, hubs = func() (map[string]int, map[string][]uint8) {
 	return numbers, cores
 }()
 
-var cityWeights, officeCities = func() (weights []int, offices []uint8) {
-	for i, c := range cities {
+var cityWeights = func() (weights []int) {
+	for _, c := range cities {
 		weights = append(weights, c.weight)
-		if c.office {
-			offices = append(offices, uint8(i))
-		}
 	}
-	return weights, offices
+	return weights
 }()
 
 // gateways are the cities where the company's VPN meets the internet.

@@ -20,7 +20,7 @@ import (
 const (
 	Env         = "COUNTERSIGN_CLICKHOUSE"
 	EnvUser     = "COUNTERSIGN_CLICKHOUSE_USER"
-	EnvPassword = "COUNTERSIGN_CLICKHOUSE_PASSWORD"
+	EnvPassword = "COUNTERSIGN_CLICKHOUSE_PASSWORD" //nolint:gosec // the name of a variable
 )
 
 // Config reaches the ClickHouse under test, with a database name that no other test uses.

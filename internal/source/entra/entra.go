@@ -131,8 +131,7 @@ func (d *Decoder) record(raw []byte, emit func(record []byte, e *events.Event, e
 
 // broken words the lexer's error without the data it holds.
 func broken(l *jlexer.Lexer) error {
-	var at *jlexer.LexerError
-	if errors.As(l.Error(), &at) {
+	if at, ok := errors.AsType[*jlexer.LexerError](l.Error()); ok {
 		return fmt.Errorf("is no JSON: %s (byte %d)", at.Reason, at.Offset)
 	}
 	return errors.New("is no JSON")

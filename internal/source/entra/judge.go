@@ -17,7 +17,7 @@ var blocks = codes(`50005 50053 50057 50105 50131 53000 53001 53002 53003 53004 
 
 func codes(list string) map[string]bool {
 	set := map[string]bool{}
-	for _, code := range strings.Fields(list) {
+	for code := range strings.FieldsSeq(list) {
 		set[code] = true
 	}
 	return set

@@ -60,8 +60,7 @@ func explain(value []byte, err error) error {
 	}
 	var tree any
 	if syntax := json.Unmarshal(value, &tree); syntax != nil {
-		var at *json.SyntaxError
-		if errors.As(syntax, &at) {
+		if at, ok := errors.AsType[*json.SyntaxError](syntax); ok {
 			return fmt.Errorf("is no JSON: %w (byte %d)", syntax, at.Offset)
 		}
 		return fmt.Errorf("is no JSON: %w", syntax)
@@ -98,7 +97,7 @@ func check(path string, v any, t reflect.Type, bad func(path, format string, arg
 		}
 		return
 	}
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // the kinds that the event type has
 	case reflect.Struct:
 		members, ok := v.(map[string]any)
 		if !ok {

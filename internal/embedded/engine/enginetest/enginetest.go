@@ -55,7 +55,7 @@ func Shared(tb testing.TB) *engine.Engine {
 	tb.Helper()
 	Require(tb)
 	shared.once.Do(func() {
-		shared.dir, shared.err = os.MkdirTemp("", "engine")
+		shared.dir, shared.err = os.MkdirTemp("", "engine") //nolint:usetesting // shared by all tests of a package
 		if shared.err == nil {
 			cfg := engine.DefaultConfig()
 			cfg.DataDir = shared.dir
