@@ -38,7 +38,7 @@ type Publisher interface {
 // fault, and any other error when the same call should be made again. Migrate may be repeated.
 type Store interface {
 	Migrate(ctx context.Context) ([]string, error)
-	Insert(ctx context.Context, token string, blocks ...*history.Block) error
+	Insert(ctx context.Context, blocks ...*history.Block) error
 }
 
 var _ Store = (*history.Store)(nil)
@@ -198,14 +198,13 @@ func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, partition int
 		s.put(rows)
 		return nil
 	}
-	token := fmt.Sprintf("%s/%d/%d-%d", s.topic, partition, batch[0].Offset, batch[len(batch)-1].Offset)
-	err := g.insert(ctx, &portion{ctx: ctx, block: rows.block, token: token, newest: newest, done: make(chan error, 1)})
+	err := g.insert(ctx, &portion{ctx: ctx, block: rows.block, newest: newest, done: make(chan error, 1)})
 	if ctx.Err() != nil {
 		return ctx.Err() // an insert may still be reading the rows: they are left to the collector
 	}
 	defer s.put(rows)
 	if _, ok := errors.AsType[*history.RejectedError](err); ok {
-		return a.salvage(ctx, s, rows, batch, token)
+		return a.salvage(ctx, s, rows, batch)
 	}
 	return err
 }

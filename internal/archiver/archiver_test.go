@@ -70,7 +70,6 @@ func (o *outbox) Publish(_ context.Context, topic string, records []stream.Recor
 // insertion is one insert that a ledger saw.
 type insertion struct {
 	Table history.Table
-	Token string
 	Rows  int
 }
 
@@ -84,8 +83,8 @@ type ledger struct {
 
 func (l *ledger) Migrate(context.Context) ([]string, error) { return nil, nil }
 
-func (l *ledger) Insert(_ context.Context, token string, blocks ...*history.Block) error {
-	i := insertion{Table: blocks[0].Table(), Token: token}
+func (l *ledger) Insert(_ context.Context, blocks ...*history.Block) error {
+	i := insertion{Table: blocks[0].Table()}
 	for _, b := range blocks {
 		i.Rows += b.Len()
 	}

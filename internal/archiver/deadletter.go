@@ -61,13 +61,13 @@ const maxRejected = 100
 
 // salvage inserts a batch of which ClickHouse refused something: it finds the rows at fault by halving, sends them to
 // the dead letters and keeps the rest.
-func (a *Archiver) salvage(ctx context.Context, s *sink, r *rows, batch []stream.Record, token string) error {
+func (a *Archiver) salvage(ctx context.Context, s *sink, r *rows, batch []stream.Record) error {
 	dead := letters{a: a, sink: s}
 	var search func(from, to int) error
 	search = func(from, to int) error {
 		part := r.block.Slice(from, to)
 		newest := loggedAt(&batch[r.records[to-1]], time.Now())
-		err := a.insert(ctx, s.table, events.ID("salvage", token, strconv.Itoa(from), strconv.Itoa(to)), newest, part)
+		err := a.insert(ctx, s.table, newest, part)
 		switch {
 		case !isRejected(err):
 			return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
 )
 
@@ -13,7 +12,6 @@ import (
 type portion struct {
 	ctx    context.Context //nolint:containedctx // it ends when the partition is taken away, and the rows with it
 	block  *history.Block
-	token  string
 	newest time.Time
 	done   chan error
 }
@@ -129,26 +127,25 @@ func (g *gatherer) write(ctx context.Context, list []*portion) {
 	}
 	var (
 		blocks []*history.Block
-		tokens = []string{"insert"}
 		newest time.Time
 	)
 	for _, p := range list {
-		blocks, tokens = append(blocks, p.block), append(tokens, p.token)
+		blocks = append(blocks, p.block)
 		if p.newest.After(newest) {
 			newest = p.newest
 		}
 	}
-	err := g.a.insert(ctx, g.table, events.ID(tokens...), newest, blocks...)
+	err := g.a.insert(ctx, g.table, newest, blocks...)
 	for _, p := range list {
 		p.done <- err
 	}
 }
 
 // insert makes rows durable, for as long as it takes. It gives up only when ctx ends or the rows are at fault.
-func (a *Archiver) insert(ctx context.Context, table history.Table, token string, newest time.Time, blocks ...*history.Block) error {
+func (a *Archiver) insert(ctx context.Context, table history.Table, newest time.Time, blocks ...*history.Block) error {
 	err := a.untilDone(ctx, func() error {
 		start := time.Now()
-		err := a.deps.Store.Insert(ctx, token, blocks...)
+		err := a.deps.Store.Insert(ctx, blocks...)
 		if err == nil {
 			rows := 0
 			for _, b := range blocks {

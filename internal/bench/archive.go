@@ -135,8 +135,8 @@ func bareInsert(ctx context.Context, cluster *stream.Cluster, eng *engine.Engine
 	}
 	blocks = append(blocks, block)
 	began := time.Now()
-	for i, b := range blocks {
-		if err := store.Insert(ctx, fmt.Sprintf("bare/%d", i), &b.Block); err != nil {
+	for _, b := range blocks {
+		if err := store.Insert(ctx, &b.Block); err != nil {
 			return 0, err
 		}
 	}

@@ -46,7 +46,7 @@ func BenchmarkArchive(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if err := s.Insert(b.Context(), fmt.Sprint(n), &block.Block); err != nil {
+		if err := s.Insert(b.Context(), &block.Block); err != nil {
 			b.Fatal(err)
 		}
 		n++

@@ -4,7 +4,7 @@
 // What it guarantees:
 //
 //   - [Store.Insert] returned nil: the rows are durable on the server. After an error the outcome is unknown unless it
-//     is a [RejectedError]; inserting the same blocks with the same token again is harmless.
+//     is a [RejectedError]; inserting the same blocks again is harmless.
 //   - Rows that repeat (a restart of the archiver, a replay) change no answer: tables replace by the id of the thing,
 //     and the overview counts distinct ids.
 //   - Every question is bound to the tenants of its [report.Scope], takes its values as parameters, and is ended by the

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -61,18 +60,9 @@ func requirement(tenant, user string, seconds int, status report.Status) *report
 	}
 }
 
-var token struct {
-	sync.Mutex
-	n int
-}
-
 func insert(t testing.TB, s *history.Store, b *history.Block) {
 	t.Helper()
-	token.Lock()
-	token.n++
-	name := fmt.Sprintf("%s/%d", t.Name(), token.n)
-	token.Unlock()
-	if err := s.Insert(t.Context(), name, b); err != nil {
+	if err := s.Insert(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -117,7 +107,7 @@ func TestRepeatedRowsChangeNoAnswer(t *testing.T) {
 	e2.Outcome = events.Failure
 	f := finding(e1, "LOC-01", events.High)
 	r := requirement("acme", "u1", 100, report.Open)
-	// Batches that are cut differently after a restart: the same rows in other inserts, with other tokens.
+	// Batches that are cut differently after a restart: the same rows in other inserts.
 	insertEvents(t, s, e1, e2)
 	insertEvents(t, s, e1)
 	insertEvents(t, s, e2, e1, e2)
@@ -162,7 +152,7 @@ func TestRepeatedRowsChangeNoAnswer(t *testing.T) {
 	}
 }
 
-func TestInsertRetriedWithItsTokenWritesOnce(t *testing.T) {
+func TestRepeatedInsertsAreAllTakenAndCountOnce(t *testing.T) {
 	t.Parallel()
 	s := historytest.Open(t)
 	b := history.NewEvents()
@@ -173,13 +163,17 @@ func TestInsertRetriedWithItsTokenWritesOnce(t *testing.T) {
 		}
 	}
 	for range 3 {
-		if err := s.Insert(t.Context(), "the-token", &b.Block); err != nil {
+		if err := s.Insert(t.Context(), &b.Block); err != nil {
 			t.Fatal(err)
 		}
 	}
+	// If the server called one a repeat, it could do so after a kill that left none.
 	n, err := s.Rows(t.Context(), history.TableEvents)
-	if err != nil || n != 100 {
-		t.Errorf("%d rows are stored, %v: want the 100 of one insert", n, err)
+	if err != nil || n != 300 {
+		t.Errorf("%d rows are stored, %v: want those of all three inserts", n, err)
+	}
+	if n, err = s.Things(t.Context(), history.TableEvents); err != nil || n != 100 {
+		t.Errorf("%d events, %v: want each counted once", n, err)
 	}
 }
 
@@ -197,17 +191,17 @@ func TestInsertTakesSeveralBlocksAndPartsOfThem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Insert(t.Context(), "1", &a.Block, b.Slice(3, 5)); err != nil {
+	if err := s.Insert(t.Context(), &a.Block, b.Slice(3, 5)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := s.Rows(t.Context(), history.TableEvents); err != nil || n != 12 {
 		t.Errorf("%d rows are stored, %v: want 12", n, err)
 	}
-	if err := s.Insert(t.Context(), "2", &a.Block, &history.NewFindings().Block); err == nil {
+	if err := s.Insert(t.Context(), &a.Block, &history.NewFindings().Block); err == nil {
 		t.Error("blocks of two tables were taken as one insert")
 	}
 	a.Reset()
-	if err := s.Insert(t.Context(), "3", &a.Block); err != nil || a.Len() != 0 {
+	if err := s.Insert(t.Context(), &a.Block); err != nil || a.Len() != 0 {
 		t.Errorf("an empty insert: %v", err)
 	}
 }
@@ -268,7 +262,7 @@ func TestRowsThatTheHistoryCannotHold(t *testing.T) {
 func TestRejectedRowsAreTellApartFromTroubleThatPasses(t *testing.T) {
 	t.Parallel()
 	s := historytest.Open(t)
-	err := s.Insert(t.Context(), "bad", history.BadBlock())
+	err := s.Insert(t.Context(), history.BadBlock())
 	var rejected *history.RejectedError
 	if !errors.As(err, &rejected) {
 		t.Errorf("a row that cannot be converted gave %v, want a RejectedError", err)
@@ -281,7 +275,7 @@ func TestRejectedRowsAreTellApartFromTroubleThatPasses(t *testing.T) {
 	if err := b.Append(e, events.Encode(e), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Insert(t.Context(), "no table", &b.Block); err == nil || errors.As(err, &rejected) {
+	if err := s.Insert(t.Context(), &b.Block); err == nil || errors.As(err, &rejected) {
 		t.Errorf("a missing table gave %v, want an error that may pass", err)
 	}
 	if _, err := s.Overview(t.Context(), everything, day, at(0)); !errors.Is(err, report.ErrUnavailable) {

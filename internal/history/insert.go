@@ -8,11 +8,13 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// Insert writes the rows of blocks, which are of one table, as one insert. token names these very rows: an insert that
-// is repeated with the same token and rows after an unknown outcome writes nothing twice. nil means durable. A
-// [RejectedError] means that these rows will never be taken; after any other error the outcome is unknown, and the same
-// call may be made again.
-func (s *Store) Insert(ctx context.Context, token string, blocks ...*Block) (err error) {
+// Insert writes the rows of blocks, which are of one table, as one insert. nil means durable. A [RejectedError] means
+// that these rows will never be taken; after any other error the outcome is unknown, and the same call may be made
+// again: rows that repeat change no answer.
+//
+// The server must not deduplicate inserts: a plain table notes an insert's hash or token before it commits the part, and
+// a retry after a kill between the two would be taken for a repeat of rows that are not there (docs/adr/0006).
+func (s *Store) Insert(ctx context.Context, blocks ...*Block) (err error) {
 	total := 0
 	for _, b := range blocks {
 		if b.layout.table != blocks[0].layout.table {
@@ -32,12 +34,9 @@ func (s *Store) Insert(ctx context.Context, token string, blocks ...*Block) (err
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.InsertTimeout)
 	defer cancel()
 	ctx = clickhouse.Context(ctx, clickhouse.WithColumnNamesAndTypes(table.columns), clickhouse.WithSettings(clickhouse.Settings{
-		// Queued inserts would be acknowledged with another token, or none.
-		"async_insert":               0,
-		"insert_deduplicate":         1,
-		"insert_deduplication_token": token,
-		// A retry after a break between table and view brings the view up to date.
-		"deduplicate_blocks_in_dependent_materialized_views": 1,
+		// Queued inserts are acknowledged before they are durable.
+		"async_insert":       0,
+		"insert_deduplicate": 0,
 		// The rows' times are the sources' to say; one insert may span any number of months.
 		"max_partitions_per_insert_block": 0,
 		"max_insert_block_size":           max(total, 1_000_000),

@@ -67,8 +67,6 @@ TTL toDateTime(logged) + INTERVAL 90 DAY
 SETTINGS
     -- Whole parts are dropped: no rewriting for a few old rows.
     ttl_only_drop_parts = 1,
-    -- Plain tables keep no window by default, and a retried insert would count twice in the overview until a merge.
-    non_replicated_deduplication_window = 1000,
     -- An acknowledged insert survives a power loss: the offsets are committed right after it.
     fsync_after_insert = 1,
     fsync_part_directory = 1

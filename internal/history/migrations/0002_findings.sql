@@ -36,6 +36,5 @@ ORDER BY (tenant, time, id)
 TTL toDateTime(logged) + INTERVAL 400 DAY
 SETTINGS
     ttl_only_drop_parts = 1,
-    non_replicated_deduplication_window = 1000,
     fsync_after_insert = 1,
     fsync_part_directory = 1

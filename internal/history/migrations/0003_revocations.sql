@@ -35,6 +35,5 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (tenant, requirement)
 TTL toDateTime(logged) + INTERVAL 400 DAY
 SETTINGS
-    non_replicated_deduplication_window = 1000,
     fsync_after_insert = 1,
     fsync_part_directory = 1

@@ -23,6 +23,5 @@ ORDER BY (time, id)
 TTL toDateTime(logged) + INTERVAL 30 DAY
 SETTINGS
     ttl_only_drop_parts = 1,
-    non_replicated_deduplication_window = 1000,
     fsync_after_insert = 1,
     fsync_part_directory = 1

@@ -14,6 +14,5 @@ ORDER BY (tenant, bucket, detection, severity, disposition)
 TTL bucket + INTERVAL 800 DAY
 SETTINGS
     ttl_only_drop_parts = 1,
-    non_replicated_deduplication_window = 1000,
     fsync_after_insert = 1,
     fsync_part_directory = 1
