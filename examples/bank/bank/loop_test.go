@@ -91,8 +91,13 @@ func TestTheRealRulesCloseTheLoop(t *testing.T) {
 	d := newDecider(t, s.index)
 	d.learn("ada", "bank-cli/1.0")
 	go func() {
-		for e := range s.ingest.seen {
-			d.take(e)
+		for {
+			select {
+			case e := <-s.ingest.seen:
+				d.take(e)
+			case <-t.Context().Done():
+				return
+			}
 		}
 	}()
 	walked, err := Walk{Person: s.person()}.Run(t.Context())
