@@ -3,6 +3,7 @@ package stepupkafka
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -126,25 +127,45 @@ func (r *running) open(n int) bool {
 	return ok
 }
 
-func TestSDKReadsWhatTheDetectorWrites(t *testing.T) {
+var update = flag.Bool("update", false, "write the golden files anew; never for a version that was released")
+
+// TestWireFormStaysAsItIs holds a message of version 1 byte for byte: the detector writes it so, and the SDK reads it so,
+// for ever.
+func TestWireFormStaysAsItIs(t *testing.T) {
 	t.Parallel()
+	const at, golden = 1767225600, "testdata/revocation.v1.golden.json"
 	c := claims(7, revocation.Satisfied)
-	c.Action, c.Session = events.RevokeSession, "s9"
-	got, err := stepup.ParseClaims(c.Encode())
+	c.IssuedAt, c.NotBefore, c.Expires, c.EventTime, c.ClosedAt = at+60, at, at+3600, at-1, at+60
+	c.Action, c.Session, c.SatisfiedBy = events.RevokeSession, "s9", "e2"
+	c.Findings = []revocation.Cause{{ID: "f1", Detection: "SES-01", Severity: events.High, Summary: "used from a second network"}}
+	written := append(c.Encode(), '\n')
+	if *update {
+		if err := os.WriteFile(golden, written, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	frozen, err := os.ReadFile(golden)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
+	if diff := cmp.Diff(string(written), string(frozen)); diff != "" {
+		t.Errorf("written (-got, +want):\n%s", diff)
+	}
+	got, err := stepup.ParseClaims(frozen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moment := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
 	want := stepup.Claims{
-		Issuer: c.Issuer, IssuedAt: at(c.IssuedAt), JTI: c.JTI, Status: stepup.StatusSatisfied, ClosedAt: at(c.ClosedAt),
+		Issuer: c.Issuer, IssuedAt: moment(at + 60), JTI: c.JTI, Status: stepup.StatusSatisfied, ClosedAt: moment(at + 60),
 		Requirement: stepup.Requirement{
 			ID: "r7", JTI: c.JTI, Subject: stepup.Subject{Tenant: "acme", User: "u7", Session: "s9"}, Action: stepup.ActionRevokeSession,
-			ACRValues: []string{"phr", "mfa"}, NotBefore: at(c.NotBefore), Expires: at(c.Expires), Severity: "high",
+			ACRValues: []string{"phr", "mfa"}, NotBefore: moment(at), Expires: moment(at + 3600), Severity: "high",
 			Policy: "impossible-travel", Reason: "Please confirm it is you.",
 		},
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
-		t.Errorf("(-got, +want):\n%s", diff)
+		t.Errorf("read (-got, +want):\n%s", diff)
 	}
 }
 
