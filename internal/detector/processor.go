@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"strconv"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -15,13 +14,12 @@ import (
 // processor folds one partition. Committed users are kept encoded: decoding one is what makes the copy that a batch
 // works on, a commit is a swap of slices, and the collector has nothing to walk.
 type processor struct {
-	rules     Rules
-	metrics   *metrics
-	committed map[string][]byte
+	rules   Rules
+	metrics *metrics
+	users   map[string]*entry
 
 	// The batch in hand.
-	touched map[string]*User
-	pending map[string][]byte
+	touched []touch
 	event   events.Event
 	result  stream.Result
 	letters []stream.Record
@@ -30,35 +28,45 @@ type processor struct {
 	scratch []byte
 }
 
+// entry is one user: the committed state, nil when there is none, and in a batch that touches the user where in touched,
+// from 1.
+type entry struct {
+	state []byte
+	touch int
+}
+
+// touch is a user in the batch in hand: the copy that is worked on, and what it was encoded to.
+type touch struct {
+	entry *entry
+	key   []byte // a record's
+	user  *User
+	state []byte
+}
+
 var (
 	_ stream.Processor = (*processor)(nil)
 	_ stream.Rewriter  = (*processor)(nil)
 )
 
 func newProcessor(rules Rules, m *metrics) *processor {
-	return &processor{
-		rules: rules, metrics: m,
-		committed: map[string][]byte{}, touched: map[string]*User{}, pending: map[string][]byte{},
-	}
+	return &processor{rules: rules, metrics: m, users: map[string]*entry{}}
 }
 
 // Restore keeps one user. It is decoded when an event asks for it, so that a restore is as fast as reading.
 func (p *processor) Restore(key, payload []byte) error {
 	if payload == nil {
-		delete(p.committed, string(key))
+		delete(p.users, string(key))
 		return nil
 	}
 	if payload[0] != userFormat {
 		return fmt.Errorf("user %q: %w: %d", key, ErrUserFormat, payload[0])
 	}
-	p.committed[string(key)] = bytes.Clone(payload)
+	p.users[string(key)] = &entry{state: bytes.Clone(payload)}
 	return nil
 }
 
 // Process folds a batch over copies of the users in it.
 func (p *processor) Process(ctx context.Context, batch []stream.Record) (stream.Result, error) {
-	clear(p.touched)
-	clear(p.pending)
 	p.letters, p.found, p.changed = p.letters[:0], p.found[:0], p.changed[:0]
 	p.result.State, p.result.Outputs = p.result.State[:0], p.result.Outputs[:0]
 	for i := range batch {
@@ -70,11 +78,11 @@ func (p *processor) Process(ctx context.Context, batch []stream.Record) (stream.
 		}
 	}
 	p.metrics.latency(p.event.Ingested)
-	for key, user := range p.touched {
-		p.scratch = user.AppendBinary(p.scratch[:0])
-		value := bytes.Clone(p.scratch)
-		p.pending[key] = value
-		p.result.State = append(p.result.State, stream.KeyValue{Key: []byte(key), Value: value})
+	for i := range p.touched {
+		t := &p.touched[i]
+		p.scratch = t.user.AppendBinary(p.scratch[:0])
+		t.state = bytes.Clone(p.scratch)
+		p.result.State = append(p.result.State, stream.KeyValue{Key: t.key, Value: t.state})
 	}
 	for _, o := range []stream.Output{
 		{Topic: events.TopicDeadLetter, Records: p.letters},
@@ -107,13 +115,9 @@ func (p *processor) fold(rec *stream.Record) error {
 		p.reject(rec, "wrong_key", fmt.Sprintf("its key is %.80q, must be %.80q, and its id must not be empty", rec.Key, e.Key()))
 		return nil
 	}
-	user, ok := p.touched[string(rec.Key)]
-	if !ok {
-		var err error
-		if user, err = DecodeUser(p.committed[string(rec.Key)]); err != nil {
-			return fmt.Errorf("user %q: %w", rec.Key, err)
-		}
-		p.touched[string(rec.Key)] = user
+	user, err := p.user(rec.Key)
+	if err != nil {
+		return err
 	}
 	outcome := p.rules.Fold(user, e)
 	for i := range outcome.Findings {
@@ -127,6 +131,24 @@ func (p *processor) fold(rec *stream.Record) error {
 	}
 	p.metrics.seen(e)
 	return nil
+}
+
+// user is the batch's copy of a user.
+func (p *processor) user(key []byte) (*User, error) {
+	known := p.users[string(key)]
+	if known == nil {
+		known = &entry{}
+		p.users[string(key)] = known
+	}
+	if known.touch == 0 {
+		user, err := DecodeUser(known.state)
+		if err != nil {
+			return nil, fmt.Errorf("user %q: %w", key, err)
+		}
+		p.touched = append(p.touched, touch{entry: known, key: key, user: user})
+		known.touch = len(p.touched)
+	}
+	return p.touched[known.touch-1].user, nil
 }
 
 func record(c revocation.Change, offset int64) stream.Record {
@@ -148,11 +170,21 @@ func (p *processor) reject(rec *stream.Record, kind, reason string) {
 
 // Commit makes the batch's users current.
 func (p *processor) Commit() {
-	maps.Copy(p.committed, p.pending)
+	for i := range p.touched {
+		t := &p.touched[i]
+		t.entry.state, t.entry.touch = t.state, 0
+		*t = touch{}
+	}
+	p.touched = p.touched[:0]
 }
 
 // Encode returns the committed state of a user.
-func (p *processor) Encode(key []byte) []byte { return p.committed[string(key)] }
+func (p *processor) Encode(key []byte) []byte {
+	if known := p.users[string(key)]; known != nil {
+		return known.state
+	}
+	return nil
+}
 
 // Current returns the newest record of a requirement, as the committed state has it. One that is not open any more is
 // deleted: its subject must not be asked again because of a late write.
@@ -164,7 +196,7 @@ func (p *processor) Current(topic string, key []byte) (stream.Record, bool) {
 	if !ok {
 		return stream.Record{}, false
 	}
-	state, err := DecodeUser(p.committed[user])
+	state, err := DecodeUser(p.Encode([]byte(user)))
 	if err != nil {
 		return stream.Record{}, false
 	}

@@ -124,7 +124,9 @@ func (c Config) Validate() error {
 		}
 	}
 	if err := c.Pipeline.Validate(); err != nil {
-		bad("pipeline.%w", err)
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			bad("pipeline.%s", line)
+		}
 	}
 	slices.SortStableFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(problems...)

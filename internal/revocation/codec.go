@@ -120,7 +120,9 @@ func DecodeState(b []byte) (*State, error) {
 	if b[0] != stateFormat {
 		d.fail("format %d", b[0])
 	}
-	for range d.count("judged", maxJudged) {
+	n := d.count("judged", maxJudged)
+	s.judged = make([]uint64, 0, n+1)
+	for range n {
 		s.judged = append(s.judged, d.mark())
 	}
 	if n := d.count("open", MaxOpen); n > 0 {
