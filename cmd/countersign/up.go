@@ -20,6 +20,7 @@ import (
 type upFlags struct {
 	standalone.Config
 	demo, check bool
+	randomPorts bool
 	live        demo.Config
 	logLevel    string
 }
@@ -29,6 +30,9 @@ func upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "up", Short: "Run everything on this machine: broker, ClickHouse, ingest, detector, archiver, api", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.randomPorts || f.check {
+				f.takeAnyPorts()
+			}
 			if f.check {
 				return f.runCheck(c.Context())
 			}
@@ -41,6 +45,7 @@ func upCommand() *cobra.Command {
 	flags.StringVar(&f.APIListen, "api", "127.0.0.1:8080", "address of the page and the API")
 	flags.StringVar(&f.IngestListen, "ingest", "127.0.0.1:8081", "address of the HTTP ingest")
 	flags.StringVar(&f.MetricsListen, "metrics", "127.0.0.1:9464", "address of Prometheus metrics, empty for none")
+	flags.BoolVar(&f.randomPorts, "random-ports", false, "let every part listen on any free port of loopback")
 	flags.StringVar(&f.Assets, "assets", "", "directory of the geo databases (default: the nearest .cache/assets)")
 	flags.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
 	flags.BoolVar(&f.demo, "demo", false, "add the simulated company and the sample bank")
@@ -48,7 +53,7 @@ func upCommand() *cobra.Command {
 	flags.StringVar(&f.live.BankListen, "bank", "127.0.0.1:8082", "with --demo: address of the sample bank")
 	flags.IntVar(&f.live.Users, "users", 1000, "with --demo: people in the simulated company")
 	flags.IntVar(&f.live.History, "history", 15, "with --demo: days of the company's life to send first")
-	flags.Float64Var(&f.live.Speed, "speed", 120, "with --demo: how fast the last of these days passes")
+	flags.Float64Var(&f.live.Speed, "speed", 60, "with --demo: how fast the last six hours of these days pass")
 	flags.DurationVar(&f.live.AttackEvery, "attack-every", 20*time.Second, "with --demo: pause between attacks on the company")
 	return c
 }
@@ -113,10 +118,15 @@ func (f *upFlags) announce(s *standalone.Standalone, d *demo.Demo, took time.Dur
 	fmt.Printf("  Kafka    %s\n", s.Broker.Addr())
 	if d != nil {
 		fmt.Printf("  bank     %s   (everybody's password: %q)\n", d.BankURL(), bank.DemoPassword)
-		fmt.Printf("\nA company of %d simulated people lives through its last day at %.0f times the speed; somebody attacks it every %s.\n",
+		fmt.Printf("\nA company of %d simulated people lives through its last six hours at %.0f times the speed; somebody attacks it every %s.\n",
 			f.live.Users, f.live.Speed, f.live.AttackEvery)
 	}
 	fmt.Println()
+}
+
+func (f *upFlags) takeAnyPorts() {
+	const free = "127.0.0.1:0"
+	f.KafkaPort, f.APIListen, f.IngestListen, f.MetricsListen, f.live.BankListen = 0, free, free, free, free
 }
 
 // runCheck is the demo without a person: any free ports, temporary data, one walk through the bank.
@@ -129,8 +139,7 @@ func (f *upFlags) runCheck(ctx context.Context) error {
 		return fmt.Errorf("making a temporary directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	const free = "127.0.0.1:0"
-	f.DataDir, f.KafkaPort, f.APIListen, f.IngestListen, f.MetricsListen, f.live.BankListen = dir, 0, free, free, free, free
+	f.DataDir = dir
 	f.live.Users, f.live.AttackEvery = 200, 2*time.Second
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

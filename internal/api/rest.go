@@ -30,14 +30,14 @@ func (findingJSON) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[events.Finding](), true, "Finding")
 }
 
-// window is the span of event time that a question is about.
-type window struct {
+// Window is exported, as Paging is, because huma passes over embedded fields that are not. It is the span of event time that a question is about.
+type Window struct {
 	From   time.Time `query:"from" doc:"Start of the time asked for, RFC 3339; 24 hours before its end when left out"`
 	To     time.Time `query:"to" doc:"End of the time asked for, not part of it; now when left out"`
 	Tenant string    `query:"tenant" maxLength:"64" doc:"One of the tenants that you may see; all of them when left out"`
 }
 
-func (w *window) span(limit time.Duration) (report.Span, error) {
+func (w *Window) span(limit time.Duration) (report.Span, error) {
 	to := w.To
 	if to.IsZero() {
 		to = time.Now()
@@ -61,8 +61,8 @@ func refuse(parameter, message string, value any) error {
 	return huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "query." + parameter, Message: message, Value: value})
 }
 
-// paging is a page's size and where it starts.
-type paging struct {
+// Paging is a page's size and where it starts.
+type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before"`
 }
@@ -75,7 +75,7 @@ func encodeCursor(c *report.Cursor) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(int64(c.Time), 10) + ":" + c.ID))
 }
 
-func (p *paging) cursor() (report.Cursor, error) {
+func (p *Paging) cursor() (report.Cursor, error) {
 	if p.Cursor == "" {
 		return report.Cursor{}, nil
 	}
@@ -93,8 +93,8 @@ func (p *paging) cursor() (report.Cursor, error) {
 type overviewAnswer struct{ Body *report.Overview }
 
 type findingsQuestion struct {
-	window
-	paging
+	Window
+	Paging
 	User        string   `query:"user" maxLength:"256"`
 	Detection   string   `query:"detection" maxLength:"64" example:"LOC-01"`
 	Severity    []string `query:"severity" enum:"info,low,medium,high,critical" maxItems:"5" doc:"Any of these, separated by commas"`
@@ -119,7 +119,7 @@ type timelineQuestion struct {
 	User       string    `path:"user" maxLength:"256"`
 	From       time.Time `query:"from" doc:"Start of the time asked for, RFC 3339; 24 hours before its end when left out"`
 	To         time.Time `query:"to" doc:"End of the time asked for, not part of it; now when left out"`
-	paging
+	Paging
 }
 
 type timelineAnswer struct {
@@ -130,8 +130,8 @@ type timelineAnswer struct {
 }
 
 type revocationsQuestion struct {
-	window
-	paging
+	Window
+	Paging
 	User   string `query:"user" maxLength:"256"`
 	Status string `query:"status" enum:"open,satisfied,expired"`
 }
@@ -199,7 +199,7 @@ func register[I, O any](a *API, api huma.API, id, path, summary, scope string, a
 	})
 }
 
-func (a *API) overview(ctx context.Context, who *principal, q *window) (*overviewAnswer, error) {
+func (a *API) overview(ctx context.Context, who *principal, q *Window) (*overviewAnswer, error) {
 	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
@@ -252,7 +252,7 @@ func (a *API) timeline(ctx context.Context, who *principal, q *timelineQuestion)
 	if !who.tenants.Allows(q.PathTenant) {
 		return nil, a.refusal(report.ErrNotFound)
 	}
-	span, err := (&window{From: q.From, To: q.To}).span(a.cfg.MaxSpan)
+	span, err := (&Window{From: q.From, To: q.To}).span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
 	}

@@ -34,11 +34,14 @@ const (
 	BankTenant = "acme"
 )
 
+// catchUp is how much of the company's past is not sent at once but played.
+const catchUp = 6 * events.Hour
+
 // Config of the demo.
 type Config struct {
 	DataDir string
 	// Users is the size of the company, History how many days of its life are sent at the start, Speed how fast the last
-	// of them passes, until the simulated time has caught up with the clock.
+	// hours of them pass, until the simulated time has caught up with the clock.
 	Users   int
 	History int
 	Speed   float64
@@ -150,7 +153,7 @@ func (d *Demo) play(ctx context.Context) error {
 	p := simulate.Player{
 		Company: d.people,
 		Pace: simulate.Pace{
-			Speed: d.cfg.Speed, Live: true, Skip: max(already, d.state.Start+events.Millis(max(0, d.cfg.History-1))*events.Day),
+			Speed: d.cfg.Speed, Live: true, Skip: max(already, d.state.Start+events.Millis(d.cfg.History)*events.Day-catchUp),
 		},
 		Sink: func(ctx context.Context, batch []events.Event) error {
 			fresh := batch
