@@ -73,7 +73,7 @@ func (p *Pipeline) File(ctx context.Context, path string, o FileOptions) (Result
 	split := newSplitter(in, o.Source.Decoder.MaxValue(), c.Layout, c.Offset)
 	split.number = c.Line
 	defer split.release()
-	next := c // where a run goes on once the chunk in flight is acknowledged
+	next := c // where a run goes on, and with what result, once the chunk in flight is acknowledged
 	for {
 		v, err := split.next()
 		if errors.Is(err, io.EOF) {
@@ -94,12 +94,12 @@ func (p *Pipeline) File(ctx context.Context, path string, o FileOptions) (Result
 		if err := intake.Flush(ctx); err != nil {
 			return intake.Abandon(), err
 		}
-		// Flush returned: what was in flight before is acknowledged.
-		next.Result = intake.result
+		// Flush returned: what was in flight before is acknowledged. What was refused since is read again.
+		next.Result.Accepted = intake.result.Accepted
 		if err := saveCursor(o.Cursor, next); err != nil {
 			return intake.Abandon(), err
 		}
-		next.Offset, next.Line, next.Layout = split.offset, split.number, split.layout
+		next.Offset, next.Line, next.Layout, next.Result = split.offset, split.number, split.layout, intake.result
 		if o.Progress != nil {
 			o.Progress(raw.position, info.Size())
 		}

@@ -19,6 +19,7 @@ import (
 
 	kgzip "github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/stream"
 )
@@ -72,15 +73,30 @@ func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
 		writeText(w, http.StatusServiceUnavailable, "draining")
 		return
 	}
-	if s.ready != nil {
-		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-		defer cancel()
-		if err := s.ready(ctx); err != nil {
-			writeText(w, http.StatusServiceUnavailable, "the log cannot be reached")
-			return
-		}
+	if s.ready != nil && s.reachable.ask(s.ready) != nil {
+		writeText(w, http.StatusServiceUnavailable, "the log cannot be reached")
+		return
 	}
 	writeText(w, http.StatusOK, "ready")
+}
+
+// reachability remembers for a second whether the log answers: anybody may ask, and each question costs a connection.
+type reachability struct {
+	mu    sync.Mutex
+	asked time.Time
+	err   error
+}
+
+func (r *reachability) ask(ready func(context.Context) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked.IsZero() || time.Since(r.asked) > time.Second {
+		// Not the context of one of those who wait for the answer: it may end before.
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		r.err, r.asked = ready(ctx), time.Now()
+	}
+	return r.err
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {
@@ -217,7 +233,7 @@ func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Read
 		}
 		if in.Full() {
 			if err := in.Flush(ctx); err != nil {
-				return in.Abandon(), publishError(err)
+				return in.Abandon(), s.publishError(err)
 			}
 		}
 	}
@@ -225,7 +241,7 @@ func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Read
 	result, err := in.Close(ctx)
 	switch {
 	case err != nil:
-		return result, publishError(err)
+		return result, s.publishError(err)
 	case broken != nil:
 		return result, broken
 	case values == 0:
@@ -250,10 +266,16 @@ func (s *Server) bodyError(err error) error {
 	return refuse(http.StatusBadRequest, "the body could not be read to its end: %v", err)
 }
 
-// publishError words why records did not get to the log.
-func publishError(err error) error {
+// publishError words why records did not get to the log. The cause is for the operator, now and then: while the log is
+// away, every request fails.
+func (s *Server) publishError(err error) error {
 	if errors.Is(err, stream.ErrOverloaded) {
 		return refuse(http.StatusTooManyRequests, "too many records are waiting for the log, come back later")
+	}
+	const every = 10 * time.Second
+	now, last := time.Now().UnixNano(), s.complained.Load()
+	if !errors.Is(err, context.Canceled) && now-last > int64(every) && s.complained.CompareAndSwap(last, now) {
+		s.log.Warn("records not acknowledged", zap.Error(err))
 	}
 	return refuse(http.StatusServiceUnavailable, "the log did not acknowledge the records; send them again")
 }

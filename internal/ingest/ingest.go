@@ -38,9 +38,11 @@ type Server struct {
 	ready    func(context.Context) error
 	slots    chan struct{}
 
-	draining atomic.Bool
-	addr     atomic.Pointer[net.Addr]
-	bound    chan struct{}
+	draining   atomic.Bool
+	complained atomic.Int64 // when publishing last failed loudly, in Unix nanoseconds
+	reachable  reachability
+	addr       atomic.Pointer[net.Addr]
+	bound      chan struct{}
 }
 
 // New validates cfg and reads the files it names. It opens no socket.

@@ -98,7 +98,11 @@ func (i *Intake) Add(value []byte, line int) {
 func (i *Intake) Refuse(head []byte, size, line int, err error) {
 	i.line, i.ordinal = line, 0
 	i.bytes += len(head)
-	i.reject(reasonTooLarge, head, size, err)
+	reason := reasonUndecodable
+	if errors.Is(err, errLarger) {
+		reason = reasonTooLarge
+	}
+	i.reject(reason, head, size, err)
 }
 
 // Full reports whether it is time to Flush.
@@ -202,7 +206,7 @@ func (i *Intake) reject(reason string, raw []byte, size int, err error) {
 // Flush begins to publish what was taken since the last Flush, after what that began is acknowledged. With nothing
 // accepted so far an overloaded publisher is an error at once; later it is waited for, so that large intakes get through.
 func (i *Intake) Flush(ctx context.Context) error {
-	if err := i.wait(); err != nil {
+	if err := errors.Join(i.wait(), ctx.Err()); err != nil {
 		return err
 	}
 	if len(i.pending) == 0 && len(i.letters) == 0 {

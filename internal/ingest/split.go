@@ -10,6 +10,7 @@ import (
 
 // Problems of a value that no decoder is asked about.
 var (
+	errLarger    = errors.New("is larger")
 	errTruncated = errors.New("is cut off: the input ends inside it")
 	errNoComma   = errors.New("is not separated: between two values must be a comma; from here on nothing was read")
 	errStray     = errors.New("begins no value; from here on nothing was read")
@@ -192,14 +193,14 @@ func (s *splitter) decide() error {
 		end := scan.scan(b[done:])
 		newline := bytes.IndexByte(b, '\n')
 		switch {
+		case scan.torn:
+			s.layout = lines
+			return nil
 		case end >= 0:
 			s.layout = documents
 			if newline < 0 || newline >= done+end {
 				s.layout = lines
 			}
-			return nil
-		case scan.torn:
-			s.layout = lines
 			return nil
 		}
 		done = len(b)
@@ -269,7 +270,7 @@ func (s *splitter) whole(b []byte) value {
 	return v
 }
 
-func (s *splitter) tooLarge() error { return fmt.Errorf("is larger than %d bytes", s.limit) }
+func (s *splitter) tooLarge() error { return fmt.Errorf("%w than %d bytes", errLarger, s.limit) }
 
 // rest skips to the end of a value that is too large, keeping its head. The first seen bytes do not hold its end; end
 // finds it in what follows, or returns -1.
