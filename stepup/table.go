@@ -16,17 +16,19 @@ type table struct {
 
 const (
 	shardCount = 256
-	firstSlots = 8 // of a shard
+	firstHomes = 8 // of a shard
 	// plain is the bit of a tag that says: the strictest restraint is open and holds for every session.
 	plain = 1
 )
 
-// shard is an open-addressed hash table with linear probing, at most 70 % full.
+// shard is an open-addressed hash table with linear probing. Its slots are in the order of their tags, so that a look-up
+// which finds nothing is over as soon as one that finds something. The last slot is always free, where every look-up ends.
 type shard struct {
 	mu    sync.RWMutex
 	used  int
-	slots []slot
-	_     [8]byte // a cache line each, so that readers of neighbours do not disturb each other
+	homes uint64
+	slots []slot  // homes, and room behind the last one
+	_     [8]byte // 64 bytes, a cache line each, so that readers of neighbours do not disturb each other
 }
 
 type slot struct {
@@ -37,8 +39,12 @@ type slot struct {
 func (t *table) init() {
 	t.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	for i := range t.shards {
-		t.shards[i].slots = make([]slot, firstSlots)
+		t.shards[i].resize(firstHomes)
 	}
+}
+
+func (s *shard) resize(homes uint64) {
+	s.homes, s.slots = homes, make([]slot, homes+homes/8+8)
 }
 
 // tag names a user; its bit plain is 0.
@@ -54,27 +60,23 @@ func (t *table) get(tag uint64) slot {
 	s.mu.RLock()
 	found := s.slots[s.find(tag)]
 	s.mu.RUnlock()
+	if found.tag&^plain != tag {
+		return slot{}
+	}
 	return found
 }
 
-// home is where a tag would best be: its high bits, as a fraction of the table.
+// home is where a tag would best be: its place among all possible tags.
 func (s *shard) home(tag uint64) int {
-	hi, _ := bits.Mul64(tag, uint64(len(s.slots)))
+	hi, _ := bits.Mul64(tag, s.homes)
 	return int(hi)
 }
 
-func (s *shard) after(i int) int {
-	if i++; i == len(s.slots) {
-		return 0
-	}
-	return i
-}
-
-// find returns the place of the tag's slot, or of the free one where it would be.
+// find returns the place of the tag's slot, or the one where it would have to be.
 func (s *shard) find(tag uint64) int {
 	i := s.home(tag)
-	for s.slots[i].who != nil && s.slots[i].tag&^plain != tag {
-		i = s.after(i)
+	for s.slots[i].who != nil && s.slots[i].tag&^plain < tag {
+		i++
 	}
 	return i
 }
@@ -85,43 +87,61 @@ func (t *table) set(tag uint64, who *user) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.find(tag)
+	there := s.slots[i].who != nil && s.slots[i].tag&^plain == tag
 	switch {
-	case who == nil && s.slots[i].who != nil:
+	case who == nil && there:
 		s.free(i)
 		return
 	case who == nil:
 		return
-	case s.slots[i].who == nil:
-		if s.used++; s.used*10 > len(s.slots)*7 {
-			s.grow()
-			i = s.find(tag)
-		}
 	}
+	marked := slot{tag, who}
 	if first := &who.first; first.closed == 0 && first.Session == "" {
-		tag |= plain
+		marked.tag |= plain
 	}
-	s.slots[i] = slot{tag, who}
+	if there {
+		s.slots[i] = marked
+		return
+	}
+	s.insert(marked)
+}
+
+// insert makes room for a slot with a new tag by moving the rest of its run down.
+func (s *shard) insert(o slot) {
+	for {
+		i := s.find(o.tag &^ plain)
+		end := i
+		for s.slots[end].who != nil {
+			end++
+		}
+		if uint64(s.used)*10 < s.homes*7 && end < len(s.slots)-1 {
+			copy(s.slots[i+1:end+1], s.slots[i:end])
+			s.slots[i] = o
+			s.used++
+			return
+		}
+		s.grow()
+	}
 }
 
 func (s *shard) grow() {
 	old := s.slots
-	s.slots = make([]slot, len(old)+len(old)/4)
+	s.used = 0
+	s.resize(s.homes + s.homes/4)
 	for _, o := range old {
 		if o.who != nil {
-			s.slots[s.find(o.tag&^plain)] = o
+			s.insert(o)
 		}
 	}
 }
 
-// free empties slot i and moves later ones of the same run up, so that no look-up stops short of them.
+// free empties slot i and moves up what had to stand behind it.
 func (s *shard) free(i int) {
 	s.used--
-	size := len(s.slots)
-	for j := s.after(i); s.slots[j].who != nil; j = s.after(j) {
-		// The slot at j may move to i unless its home lies cyclically behind i.
-		if home := s.home(s.slots[j].tag &^ plain); (j-home+size)%size >= (j-i+size)%size {
-			s.slots[i], i = s.slots[j], j
-		}
+	end := i + 1
+	for s.slots[end].who != nil && s.home(s.slots[end].tag&^plain) < end {
+		end++
 	}
-	s.slots[i] = slot{}
+	copy(s.slots[i:], s.slots[i+1:end])
+	s.slots[end-1] = slot{}
 }
