@@ -14,8 +14,9 @@
 // # What ends it
 //
 // A step-up is satisfied by a later success with a proof that is fresh and strong enough and raised no serious finding
-// itself. A requirement on a session is satisfied in that session only: a sign-in elsewhere says nothing of who holds this
-// one. A requirement on the user is satisfied by any session; the sessions that caused it and have not proved themselves
+// itself, but for the journey home from where an intruder was, which a phishing-resistant proof answers. A requirement on
+// a session is satisfied in that session only: a sign-in elsewhere says nothing of who holds this one. A requirement on
+// the user is satisfied by any session; the sessions that caused it and have not proved themselves
 // keep a requirement of their own, with the same cause. Otherwise the user's proof would open the door to the intruder.
 //
 // A revoked session stays revoked until the requirement expires: whoever stole the session shares every proof made in it.

@@ -97,18 +97,37 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 	outcome := new(events.Decision)
 	*outcome = d.Decision
 	suspicious := d.Required()
+	// A phishing-resistant proof cannot be an intruder's, so it answers for the journey that it ends: the way home from
+	// where an intruder has been.
+	journeys, others := 0, 0
 	for i := range fs {
 		fs[i].Decision = outcome // one for all of them, completed below
-		suspicious = suspicious || fs[i].Disposition == events.Active && fs[i].Severity.Rank() >= events.Medium.Rank()
+		if fs[i].Disposition == events.Active && fs[i].Severity.Rank() >= events.Medium.Rank() {
+			suspicious = true
+			if fs[i].Evidence.Travel != nil && fs[i].Evidence.Session == nil {
+				journeys++
+			} else {
+				others++
+			}
+		}
 	}
+	answered := e.Auth.Strength == events.PhishingResistant && journeys > 0 && others == 0
 
 	changes := s.expire(e, nil)
 	mark := hash(e.ID)
 	repeated := slices.Contains(s.judged, mark)
-	if !repeated && !suspicious && e.Outcome == events.Success {
+	if !repeated && (!suspicious || answered) && e.Outcome == events.Success {
+		before := len(changes)
 		changes = s.satisfy(e, changes)
+		answered = answered && len(changes) > before
+	} else {
+		answered = false
 	}
-	if d.Required() {
+	switch {
+	case !d.Required():
+	case answered:
+		outcome.Requirement, outcome.Covered = changes[len(changes)-1].Claims.ID, true
+	default:
 		if r, covered := s.covered(e, &d); r != nil {
 			outcome.Requirement, outcome.Covered = r.ID, covered
 		} else if !repeated {

@@ -181,6 +181,30 @@ func TestLifeOfARequirement(t *testing.T) {
 	}
 }
 
+// The victim's own step-up ends the journey from the intruder's place to theirs. A phishing-resistant proof answers for
+// it; one that an intruder could have relayed does not.
+func TestStepUpAtHomeAnswersForTheWayBack(t *testing.T) {
+	for strength, want := range map[events.Strength]bool{events.PhishingResistant: true, events.MultiFactor: false} {
+		s := NewState()
+		theft := at(0, "thief")
+		s.Apply(theft, high(theft), decide(events.StepUp, policy.ScopeUser))
+		home := proves(at(600, "mine"), strength)
+		fs := high(home)
+		fs[0].Evidence.Travel = &events.Travel{EffectiveKm: 9000}
+		got := lines(s.Apply(home, fs, decide(events.StepUp, policy.ScopeUser)))
+		if answered := slices.Contains(got, "step_up user satisfied"); answered != want || fs[0].Decision.Covered != want {
+			t.Errorf("%s: %q, decision %+v", strength, got, fs[0].Decision)
+		}
+		fs[0].Evidence.Session = &events.SessionUsed{}
+		again := proves(at(700, "mine"), strength)
+		for _, c := range s.Apply(again, fs, decide(events.StepUp, policy.ScopeUser)) {
+			if c.Claims.Status == Satisfied {
+				t.Errorf("%s: a stolen session was answered for: %s", strength, line(c))
+			}
+		}
+	}
+}
+
 func TestFindingsCarryTheDecision(t *testing.T) {
 	s := NewState()
 	first, second := at(0, "s1"), at(10, "s1")
