@@ -30,7 +30,10 @@ function assert(condition, message) {
 
 const data = mkdtempSync(join(tmpdir(), "countersign-web-"));
 const demo = spawn(program, ["up", "--demo", "--data", data, "--random-ports"], { stdio: ["ignore", "pipe", "pipe"] });
-const ended = new Promise(resolve => demo.on("exit", (code, signal) => resolve(signal ?? code)));
+const ended = new Promise(resolve => {
+  demo.on("exit", (code, signal) => resolve(signal ?? code));
+  demo.on("error", e => resolve(e.message));
+});
 let output = "";
 const link = new Promise((resolve, reject) => {
   const read = chunk => {
@@ -40,7 +43,6 @@ const link = new Promise((resolve, reject) => {
   };
   demo.stdout.on("data", read);
   demo.stderr.on("data", read);
-  demo.on("error", reject);
   ended.then(status => reject(new Error(`the demo ended (${status}) before it printed a link:\n${output}`)));
   setTimeout(() => reject(new Error(`no link within ${patience / 1000} s:\n${output}`)), patience).unref();
 });
@@ -79,7 +81,7 @@ async function inBrowser(browser, address) {
 
   const context = await open({ viewport: { width: 1280, height: 1100 } });
   const page = await context.newPage();
-  page.on("console", m => { if (m.type() === "error" || m.type() === "warning") complaints.push(m.text()); });
+  page.on("console", m => { if (m.type() === "error" || m.type() === "warning") complaints.push(`${m.text()} (${m.location().url})`); });
   page.on("pageerror", e => complaints.push(String(e)));
 
   await check("the one-time link signs in", async () => {
@@ -93,6 +95,8 @@ async function inBrowser(browser, address) {
     const other = await open({});
     const answer = await other.request.get(address);
     assert(answer.status() === 403, `the second use is answered ${answer.status()}`);
+    // Without one the browser asks for /favicon.ico, sometimes, and complains that there is none.
+    assert((await answer.text()).includes('rel="icon"'), "denied.html names no icon, as index.html does");
     await other.close();
   });
   await check("the feed is live", async () => {
