@@ -59,6 +59,8 @@ func (c *Company) attackSomebody(d *dice, kind Attack, day int64, notBefore even
 // must not be more than a day after the last event. It returns tenant and user of the victim and the time of the first
 // event of the attack, or [ErrNoVictim].
 func (c *Company) Inject(kind Attack, at events.Millis) (tenant, user string, first events.Millis, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	at = max(at, c.last)
 	if at > c.horizon+events.Day {
 		return "", "", 0, fmt.Errorf("attack at %v: the stream is only at %v", at, c.last)
@@ -113,9 +115,9 @@ func (c *Company) attack(d *dice, kind Attack, victim uint32, day int64, notBefo
 		if len(tomorrow) > 0 {
 			next = base(day+1) + events.Millis(tomorrow[0].at)
 		}
-		// Half-way through the night, from a country that can be reached and left again in that time.
-		at := last + (next-last)/2
-		reach := float64(at-last-events.Hour) / events.Hour * 500
+		// About half-way through the night, from a country that can be reached and left again in that time.
+		at := last + (next-last)/2 + events.Millis(d.n(events.Hour))
+		reach := float64(min(at-last, next-at)-events.Hour) / events.Hour * 500
 		from := c.lair(d, func(city uint8) bool {
 			return cities[city].country != cities[home].country && far[home][city] > 300 && far[home][city] < reach
 		})

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"iter"
 	"math"
 	"slices"
@@ -281,7 +282,9 @@ func (c *Company) disturb(e *events.Event, l *Label) bool {
 	if *f == (Faults{}) {
 		return false
 	}
-	d := roll(c.cfg.Seed, forFaults, uint64(e.Time), mix(uint64(len(e.Source.ID))^uint64(e.Source.ID[len(e.Source.ID)-1])<<8^uint64(e.User.ID[len(e.User.ID)-1])))
+	h := fnv.New64a()
+	h.Write([]byte(e.ID))
+	d := roll(c.cfg.Seed, forFaults, h.Sum64(), 0)
 	if d.chance(f.MissingPlace) {
 		e.Place = events.Place{}
 	}

@@ -10,7 +10,7 @@ type dice struct{ pcg rand.PCG }
 // roll makes dice for one purpose: the same arguments give the same draws.
 func roll(seed uint64, purpose, a, b uint64) dice {
 	var d dice
-	d.pcg.Seed(mix(seed^purpose*0x9e3779b97f4a7c15), mix(a<<32^b^purpose<<56))
+	d.pcg.Seed(mix(seed^purpose*0x9e3779b97f4a7c15), mix(mix(a+purpose<<56)+b))
 	return d
 }
 

@@ -30,10 +30,10 @@ func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool,
 			return false, nil
 		}
 	}
+	s.via = c.connection(i, at, s.city)
 	s.at = uint32(at - base(day))
-	c.injected++
 	if session == "" {
-		session = sessionText(c.cfg.Seed, uint64(i), 1<<51+uint64(at)<<8+c.injected)
+		session = sessionText(c.cfg.Seed, uint64(i), 1<<51+uint64(at))
 	}
 	d := delivery{at: at}
 	c.write(&s, day, &d.event, &d.label)
@@ -43,4 +43,20 @@ func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool,
 	d.label = Label{EventID: d.event.ID, Confounder: StepUpDone}
 	c.push(d)
 	return true, nil
+}
+
+// connection is how somebody is on the network at a time: as in what they do nearest to it with the laptop.
+func (c *Company) connection(i uint32, at events.Millis, city uint8) via {
+	nearest, distance := wifi, events.Millis(3*events.Hour)
+	for day := dayOf(at) - 1; day <= dayOf(at)+1; day++ {
+		c.scratch = c.plan(c.scratch[:0], i, day)
+		for k := range c.scratch {
+			s := &c.scratch[k]
+			away := max(at-base(day)-events.Millis(s.at), base(day)+events.Millis(s.at)-at)
+			if s.marks&onPhone == 0 && s.city == city && away < distance {
+				nearest, distance = s.via, away
+			}
+		}
+	}
+	return nearest
 }
