@@ -106,6 +106,50 @@ func TestInterruptedFileGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+// What was refused in the chunk that did not get through is read, and told, again: it must count once.
+func TestRefusedRecordsOfAnInterruptedFileCountOnce(t *testing.T) {
+	t.Parallel()
+	const n = 3*chunkEvents + 500
+	path := writeRecords(t, "records.ndjson", n) // the bad record is in the second chunk
+	o := FileOptions{Source: Source{Name: "file", Decoder: native.Decoder{}, Format: FormatEvent}, Cursor: filepath.Join(t.TempDir(), "cursor")}
+	to := &stuckLog{chunks: 1}
+	if _, err := newPipeline(t, to).File(t.Context(), path, o); !errors.Is(err, errStuck) {
+		t.Fatalf("first run: %v", err)
+	}
+	to.chunks = n
+	result, err := newPipeline(t, to).File(t.Context(), path, o)
+	if err != nil || result.Accepted != n || result.Rejected != 1 || len(result.Rejections) != 1 {
+		t.Errorf("%+v, %v", result, err)
+	}
+}
+
+func TestFileEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	path := writeRecords(t, "records.ndjson", 3*chunkEvents)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	to := &log{}
+	o := FileOptions{Source: Source{Name: "file", Decoder: native.Decoder{}, Format: FormatEvent}}
+	if _, err := newPipeline(t, to).File(ctx, path, o); !errors.Is(err, context.Canceled) || len(to.events) > 0 {
+		t.Errorf("%v, and %d events on the log", err, len(to.events))
+	}
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	notGzip := filepath.Join(dir, "x.gz")
+	if err := os.WriteFile(notGzip, []byte(line("a", "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := FileOptions{Source: Source{Name: "file", Decoder: native.Decoder{}, Format: FormatEvent}}
+	for _, path := range []string{filepath.Join(dir, "missing"), dir, notGzip} {
+		if _, err := newPipeline(t, &log{}).File(t.Context(), path, o); err == nil || !strings.Contains(err.Error(), filepath.Base(path)) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 func TestCursorOfAnotherFileIsNotUsed(t *testing.T) {
 	t.Parallel()
 	path := writeRecords(t, "a", 10)

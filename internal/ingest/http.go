@@ -210,6 +210,9 @@ func (s *Server) tooLarge() error {
 
 // intake takes the records of a body in.
 func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Reader) (Result, error) {
+	// A client that is gone or too slow ends the reading, and with it the request's context; what came whole before is
+	// published all the same, within the patience.
+	ctx = context.WithoutCancel(ctx)
 	in := s.pipeline.Intake(src)
 	in.patience = s.cfg.PublishTimeout
 	split := newSplitter(body, src.Decoder.MaxValue(), as, 0)
