@@ -73,7 +73,7 @@ func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
 		writeText(w, http.StatusServiceUnavailable, "draining")
 		return
 	}
-	if s.ready != nil && s.reachable.ask(s.ready) != nil {
+	if s.ready != nil && s.reachable.ask(r.Context(), s.ready) != nil {
 		writeText(w, http.StatusServiceUnavailable, "the log cannot be reached")
 		return
 	}
@@ -87,12 +87,12 @@ type reachability struct {
 	err   error
 }
 
-func (r *reachability) ask(ready func(context.Context) error) error {
+func (r *reachability) ask(ctx context.Context, ready func(context.Context) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asked.IsZero() || time.Since(r.asked) > time.Second {
-		// Not the context of one of those who wait for the answer: it may end before.
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		// The answer is for others too, and must not end with the one who asked first.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		r.err, r.asked = ready(ctx), time.Now()
 	}

@@ -284,7 +284,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != 200 {
+	if res.StatusCode != http.StatusOK {
 		t.Errorf("answered %d", res.StatusCode)
 	}
 }
