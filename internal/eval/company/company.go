@@ -1,6 +1,7 @@
 package company
 
 import (
+	"cmp"
 	"container/heap"
 	"errors"
 	"fmt"
@@ -252,18 +253,7 @@ func (c *Company) planDay() {
 	for i := range c.staff {
 		c.pending = c.plan(c.pending, uint32(i), c.day)
 	}
-	slices.SortFunc(c.pending, func(a, b slot) int {
-		if a.at != b.at {
-			if a.at < b.at {
-				return -1
-			}
-			return 1
-		}
-		if a.user != b.user {
-			return int(int64(a.user) - int64(b.user))
-		}
-		return int(a.day - b.day)
-	})
+	slices.SortFunc(c.pending, func(a, b slot) int { return cmp.Compare(a.order(), b.order()) })
 	if c.day >= dayOf(c.cfg.Start)+int64(c.cfg.QuietDays) {
 		c.attackDay(c.day)
 	}

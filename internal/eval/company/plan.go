@@ -1,6 +1,7 @@
 package company
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -19,6 +20,9 @@ type slot struct {
 	day     uint8 // the local day, its low byte
 	marks   marks
 }
+
+// order sorts slots by time, then by user; nobody does two things at once.
+func (s *slot) order() uint64 { return uint64(s.at)<<32 | uint64(s.user) }
 
 type what uint8
 
@@ -163,7 +167,7 @@ func (c *Company) plan(slots []slot, i uint32, day int64) []slot {
 	}
 
 	day0 := slots[from:]
-	slices.SortFunc(day0, func(a, b slot) int { return int(a.at) - int(b.at) })
+	slices.SortFunc(day0, func(a, b slot) int { return cmp.Compare(a.order(), b.order()) })
 	for k := 1; k < len(day0); k++ { // nobody does two things in one millisecond: the time is part of an event's id
 		day0[k].at = max(day0[k].at, day0[k-1].at+1)
 	}
