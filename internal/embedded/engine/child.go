@@ -72,11 +72,9 @@ func serveChild(stop context.Context, b *boot, ready func(readyStatus)) error {
 		return fmt.Errorf("taking over the listener: %w", err)
 	}
 	file.Close()
-	lock, err := lockDataDir(stop, b.DataDir)
-	if err != nil {
+	if dataDirLock, err = lockDataDir(stop, b.DataDir); err != nil {
 		return err
 	}
-	defer lock.Close()
 	if err := loadLibrary(b.Library); err != nil {
 		return err
 	}
@@ -139,6 +137,11 @@ func openEngine(b *boot) (anchor *connection, version string, err error) {
 	})
 	return anchor, version, err
 }
+
+// dataDirLock is held until the process is gone, not until it is done: threads
+// of the engine may live to the end. The variable keeps the file from being
+// collected, and so closed.
+var dataDirLock *os.File
 
 // lockDataDir makes sure that one engine at a time uses the directory. The
 // lock ends with the process, however it ends.
