@@ -116,7 +116,7 @@ func (s *scanner) take(rec *protocol.Record) error {
 		nv = rec.Value.Len()
 	}
 	need := max(nk, 0) + max(nv, 0)
-	if cap(s.buf) < need {
+	if cap(s.buf) < need || s.buf == nil { // a slice of nil would turn empty into null
 		s.buf = make([]byte, need+need/2)
 	}
 	s.rec = Record{Topic: s.topic, Partition: s.partition, Offset: rec.Offset, Time: rec.Time, Headers: rec.Headers}

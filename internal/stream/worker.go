@@ -320,14 +320,12 @@ func (w *worker) checkpointNow(ctx context.Context, p *partition) error {
 	return w.repair(ctx, p)
 }
 
-// repair writes again what late writes shadow, until nothing is shadowed.
+// repair writes again what late writes shadow, until nothing is shadowed. The checkpoint at the end of it knows the
+// records just written to guarded outputs, or the next owner would take them for late ones.
 func (w *worker) repair(ctx context.Context, p *partition) error {
 	for len(p.dirty) > 0 || len(p.shadowed) > 0 {
 		if err := w.rewriteGuarded(ctx, p); err != nil {
 			return err
-		}
-		if len(p.dirty) == 0 {
-			continue
 		}
 		if err := w.write(ctx, p, nil, p.next); err != nil {
 			return err

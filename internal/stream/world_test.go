@@ -42,7 +42,7 @@ func connect(t testing.TB, brokers []string) (*Cluster, *prometheus.Registry) {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Brokers = brokers
-	cfg.RequestTimeout = 5 * time.Second
+	cfg.RequestTimeout = 3 * time.Second
 	reg := prometheus.NewRegistry()
 	c, err := Connect(cfg, reg)
 	if err != nil {
@@ -258,7 +258,7 @@ func (w *world) restored() (state []string, ckpts []checkpoint) {
 // settle waits until every partition's checkpoint is at the end of its input.
 func (w *world) settle() {
 	w.t.Helper()
-	kafkatest.Eventually(w.t, 40*time.Second, func() error {
+	kafkatest.Eventually(w.t, 90*time.Second, func() error {
 		_, ckpts := w.restored()
 		for p, recs := range w.events {
 			if len(recs) == 0 {
@@ -302,8 +302,8 @@ func (w *world) session() time.Duration {
 func (w *world) config() OwnerConfig {
 	return OwnerConfig{
 		Group: w.group, Input: w.input, State: w.state, Version: "v1", MaxBatch: 100,
-		IdleCheckpoint: 500 * time.Millisecond, DrainTimeout: 2 * time.Second,
-		SessionTimeout: w.session(), HeartbeatInterval: 200 * time.Millisecond, RebalanceTimeout: 5 * time.Second,
+		IdleCheckpoint: 500 * time.Millisecond, DrainTimeout: time.Second,
+		SessionTimeout: w.session(), HeartbeatInterval: 200 * time.Millisecond, RebalanceTimeout: 2 * time.Second,
 	}
 }
 
@@ -412,7 +412,7 @@ func (w *world) own(opts ...ownerOption) *running {
 	w.t.Helper()
 	cfg := DefaultConfig()
 	cfg.Brokers = w.brokers
-	cfg.RequestTimeout = 5 * time.Second
+	cfg.RequestTimeout = 3 * time.Second
 	c, err := Connect(cfg, w.reg)
 	if err != nil {
 		w.t.Fatal(err)
