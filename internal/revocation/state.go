@@ -130,6 +130,9 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 	default:
 		if r, covered := s.covered(e, &d); r != nil {
 			outcome.Requirement, outcome.Covered = r.ID, covered
+			if !repeated {
+				r.suspect(e.Session.ID)
+			}
 		} else if !repeated {
 			changes = s.raise(e, fs, &d, changes)
 			outcome.Requirement = s.open[len(s.open)-1].ID
@@ -255,7 +258,6 @@ func (s *State) covered(e *events.Event, d *policy.Decision) (*entry, bool) {
 		case !r.binds(e.Session.ID, p):
 		case !r.dead() && !asksForAtLeast(r.ACRValues, d.ACRValues):
 		default:
-			r.suspect(e.Session.ID)
 			return r, true
 		}
 	}

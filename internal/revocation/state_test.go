@@ -376,6 +376,9 @@ func draw(t *rapid.T, i int, clockNow *int) act {
 	if rapid.IntRange(0, 2).Draw(t, "finding") == 0 {
 		a.findings = high(e)
 		a.findings[0].Severity = rapid.SampledFrom(events.Severities).Draw(t, "severity")
+		if rapid.Bool().Draw(t, "journey") {
+			a.findings[0].Evidence.Travel = &events.Travel{EffectiveKm: 9000}
+		}
 		a.decision = decide(rapid.SampledFrom(events.Actions).Draw(t, "action"),
 			rapid.SampledFrom([]policy.Scope{policy.ScopeSession, policy.ScopeUser}).Draw(t, "scope"))
 		a.decision.ACRValues = rapid.SampledFrom([][]string{{"phr", "mfa"}, {"phr"}, {"c1"}, nil}).Draw(t, "acr")
@@ -445,8 +448,11 @@ func TestProperties(t *testing.T) {
 				t.Fatalf("event %d: %d open on the log, %d in the state", i, open, len(s.Open()))
 			}
 
-			// What was asked for binds: whoever made this event cannot go on without another proof.
-			if a.decision.Required() && !slices.ContainsFunc(s.Open(), func(r Requirement) bool {
+			// What was asked for binds: whoever made this event cannot go on without another proof. A journey that a
+			// phishing-resistant proof has answered for needs none.
+			answered := a.event.Auth.Strength == events.PhishingResistant &&
+				slices.ContainsFunc(changes, func(c Change) bool { return c.Claims.Status == Satisfied })
+			if a.decision.Required() && !answered && !slices.ContainsFunc(s.Open(), func(r Requirement) bool {
 				return r.binds(a.event.Session.ID, proofOf(a.event))
 			}) {
 				t.Fatalf("event %d: asked for %s, nothing binds", i, a.decision.Action)

@@ -437,7 +437,8 @@ func TestInject(t *testing.T) {
 		t.Error("an attack in the far future")
 	}
 	c = New(small(func(c *Config) { c.Users, c.Days = 1, 1 }))
-	for range c.Events() { //nolint:revive // to the end
+	for range c.Events() {
+		continue // to the end
 	}
 	if _, _, _, err := c.Inject(StolenSession, c.end()); !errors.Is(err, ErrNoVictim) {
 		t.Errorf("after the end: %v", err)
