@@ -17,7 +17,7 @@
 // # Guarantees
 //
 //   - A statement that was answered survives restart and kill -9 of either
-//     process. A power loss is survived by tables with fsync_after_insert and
+//     process, unless it was deduplicated (see below). A power loss is survived by tables with fsync_after_insert and
 //     fsync_part_directory set to 1; the engine's default is 0 for both.
 //   - Requests are isolated: each runs on its own engine connection, so
 //     settings, current database and temporary tables end with it.
@@ -26,7 +26,10 @@
 //     __exception__ frame followed by a broken connection.
 //   - Inserts stream in constant memory (1 MB pieces). A body that breaks off
 //     cancels the insert; as with a server the outcome is then unknown to the
-//     client, so inserts carry insert_deduplication_token.
+//     client, who tries again. Do not have the engine deduplicate that try: it
+//     notes a token before it commits the part, so after a kill between the
+//     two the try is dropped as a repeat of rows that are not there. Give it
+//     insert_deduplicate=0 and let the table's keys fold repeats (docs/adr/0006).
 //   - One engine at a time opens a data directory.
 //
 // # Limits
