@@ -161,8 +161,8 @@ func (a *Archiver) copy(ctx context.Context, s *sink, g *gatherer) error {
 			a.log.Debug("reading the log again", zap.String("topic", s.topic), zap.Int("partition", partition), zap.Error(err))
 		},
 	}
-	err := a.deps.Consumer.Consume(ctx, cfg, func(ctx context.Context, partition int, batch []stream.Record) error {
-		return a.take(ctx, s, g, partition, batch)
+	err := a.deps.Consumer.Consume(ctx, cfg, func(ctx context.Context, _ int, batch []stream.Record) error {
+		return a.take(ctx, s, g, batch)
 	})
 	if err != nil {
 		return fmt.Errorf("consuming %s: %w", s.topic, err)
@@ -171,7 +171,7 @@ func (a *Archiver) copy(ctx context.Context, s *sink, g *gatherer) error {
 }
 
 // take makes the records of one partition durable: rows in the history, dead letters on their topic.
-func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, partition int, batch []stream.Record) error {
+func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, batch []stream.Record) error {
 	rows := s.get()
 	dead := letters{a: a, sink: s}
 	now := time.Now()
