@@ -60,6 +60,28 @@ func TestParseClaimsReadsEveryForm(t *testing.T) {
 	}
 }
 
+// TestParseClaimsReadsTheGoldenMessages reads what was promised to be readable for ever.
+func TestParseClaimsReadsTheGoldenMessages(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]struct {
+		status Status
+		action Action
+	}{
+		"revocation-step-up-open": {StatusOpen, ActionStepUp}, "revocation-step-up-satisfied": {StatusSatisfied, ActionStepUp},
+		"revocation-session-revoked-open":    {StatusOpen, ActionRevokeSession},
+		"revocation-session-revoked-expired": {StatusExpired, ActionRevokeSession},
+	} {
+		b, err := os.ReadFile(filepath.Join("..", "schemas", "testdata", name+".v1.golden.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := ParseClaims(b)
+		if err != nil || c.Status != want.status || c.Requirement.Action != want.action || c.ClosedAt.IsZero() != (want.status == StatusOpen) {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+}
+
 func TestParseClaimsRefusesWithThePlace(t *testing.T) {
 	good := string(fixture(t, "open-user.json"))
 	if _, err := ParseClaims([]byte(good)); err != nil {

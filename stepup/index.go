@@ -30,8 +30,8 @@ const (
 )
 
 // Index holds the requirements that restrain users, for a look-up at every request. It is safe for concurrent use. A
-// look-up takes the read lock of one of 256 shards and never waits for more than the exchange of one entry or, rarely,
-// the growth of one shard's table.
+// look-up takes no lock and writes nothing, so look-ups do not slow each other down on any number of processors; it waits
+// for no more than the exchange of one entry in its 256th of the index.
 //
 // A feed (such as stepup/kafka) hands it every change by [Index.Apply] and [Index.Remove], in any order and any number of
 // times, and tells it by [Index.CaughtUp] and [Index.Heartbeat] that it is complete and alive.
@@ -48,7 +48,7 @@ type Index struct {
 	// heard is when the feed was last known to be complete, in Unix nanoseconds; 0 until it has caught up.
 	heard atomic.Int64
 
-	// A writer holds writing first, and the lock of one shard inside it.
+	// Whoever changes anything holds writing; look-ups do not.
 	writing sync.Mutex
 	known   map[string]*record
 	open    expiryHeap // open requirements
@@ -101,14 +101,14 @@ func NewIndex(cfg IndexConfig) (*Index, error) {
 // whether a satisfied one still restrains an older token. With a million users restrained, Check mistakes an unrestrained
 // user for one of them with probability 10^-13; where that matters compare the requirement's Subject, as Guard does.
 func (x *Index) Check(s Subject) (*Requirement, bool) {
-	found := x.users.get(x.users.tag(s.Tenant, s.User))
+	who, isPlain := x.users.get(x.users.tag(s.Tenant, s.User))
 	switch {
-	case found.who == nil:
+	case who == nil:
 		return nil, false
-	case found.tag&plain != 0:
-		return &found.who.first.Requirement, true
+	case isPlain:
+		return &who.first.Requirement, true
 	}
-	for r := range found.who.all() {
+	for r := range who.all() {
 		if r.closed != 0 {
 			break
 		}
@@ -121,7 +121,7 @@ func (x *Index) Check(s Subject) (*Requirement, bool) {
 
 // restraints returns what restrains exactly this user, nil for nothing.
 func (x *Index) restraints(tenant, name string) *user {
-	who := x.users.get(x.users.tag(tenant, name)).who
+	who, _ := x.users.get(x.users.tag(tenant, name))
 	if who == nil || who.first.User != name || who.first.Tenant != tenant {
 		return nil
 	}
@@ -263,7 +263,8 @@ func (x *Index) expire() {
 func (x *Index) restrain(rec *record, r *restraint) {
 	tag := x.users.tag(rec.tenant, rec.user)
 	var all []restraint
-	for have := range x.users.get(tag).who.all() {
+	was, _ := x.users.get(tag)
+	for have := range was.all() {
 		if have.ID != rec.id {
 			all = append(all, *have)
 		}

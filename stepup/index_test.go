@@ -271,7 +271,7 @@ func TestTableFindsAllThatIsLeft(t *testing.T) {
 			in[tag] = who
 		}
 		for i, tag := range tags {
-			if got := tab.get(tag).who; got != in[tag] {
+			if got, _ := tab.get(tag); got != in[tag] {
 				t.Fatalf("tag %d %#x: %v, want %v", i, tag, got, in[tag])
 			}
 		}

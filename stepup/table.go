@@ -3,7 +3,8 @@ package stepup
 import (
 	"hash/maphash"
 	"math/bits"
-	"sync"
+	"runtime"
+	"sync/atomic"
 )
 
 // A table finds what restrains a user within one cache line: at a million users every further line is a miss in the cache
@@ -22,30 +23,37 @@ const (
 )
 
 // shard is an open-addressed hash table with linear probing. Its slots are in the order of their tags, so that a look-up
-// which finds nothing is over as soon as one that finds something. The last slot is always free, where every look-up ends.
+// which finds nothing is over as soon as one that finds something.
+//
+// Look-ups take no lock: they read the version, look, and look again if the version has changed meanwhile or is odd, which
+// it is while slots move. So they write nothing, and any number of processors may look at once.
 type shard struct {
-	mu    sync.RWMutex
-	used  int
+	version atomic.Uint64
+	slots   atomic.Pointer[slots]
+	used    int
+	_       [40]byte // a cache line each, so that a change in one shard does not disturb look-ups in another
+}
+
+// slots are homes and some room behind the last one. The very last is always free: every look-up ends there, also one that
+// reads while slots move.
+type slots struct {
 	homes uint64
-	slots []slot  // homes, and room behind the last one
-	_     [8]byte // 64 bytes, a cache line each, so that readers of neighbours do not disturb each other
+	all   []slot
 }
 
 type slot struct {
-	tag uint64
-	who *user // nil marks a free slot
+	tag atomic.Uint64
+	who atomic.Pointer[user] // nil marks a free slot
 }
 
 func (t *table) init() {
 	t.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	for i := range t.shards {
-		t.shards[i].resize(firstHomes)
+		t.shards[i].slots.Store(newSlots(firstHomes))
 	}
 }
 
-func (s *shard) resize(homes uint64) {
-	s.homes, s.slots = homes, make([]slot, homes+homes/8+8)
-}
+func newSlots(homes uint64) *slots { return &slots{homes, make([]slot, homes+homes/8+8)} }
 
 // tag names a user; its bit plain is 0.
 func (t *table) tag(tenant, user string) uint64 {
@@ -54,28 +62,37 @@ func (t *table) tag(tenant, user string) uint64 {
 
 func (t *table) shard(tag uint64) *shard { return &t.shards[tag>>1%shardCount] }
 
-// get returns a copy of the user's slot, a free one when nothing restrains the user.
-func (t *table) get(tag uint64) slot {
+// get returns what restrains a user, nil for nothing. isPlain says that the first restraint is open and holds for every
+// session, without a look at it.
+func (t *table) get(tag uint64) (who *user, isPlain bool) {
 	s := t.shard(tag)
-	s.mu.RLock()
-	found := s.slots[s.find(tag)]
-	s.mu.RUnlock()
-	if found.tag&^plain != tag {
-		return slot{}
+	for {
+		version := s.version.Load()
+		if version&1 == 0 {
+			slots := s.slots.Load()
+			at := &slots.all[slots.find(tag)]
+			have, who := at.tag.Load(), at.who.Load()
+			if s.version.Load() == version {
+				if have&^plain != tag {
+					return nil, false
+				}
+				return who, have&plain != 0
+			}
+		}
+		runtime.Gosched() // let the writer finish
 	}
-	return found
 }
 
 // home is where a tag would best be: its place among all possible tags.
-func (s *shard) home(tag uint64) int {
+func (s *slots) home(tag uint64) int {
 	hi, _ := bits.Mul64(tag, s.homes)
 	return int(hi)
 }
 
 // find returns the place of the tag's slot, or the one where it would have to be.
-func (s *shard) find(tag uint64) int {
+func (s *slots) find(tag uint64) int {
 	i := s.home(tag)
-	for s.slots[i].who != nil && s.slots[i].tag&^plain < tag {
+	for s.all[i].who.Load() != nil && s.all[i].tag.Load()&^plain < tag {
 		i++
 	}
 	return i
@@ -84,64 +101,88 @@ func (s *shard) find(tag uint64) int {
 // set puts what restrains a user in place; nil frees the slot. Only one goroutine may set at a time.
 func (t *table) set(tag uint64, who *user) {
 	s := t.shard(tag)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := s.find(tag)
-	there := s.slots[i].who != nil && s.slots[i].tag&^plain == tag
+	slots := s.slots.Load()
+	i := slots.find(tag)
+	there := slots.all[i].who.Load() != nil && slots.all[i].tag.Load()&^plain == tag
 	switch {
 	case who == nil && there:
-		s.free(i)
+		s.version.Add(1)
+		slots.free(i)
+		s.version.Add(1)
+		s.used--
 		return
 	case who == nil:
 		return
 	}
-	marked := slot{tag, who}
+	marked := tag
 	if first := &who.first; first.closed == 0 && first.Session == "" {
-		marked.tag |= plain
+		marked |= plain
 	}
-	if there {
-		s.slots[i] = marked
-		return
+	if !there {
+		s.used++
+		for uint64(s.used)*10 > slots.homes*7 || !slots.hasRoom(tag) {
+			slots = slots.larger()
+			s.slots.Store(slots) // whoever still looks at the old ones finds what was there
+		}
 	}
-	s.insert(marked)
+	s.version.Add(1)
+	slots.put(marked, who, there)
+	s.version.Add(1)
 }
 
-// insert makes room for a slot with a new tag by moving the rest of its run down.
-func (s *shard) insert(o slot) {
-	for {
-		i := s.find(o.tag &^ plain)
-		end := i
-		for s.slots[end].who != nil {
-			end++
+// put writes the slot of a tag. When it is not there yet, the rest of its run moves down.
+func (s *slots) put(marked uint64, who *user, there bool) {
+	i := s.find(marked &^ plain)
+	if !there {
+		for j := s.end(i); j > i; j-- {
+			s.move(j-1, j)
 		}
-		if uint64(s.used)*10 < s.homes*7 && end < len(s.slots)-1 {
-			copy(s.slots[i+1:end+1], s.slots[i:end])
-			s.slots[i] = o
-			s.used++
-			return
-		}
-		s.grow()
 	}
+	s.all[i].tag.Store(marked)
+	s.all[i].who.Store(who)
 }
 
-func (s *shard) grow() {
-	old := s.slots
-	s.used = 0
-	s.resize(s.homes + s.homes/4)
-	for _, o := range old {
-		if o.who != nil {
-			s.insert(o)
+// end returns the first free place at or after i.
+func (s *slots) end(i int) int {
+	for s.all[i].who.Load() != nil {
+		i++
+	}
+	return i
+}
+
+// hasRoom tells whether one more fits into the run of a tag without taking the very last slot.
+func (s *slots) hasRoom(tag uint64) bool { return s.end(s.home(tag)) < len(s.all)-1 }
+
+func (s *slots) move(from, to int) {
+	s.all[to].tag.Store(s.all[from].tag.Load())
+	s.all[to].who.Store(s.all[from].who.Load())
+}
+
+// larger returns the same in a quarter more places.
+func (s *slots) larger() *slots {
+	for homes := s.homes + s.homes/4; ; homes += homes / 4 {
+		next, fits := newSlots(homes), true
+		for i := range s.all {
+			who, tag := s.all[i].who.Load(), s.all[i].tag.Load()
+			if who == nil {
+				continue
+			}
+			if fits = next.hasRoom(tag &^ plain); !fits {
+				break
+			}
+			next.put(tag, who, false)
+		}
+		if fits {
+			return next
 		}
 	}
 }
 
 // free empties slot i and moves up what had to stand behind it.
-func (s *shard) free(i int) {
-	s.used--
-	end := i + 1
-	for s.slots[end].who != nil && s.home(s.slots[end].tag&^plain) < end {
-		end++
+func (s *slots) free(i int) {
+	for ; s.all[i+1].who.Load() != nil && s.home(s.all[i+1].tag.Load()&^plain) <= i; i++ {
+		s.move(i+1, i)
 	}
-	copy(s.slots[i:], s.slots[i+1:end])
-	s.slots[end-1] = slot{}
+	s.all[i].who.Store(nil)
+	s.all[i].tag.Store(0)
 }
