@@ -104,8 +104,8 @@ func TestTheRealRulesCloseTheLoop(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, d.story())
 	}
-	if len(walked.Challenge.ACRValues) == 0 || walked.Challenge.MaxAge != 0 {
-		t.Errorf("challenge %s", walked.Header)
+	if len(walked.Challenge.ACRValues) == 0 || walked.Challenge.MaxAge != 0 || walked.StepUps != 1 {
+		t.Errorf("%d stronger sign-ins, want one; challenge %s", walked.StepUps, walked.Header)
 	}
 	t.Logf("%+v", *walked)
 	t.Log("\n" + d.story())
