@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kfake" //nolint:depguard // its TLS and SASL listeners
 
 	"github.com/countersign-io/countersign/internal/kafkatest"
 )
