@@ -14,7 +14,7 @@ for package in $($go list ./...); do
 	for target in $targets; do
 		found=$((found + 1))
 		echo "$package $target"
-		$go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
+		$go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$package"
 	done
 done
 echo "$found fuzz targets ran for $time each"

@@ -85,3 +85,34 @@ func TestCrashAfterRequestLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersLost breaks the connection of every third produce request, before the broker sees it or after it has
+// answered, for claims, outputs and state alike; on a real broker that is an outcome nobody can know.
+func TestAnswersLost(t *testing.T) {
+	t.Parallel()
+	for name, fate := range map[string]wireVerdict{"dropped": dropped, "answer_lost": answerLost} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, kafkatest.Brokers(t), 2)
+			var hits atomic.Int64
+			w.wire = &wire{verdict: func(n int) wireVerdict {
+				if n%3 != 1 { // the first claim is the first
+					return pass
+				}
+				hits.Add(1)
+				return fate
+			}}
+			w.send(900, 40)
+			o := w.own()
+			o.awaitLive(2)
+			w.send(900, 40)
+			w.settle()
+			if hits.Load() < 5 {
+				t.Errorf("%d requests lost, want at least 5", hits.Load())
+			}
+			o.stop()
+			w.check()
+			w.checkUnshadowed()
+		})
+	}
+}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type world struct {
 	partitions int
 
 	input, state, findings, verdicts, group string
+
+	wire *wire // of the owners to come; nil for one each, without faults
 
 	events map[int][]Record // by partition, in offset order
 }
@@ -309,15 +312,63 @@ func (w *world) config() OwnerConfig {
 
 // wire is a process's network. Cut, it is what kill -9 leaves of the process to the others; frozen, what SIGSTOP does.
 type wire struct {
-	mu     sync.Mutex
-	cut    bool
-	frozen chan struct{} // closed to thaw; nil when it flows
-	conns  map[*wireConn]struct{}
+	// verdict, if set, decides the fate of produce request number n.
+	verdict func(n int) wireVerdict
+
+	mu       sync.Mutex
+	cut      bool
+	frozen   chan struct{} // closed to thaw; nil when it flows
+	conns    map[*wireConn]struct{}
+	produced int
 }
+
+// wireVerdict is what happens to a request.
+type wireVerdict int
+
+const (
+	pass       wireVerdict = iota
+	dropped                // the broker never sees it
+	answerLost             // the broker has answered, and nobody hears it
+)
 
 type wireConn struct {
 	net.Conn
 	wire *wire
+	left int // bytes that are still to come of the request being written
+	lose bool
+}
+
+var errWire = errors.New("connection lost")
+
+// judge looks at what is written and decides about a request that begins in it.
+func (c *wireConn) judge(b []byte) wireVerdict {
+	if c.wire.verdict == nil {
+		return pass
+	}
+	if c.left > 0 {
+		c.left -= min(c.left, len(b))
+		return pass
+	}
+	if len(b) < 6 {
+		return pass
+	}
+	c.left = max(0, 4+int(binary.BigEndian.Uint32(b))-len(b))
+	if binary.BigEndian.Uint16(b[4:]) != 0 { // the key of produce
+		return pass
+	}
+	c.wire.mu.Lock()
+	defer c.wire.mu.Unlock()
+	c.wire.produced++
+	return c.wire.verdict(c.wire.produced)
+}
+
+func (c *wireConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.lose && n > 0 {
+		_ = c.Conn.Close()
+		return 0, errWire
+	}
+	return n, err
 }
 
 func (n *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -350,6 +401,14 @@ func (c *wireConn) Write(b []byte) (int, error) {
 		<-frozen
 		// A stopped process's clock goes on, but its deadlines are not what these tests are about.
 		_ = c.Conn.SetDeadline(time.Now().Add(5 * time.Second))
+	}
+	switch c.judge(b) {
+	case dropped:
+		_ = c.Conn.Close()
+		return 0, errWire
+	case answerLost:
+		c.lose = true
+	case pass:
 	}
 	return c.Conn.Write(b)
 }
@@ -418,6 +477,9 @@ func (w *world) own(opts ...ownerOption) *running {
 		w.t.Fatal(err)
 	}
 	net := &wire{}
+	if w.wire != nil {
+		net = w.wire
+	}
 	c.dialer.DialFunc, c.transport.Dial = net.dial, net.dial
 	r := &running{t: w.t, wire: net, done: make(chan struct{}), live: make(map[int]int64)}
 	oc := w.config()

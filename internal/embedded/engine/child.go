@@ -141,7 +141,7 @@ func openEngine(b *boot) (anchor *connection, version string, err error) {
 // dataDirLock is held until the process is gone, not until it is done: threads
 // of the engine may live to the end. The variable keeps the file from being
 // collected, and so closed.
-var dataDirLock *os.File
+var dataDirLock *os.File //nolint:unused // held, not read
 
 // lockDataDir makes sure that one engine at a time uses the directory. The
 // lock ends with the process, however it ends.
