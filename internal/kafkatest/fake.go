@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"crypto/tls"
 	"errors"
 	"testing"
 
@@ -40,7 +41,7 @@ const (
 
 // Fake starts a cluster of three brokers in memory; it closes when the test ends. Options of kfake may add to or
 // override that, for example kfake.NumBrokers(1).
-func Fake(t testing.TB, opts ...kfake.Opt) *FakeCluster {
+func Fake(t testing.TB, opts ...Option) *FakeCluster {
 	t.Helper()
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{
 		kfake.NumBrokers(3),
@@ -90,4 +91,15 @@ func (c *FakeCluster) HangUp(key Key, n int, when func(kmsg.Request) bool) {
 		}
 		return nil, errHangUp, true
 	})
+}
+
+// Option changes a fake.
+type Option = kfake.Opt
+
+// WithTLS makes a fake speak TLS.
+func WithTLS(cfg *tls.Config) Option { return kfake.TLS(cfg) }
+
+// WithUser makes a fake ask for SASL, and know one user. mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+func WithUser(mechanism, user, password string) []Option {
+	return []Option{kfake.EnableSASL(), kfake.Superuser(mechanism, user, password)}
 }

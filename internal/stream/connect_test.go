@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake" //nolint:depguard // its TLS and SASL listeners
 
 	"github.com/countersign-io/countersign/internal/kafkatest"
 )
@@ -132,9 +131,9 @@ func TestTLSAndSASLReachEveryConnection(t *testing.T) {
 					cfg.TLS.CertFile = writeFile(t, filepath.Join(dir, "cert.pem"), certPEM)
 					cfg.TLS.KeyFile = writeFile(t, filepath.Join(dir, "key.pem"), keyPEM)
 				}
-				opts := []kfake.Opt{kfake.TLS(server)}
+				opts := []kafkatest.Option{kafkatest.WithTLS(server)}
 				if mechanism != "" {
-					opts = append(opts, kfake.EnableSASL(), kfake.Superuser(strings.ToUpper(mechanism), "counter", "sign"))
+					opts = append(opts, kafkatest.WithUser(strings.ToUpper(mechanism), "counter", "sign")...)
 					cfg.SASL = SASLConfig{Mechanism: mechanism, Username: "counter", PasswordFile: writeFile(t, filepath.Join(dir, "password"), []byte("sign\n"))}
 				}
 				fake := kafkatest.Fake(t, opts...)
@@ -227,7 +226,7 @@ func (s *spy) Encode([]byte) []byte { return []byte("seen") }
 func TestWrongPasswordIsAnError(t *testing.T) {
 	t.Parallel()
 	kafkatest.NeedFake(t)
-	fake := kafkatest.Fake(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "counter", "sign"))
+	fake := kafkatest.Fake(t, kafkatest.WithUser("PLAIN", "counter", "sign")...)
 	cfg := DefaultConfig()
 	cfg.Brokers = fake.Addrs()
 	cfg.SASL = SASLConfig{Mechanism: SASLPlain, Username: "counter", PasswordFile: writeFile(t, filepath.Join(t.TempDir(), "p"), []byte("wrong-secret"))}
@@ -248,7 +247,7 @@ func TestServerNameIsChecked(t *testing.T) {
 	t.Parallel()
 	kafkatest.NeedFake(t)
 	cert, certPEM, _ := certificate(t)
-	fake := kafkatest.Fake(t, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
+	fake := kafkatest.Fake(t, kafkatest.WithTLS(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
 	for name, ok := range map[string]bool{"kafka.test": true, "": true, "elsewhere.test": false} {
 		cfg := DefaultConfig()
 		cfg.Brokers = fake.Addrs()
