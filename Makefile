@@ -14,7 +14,8 @@ LINT := $(GO) tool -modfile=$(CURDIR)/tools/lint/go.mod golangci-lint
 # Prints failures and a summary; TEST_JSON keeps the events of the run for whoever counts them (.ci/run).
 TEST := $(DEV) gotestsum --format pkgname-and-test-fails --hide-summary=skipped $(if $(TEST_JSON),--jsonfile=$(TEST_JSON)) --
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-BUILD := $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
+# As the tests compile, so that both share the build cache; the Dockerfile trims paths.
+BUILD := $(GO) build -ldflags "-X main.version=$(VERSION)"
 
 .PHONY: help
 help: ## list the targets
