@@ -30,14 +30,15 @@ RUN apt-get update \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/countersign --shell /usr/sbin/nologin countersign \
  && install -d -o countersign -g countersign /var/lib/countersign
 COPY LICENSE NOTICE /usr/share/doc/countersign/
-COPY --from=assets /assets/node_modules/@ip-location-db /opt/countersign/assets/node_modules/@ip-location-db
-COPY --from=build /out/ /usr/local/bin/
-ENV COUNTERSIGN_ASSETS=/opt/countersign/assets
+# The programs look for the assets in .cache/assets above themselves, as in a source tree.
+COPY --from=assets /assets/node_modules/@ip-location-db /opt/countersign/.cache/assets/node_modules/@ip-location-db
+COPY --from=build /out/ /opt/countersign/bin/
+ENV PATH=/opt/countersign/bin:$PATH
 USER 10001:10001
 WORKDIR /var/lib/countersign
 CMD ["countersign", "help"]
 
 FROM service AS standalone
-COPY --from=assets /assets/node_modules/@chdb /opt/countersign/assets/node_modules/@chdb
+COPY --from=assets /assets/node_modules/@chdb /opt/countersign/.cache/assets/node_modules/@chdb
 VOLUME /var/lib/countersign
-CMD ["countersign", "up"]
+CMD ["countersign", "up", "--api", "0.0.0.0:8080", "--ingest", "0.0.0.0:8081", "--metrics", "0.0.0.0:9464"]

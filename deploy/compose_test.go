@@ -159,6 +159,44 @@ func TestImagesArePinned(t *testing.T) {
 	}
 }
 
+// TestGeoComesWithTheImage: the files that the shipped configuration names are where the Dockerfile puts the assets, under
+// the names that `make assets` gives them.
+func TestGeoComesWithTheImage(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("config", "countersign.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct{ Geo struct{ City, ASN []string } }
+	if err := yaml.Unmarshal(text, &config); err != nil {
+		t.Fatal(err)
+	}
+	if len(config.Geo.City) == 0 || len(config.Geo.ASN) == 0 {
+		t.Fatal("ingest would find no places: geo.city or geo.asn is empty")
+	}
+	dockerfile, err := os.ReadFile(filepath.Join("..", "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const from = "/assets/node_modules/@ip-location-db"
+	into := regexp.MustCompile(`COPY --from=assets ` + from + ` (\S+)`).FindSubmatch(dockerfile)
+	if into == nil {
+		t.Fatalf("the Dockerfile does not copy %s", from)
+	}
+	installed := filepath.Join("..", ".cache", from)
+	_, err = os.Stat(installed)
+	for _, path := range slices.Concat(config.Geo.City, config.Geo.ASN) {
+		name, ok := strings.CutPrefix(path, string(into[1])+"/")
+		if !ok {
+			t.Errorf("%s is not below %s, where the image has its databases", path, into[1])
+		} else if err == nil {
+			if _, err := os.Stat(filepath.Join(installed, name)); err != nil {
+				t.Errorf("%s: `make assets` installs no such file: %v", path, err)
+			}
+		}
+	}
+}
+
 // TestVersionsAgree: the Go that builds the image is go.mod's, and its ClickHouse is the embedded engine's release.
 func TestVersionsAgree(t *testing.T) {
 	t.Parallel()
