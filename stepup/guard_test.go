@@ -83,10 +83,11 @@ func (b *bench) get(path string) *http.Response {
 	return b.ask(httptest.NewRequest(http.MethodGet, path, nil))
 }
 
-// open opens a requirement on user u1 that is as old as now.
+// open opens a requirement on user u1 that is two seconds old.
 func (b *bench) open(edit func(*Requirement)) Requirement {
 	c := change("r1", "u1", "", StatusOpen)
-	c.Requirement.NotBefore = time.Now().Truncate(time.Second)
+	// A token that was made just before, across the border of a second, must count as new.
+	c.Requirement.NotBefore = time.Now().Add(-2 * time.Second).Truncate(time.Second)
 	c.Requirement.Reason = `We noticed "something" <odd>.`
 	if edit != nil {
 		edit(&c.Requirement)
