@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -34,13 +35,16 @@ func ingestFileCommand() *cobra.Command {
 	var tenants []string
 	var trusted, dryRun bool
 	c := &cobra.Command{
-		Use: "file FILE", Short: "Take in a file of records: NDJSON or JSON, plain or .gz", Args: cobra.ExactArgs(1),
+		Use: "file FILE", Short: "Take in a file of records: NDJSON or JSON, plain or .gz", Args: cobra.MaximumNArgs(1),
 		Long: "Take in a file of records and put their events on the log of the configured Kafka (by default that of `countersign up`).\n" +
 			"An interrupted run goes on where it was. What is refused is shown and becomes a dead letter.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if format == "list" {
 				fmt.Fprintln(c.OutOrStdout(), strings.Join(formats, "\n"))
 				return nil
+			}
+			if len(args) == 0 {
+				return errors.New("name the file to take in")
 			}
 			decoder := wiring.Decoders()[format]
 			if decoder == nil {
