@@ -25,13 +25,15 @@ type scanner struct {
 	partition int
 	next      int64 // the next offset wanted
 	high      int64 // high watermark of the last answer; -1 before the first
+	bytes     int   // of a fetch
+	raisedTo  int   // by the progress rule
 	raised    bool
 	buf       []byte // keys and values of the record in hand
 	rec       Record
 }
 
 func (c *Cluster) scan(topic string, partition int, from int64) *scanner {
-	return &scanner{c: c, topic: topic, partition: partition, next: from, high: -1}
+	return &scanner{c: c, topic: topic, partition: partition, next: from, high: -1, bytes: scanBytes, raisedTo: scanBytesRaised}
 }
 
 // errOutOfRange means that the wanted offset is not in the log.
@@ -44,9 +46,9 @@ var errOutOfRange = errors.New("offset out of range")
 // answers with that batch again and nothing in it is wanted. Then ask for more bytes once, to see the batches behind,
 // and after that step over one offset.
 func (s *scanner) fetch(ctx context.Context, wait time.Duration, upTo int64, fn func(*Record) error) (n int, err error) {
-	maxBytes := scanBytes
+	maxBytes := s.bytes
 	if s.raised {
-		maxBytes = scanBytesRaised
+		maxBytes = s.raisedTo
 	}
 	res, err := s.c.client().Fetch(ctx, &kafka.FetchRequest{
 		Topic: s.c.physical(s.topic), Partition: s.partition, Offset: s.next, MinBytes: 1, MaxBytes: int64(maxBytes), MaxWait: wait,
