@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -142,10 +143,7 @@ func filled(t *testing.T) *history.Store {
 var morning = url.Values{"from": {"2026-03-04T07:00:00Z"}, "to": {"2026-03-04T12:00:00Z"}}
 
 func with(pairs ...string) url.Values {
-	v := url.Values{}
-	for name, values := range morning {
-		v[name] = values
-	}
+	v := maps.Clone(morning)
 	for i := 0; i < len(pairs); i += 2 {
 		v.Set(pairs[i], pairs[i+1])
 	}
@@ -239,8 +237,11 @@ func TestInjectionsFindNothingAndBreakNothing(t *testing.T) {
 		"u1\x00", "${database}", "hidden') OR (tenant != '",
 	} {
 		for _, question := range []struct{ path, field, parameter string }{
-			{"/v1/findings", "findings", "user"}, {"/v1/findings", "findings", "detection"}, {"/v1/findings", "findings", "tenant"},
-			{"/v1/revocations", "revocations", "user"}, {"/v1/revocations", "revocations", "tenant"},
+			{"/v1/findings", "findings", "user"},
+			{"/v1/findings", "findings", "detection"},
+			{"/v1/findings", "findings", "tenant"},
+			{"/v1/revocations", "revocations", "user"},
+			{"/v1/revocations", "revocations", "tenant"},
 			{"/v1/users/acme/" + url.PathEscape(text) + "/timeline", "entries", ""},
 		} {
 			parameters := with()
