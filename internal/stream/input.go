@@ -13,6 +13,8 @@ import (
 // stallTimeout is how long a connection may make no progress although there are records, before it is replaced.
 const stallTimeout = 30 * time.Second
 
+var errStalled = errors.New("no progress although there are records")
+
 // chunk is what one fetch brought. Its records stay valid; the slice goes back to the input with recycle.
 type chunk struct {
 	records []Record
@@ -29,6 +31,7 @@ type input struct {
 	minBytes  int
 	maxBytes  int
 	wait      time.Duration
+	stall     time.Duration // 0 means stallTimeout
 	report    func(error)
 
 	next int64        // of the fetch loop
@@ -42,6 +45,7 @@ const inputAhead = 4
 
 // start begins to read at offset until ctx ends or the offset is out of range.
 func (in *input) start(ctx context.Context, offset int64) {
+	def(&in.stall, stallTimeout)
 	in.next = offset
 	in.out = make(chan chunk, inputAhead)
 	in.free = make(chan []Record, inputAhead+2)
@@ -107,8 +111,6 @@ func (in *input) send(ctx context.Context, ch chunk) {
 	}
 }
 
-var errStalled = fmt.Errorf("no progress for %v although there are records", stallTimeout)
-
 // readConn reads over one connection to the partition's leader until it fails.
 func (in *input) readConn(ctx context.Context) (err error) {
 	// kafka-go panics on some batches it should not meet here; that must not take the process down.
@@ -168,8 +170,8 @@ func (in *input) readConn(ctx context.Context) (err error) {
 			return fmt.Errorf("reading %s/%d at %d: %w", in.topic, in.partition, in.next, closeErr)
 		case in.next >= high:
 			moved = time.Now()
-		case time.Since(moved) > stallTimeout:
-			return errStalled
+		case time.Since(moved) > in.stall:
+			return fmt.Errorf("reading %s/%d at %d of %d: %w", in.topic, in.partition, in.next, high, errStalled)
 		}
 	}
 }
