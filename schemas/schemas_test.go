@@ -134,7 +134,29 @@ func messages(t *testing.T) map[string]struct {
 		Parameters:   []events.Parameter{{Name: "high_kmh", Value: 1000, Unit: "km/h"}},
 	}
 	out := map[string]message{
-		"event":         {"event.v1.json", events.Encode(away)},
+		"event": {"event.v1.json", events.Encode(away)},
+		"event-judged": {"event.v1.json", events.Encode(&events.Event{
+			Kind: events.SignIn, Tenant: "acme", User: events.User{ID: "sp-1", Type: events.Workload, HomeTenant: "globex"},
+			Time: 1767225599123, Source: events.Source{Family: "entra", ID: "s-3"},
+			Session: events.Session{ID: "s9", TokenType: "primary_refresh_token", Bound: events.Yes},
+			Access: events.Access{
+				Result:    events.AccessDenied,
+				Policies:  []events.AccessPolicy{{ID: "p1", Name: "Require MFA", Result: "failure", Controls: []string{"mfa"}}},
+				Locations: []string{"Head office"},
+			},
+			Risk: events.Risk{
+				Level: events.RiskMedium, User: events.RiskHigh, State: events.RiskOpen, Detections: []string{"unfamiliarFeatures"},
+				Detail: "none", SignIn: "s-1", Happened: 1767222000000,
+			},
+		})},
+		"event-change": {"event.v1.json", events.Encode(&events.Event{
+			Kind: events.AccountChange, Tenant: "acme", User: events.User{ID: "u1"}, Time: 1767225599123,
+			Source: events.Source{Family: "entra", ID: "s-4"}, Outcome: events.Success,
+			Change: events.Change{
+				Type: events.ConsentChange, Action: events.Added, Target: events.Ref{ID: "a7", Name: "Mail helper"},
+				Actor: events.Ref{ID: "u2", Name: "Bo Admin"}, Grants: []string{"Mail.Read"}, From: "none", To: "granted",
+			},
+		})},
 		"event-minimal": {"event.v1.json", events.Encode(&events.Event{Kind: events.SignIn, Tenant: "acme", User: events.User{ID: "u1"}, Time: 1767225599123, Source: events.Source{ID: "s-1"}})},
 		"receipt": {"receipt.v1.json", events.Encode(&events.Receipt{
 			ID: events.ID("receipt", "1"), Time: 1767225601000, Tenant: "acme", User: "u1", Session: "s9",
@@ -371,6 +393,8 @@ func TestSchemasAndTypesHaveTheSameValues(t *testing.T) {
 	for name, want := range map[string][][]string{
 		"event.v1.json": {
 			texts(events.Kinds), texts(events.Outcomes), texts(events.MFAResults), texts(events.Strengths), texts(events.Classes),
+			texts(events.UserTypes), texts(events.AccessResults), texts(events.RiskLevels), texts(events.RiskStates),
+			texts(events.ChangeTypes), texts(events.ChangeActions),
 		},
 		"finding.v1.json":    {texts(events.Severities), texts(events.Actions), texts(events.Classes)},
 		"revocation.v1.json": {texts(revocation.Statuses), texts(events.Severities), texts(events.Actions[2:])},

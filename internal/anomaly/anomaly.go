@@ -130,7 +130,7 @@ type observation struct {
 }
 
 // Evaluate looks at one event, teaches it to the profile, and returns what was found, by detection id. An event the
-// profile remembers, and one that is no success, changes nothing.
+// profile remembers, one that is no success, and one of a program change nothing.
 func (c *Catalogue) Evaluate(p *profile.Profile, e *events.Event) []events.Finding {
 	if !success(e) {
 		return nil
@@ -170,8 +170,11 @@ func (c *Catalogue) Evaluate(p *profile.Profile, e *events.Event) []events.Findi
 	return o.findings
 }
 
-// success tells an event that proves presence: a sign-in that succeeded, or the use of a session.
+// success tells an event that proves a person's presence: a sign-in that succeeded, or the use of a session.
 func success(e *events.Event) bool {
+	if e.User.Type == events.Workload {
+		return false // programs have no home, no journey and no second factor
+	}
 	switch e.Kind { //nolint:exhaustive // a sign-out proves nothing
 	case events.SignIn:
 		return e.Outcome == events.Success

@@ -16,12 +16,16 @@ const (
 	SignIn Kind = "sign_in"
 	// SessionUse is the use of a session that exists, as an application or a gateway saw it.
 	SessionUse Kind = "session_use"
-	// SignOut ends a session.
+	// SignOut ends a session; without a session id, every session of the user.
 	SignOut Kind = "sign_out"
+	// AccountChange is a change of a credential, an authentication method, a device, a role, a consent or an account.
+	AccountChange Kind = "account_change"
+	// RiskReport is what a provider or transmitter thinks of a user or of an earlier sign-in.
+	RiskReport Kind = "risk"
 )
 
 // Kinds lists every kind, for validation and for messages.
-var Kinds = []Kind{SignIn, SessionUse, SignOut}
+var Kinds = []Kind{SignIn, SessionUse, SignOut, AccountChange, RiskReport}
 
 // Outcome is what became of an attempt.
 type Outcome string
@@ -150,10 +154,27 @@ func (t *Tri) UnmarshalJSON(b []byte) error {
 	return l.Error()
 }
 
+// UserType says whom a user id names.
+type UserType string
+
+// The types of users; "" is a person.
+const (
+	// Workload is a service principal, managed identity or other program.
+	Workload UserType = "workload"
+	// Unresolved is a name that was tried, in lower case: no account is known for it.
+	Unresolved UserType = "unresolved"
+)
+
+// UserTypes lists every type of user; "" is a person.
+var UserTypes = []UserType{Workload, Unresolved}
+
 // User is the person, by the identity provider's stable id. Name is for people only and may be anything.
 type User struct {
-	ID         string   `json:"id,nocopy"`
-	Name       string   `json:"name,omitempty,nocopy"`
+	ID   string   `json:"id,nocopy"`
+	Type UserType `json:"type,omitempty,nocopy"`
+	Name string   `json:"name,omitempty,nocopy"`
+	// HomeTenant is the tenant the user is a guest from, as the provider names it; "" when not a guest, or unknown.
+	HomeTenant string   `json:"home_tenant,omitempty,nocopy"`
 	Groups     []string `json:"groups,omitempty"`
 	Privileged Tri      `json:"privileged,omitempty"`
 }
@@ -181,6 +202,9 @@ type Ref struct {
 type Session struct {
 	ID    string `json:"id,omitempty,nocopy"`
 	Token string `json:"token,omitempty,nocopy"`
+	// TokenType is what was redeemed, such as "primary_refresh_token"; Bound tells whether it is bound to the device.
+	TokenType string `json:"token_type,omitempty,nocopy"`
+	Bound     Tri    `json:"bound,omitempty"`
 }
 
 // Place is where an address is, as one database or provider says. Degrees are WGS 84.
@@ -280,6 +304,10 @@ type Event struct {
 	Device        Device `json:"device,omitempty"`
 	UserAgent     string `json:"user_agent,omitempty,nocopy"`
 	Auth          Auth   `json:"auth,omitempty"`
+	// Access is what the provider's own policies decided, Risk what the provider thinks, Change what was changed.
+	Access Access `json:"access,omitempty"`
+	Risk   Risk   `json:"risk,omitempty"`
+	Change Change `json:"change,omitempty"`
 }
 
 // Key is the record key on the log: tenant/user. A tenant holds no slash, so the key is unambiguous.

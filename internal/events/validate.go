@@ -51,6 +51,10 @@ func (e *Event) Validate() error {
 	identity("app.id", e.App.ID, false)
 	identity("resource.id", e.Resource.ID, false)
 	identity("device.id", e.Device.ID, false)
+	identity("user.home_tenant", e.User.HomeTenant, false)
+	identity("risk.sign_in", e.Risk.SignIn, false)
+	identity("change.target.id", e.Change.Target.ID, false)
+	identity("change.actor.id", e.Change.Actor.ID, false)
 	if e.Kind == SessionUse && e.Session.ID == "" {
 		bad("session.id", "is missing, a %s event needs it", SessionUse)
 	}
@@ -60,6 +64,19 @@ func (e *Event) Validate() error {
 	oneOf(bad, "outcome", e.Outcome, Outcomes)
 	oneOf(bad, "auth.mfa", e.Auth.MFA, MFAResults)
 	oneOf(bad, "auth.strength", e.Auth.Strength, Strengths)
+	oneOf(bad, "user.type", e.User.Type, UserTypes)
+	oneOf(bad, "access.result", e.Access.Result, AccessResults)
+	oneOf(bad, "risk.level", e.Risk.Level, RiskLevels)
+	oneOf(bad, "risk.user", e.Risk.User, RiskLevels)
+	oneOf(bad, "risk.state", e.Risk.State, RiskStates)
+	oneOf(bad, "change.type", e.Change.Type, ChangeTypes)
+	oneOf(bad, "change.action", e.Change.Action, ChangeActions)
+	switch {
+	case e.Kind == AccountChange && e.Change.Type == "":
+		bad("change.type", "is missing, an %s event needs it", AccountChange)
+	case e.Kind == RiskReport && e.Risk.Level == "" && e.Risk.User == "" && e.Risk.State == "":
+		bad("risk", "is missing, a %s event needs a level, the user's level or a state", RiskReport)
+	}
 	if e.IP != "" {
 		if _, err := netip.ParseAddr(e.IP); err != nil {
 			bad("ip", "is %.60q, must be an IPv4 or IPv6 address", e.IP)
@@ -78,6 +95,13 @@ func (e *Event) Validate() error {
 	bounded("user.groups", len(e.User.Groups))
 	bounded("auth.methods", len(e.Auth.Methods))
 	bounded("network.classes", len(e.Network.Classes))
+	bounded("access.policies", len(e.Access.Policies))
+	for i := range e.Access.Policies {
+		bounded(fmt.Sprintf("access.policies[%d].controls", i), len(e.Access.Policies[i].Controls))
+	}
+	bounded("access.locations", len(e.Access.Locations))
+	bounded("risk.detections", len(e.Risk.Detections))
+	bounded("change.grants", len(e.Change.Grants))
 	place(bad, "place", &e.Place)
 	place(bad, "provider_place", &e.ProviderPlace)
 	return errors.Join(problems...)
@@ -155,14 +179,29 @@ func (e *Event) Clean() {
 		{&e.Device.Type, MaxName},
 		{&e.Auth.Protocol, MaxName},
 		{&e.Auth.ACR, MaxName},
+		{&e.Session.TokenType, MaxName},
+		{&e.Risk.Detail, MaxName},
+		{&e.Change.Target.Name, MaxName},
+		{&e.Change.Actor.Name, MaxName},
+		{&e.Change.From, MaxName},
+		{&e.Change.To, MaxName},
 	} {
 		*f.text = cut(*f.text, f.max)
 	}
-	for i := range e.User.Groups {
-		e.User.Groups[i] = cut(e.User.Groups[i], MaxName)
+	cutAll(e.User.Groups, e.Auth.Methods, e.Access.Locations, e.Risk.Detections, e.Change.Grants)
+	for i := range e.Access.Policies {
+		p := &e.Access.Policies[i]
+		p.ID, p.Name, p.Result = cut(p.ID, MaxName), cut(p.Name, MaxName), cut(p.Result, MaxName)
+		cutAll(p.Controls)
 	}
-	for i := range e.Auth.Methods {
-		e.Auth.Methods[i] = cut(e.Auth.Methods[i], MaxName)
+}
+
+// cutAll cuts every text to the length of a name.
+func cutAll(lists ...[]string) {
+	for _, texts := range lists {
+		for i := range texts {
+			texts[i] = cut(texts[i], MaxName)
+		}
 	}
 }
 
