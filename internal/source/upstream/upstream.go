@@ -1,0 +1,194 @@
+// Package upstream asks the HTTP API of another system for its records: bounded in size and time, no faster than allowed,
+// and with errors that say when to come back.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// MaxBody is the largest answer that is read unless a [Config] says otherwise, in bytes.
+const MaxBody = 64 << 20
+
+// Config configures a Client.
+type Config struct {
+	// HTTP carries the requests, with whatever authenticates them; nil is [NewHTTP].
+	HTTP *http.Client
+	// Requests are allowed per Period; 0 is no limit of ours. They are spread evenly: no bursts.
+	Requests int
+	Period   time.Duration
+	// MaxBody bounds an answer in bytes; 0 is [MaxBody].
+	MaxBody int64
+	// Hosts are the only ones that are asked, host or host:port in lower case: addresses of further pages come out of
+	// answers, and credentials must not follow them elsewhere.
+	Hosts []string
+	// Now is the clock by which a date in Retry-After is read; nil is time.Now.
+	Now func() time.Time
+}
+
+// NewHTTP returns an HTTP client for use with an upstream: it follows no redirects, which would carry credentials along.
+func NewHTTP(timeout time.Duration) *http.Client {
+	return &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Client asks one API. It is safe for concurrent use.
+type Client struct {
+	cfg     Config
+	limiter *rate.Limiter
+}
+
+// New returns a client.
+func New(cfg Config) *Client {
+	if cfg.HTTP == nil {
+		cfg.HTTP = NewHTTP(time.Minute)
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = MaxBody
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	c := &Client{cfg: cfg, limiter: rate.NewLimiter(rate.Inf, 1)}
+	if cfg.Requests > 0 {
+		c.limiter = rate.NewLimiter(rate.Every(cfg.Period/time.Duration(cfg.Requests)), 1)
+	}
+	return c
+}
+
+// Answer is a complete answer with a status of 2xx.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Error is an answer that is none: another status than 2xx, or a body that did not come whole.
+type Error struct {
+	// Status is that of the answer, 0 when there was none.
+	Status int
+	// Detail is the beginning of the body, for people.
+	Detail string
+	// Wait is how long the upstream asked to be left alone; 0 when it did not say.
+	Wait time.Duration
+	Err  error
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Status == 0:
+		return e.Err.Error()
+	case e.Err != nil:
+		return fmt.Sprintf("answered %d: %v", e.Status, e.Err)
+	case e.Detail != "":
+		return fmt.Sprintf("answered %d: %.200q", e.Status, e.Detail)
+	}
+	return fmt.Sprintf("answered %d", e.Status)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// RetryAfter is how long the upstream asked to be left alone; 0 when it did not say.
+func (e *Error) RetryAfter() time.Duration { return e.Wait }
+
+// Get asks for an address.
+func (c *Client) Get(ctx context.Context, address string, header http.Header) (*Answer, error) {
+	return c.do(ctx, http.MethodGet, address, header, nil)
+}
+
+// Post sends a body.
+func (c *Client) Post(ctx context.Context, address string, header http.Header, body []byte) (*Answer, error) {
+	return c.do(ctx, http.MethodPost, address, header, body)
+}
+
+func (c *Client) do(ctx context.Context, method, address string, header http.Header, body []byte) (*Answer, error) {
+	if err := c.allowed(address); err != nil {
+		return nil, err
+	}
+	if err := c.limiter.Wait(ctx); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(string(body)))
+	if err != nil {
+		return nil, fmt.Errorf("asking: %w", err)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	req.Header.Set("User-Agent", "countersign")
+	res, err := c.cfg.HTTP.Do(req)
+	if err != nil {
+		var hidden *url.Error
+		if errors.As(err, &hidden) {
+			err = hidden.Err // the address may hold secrets
+		}
+		return nil, &Error{Err: fmt.Errorf("asking %s: %w", req.URL.Host, err)}
+	}
+	defer res.Body.Close()
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		detail, _ := io.ReadAll(io.LimitReader(res.Body, 512)) // for people: what came is enough
+		return nil, &Error{Status: res.StatusCode, Detail: strings.TrimSpace(string(detail)), Wait: retryAfter(res.Header.Get("Retry-After"), c.cfg.Now())}
+	}
+	answer, err := io.ReadAll(io.LimitReader(res.Body, c.cfg.MaxBody+1))
+	switch {
+	case err != nil:
+		return nil, &Error{Status: res.StatusCode, Err: fmt.Errorf("reading the answer: %w", err)}
+	case int64(len(answer)) > c.cfg.MaxBody:
+		return nil, &Error{Status: res.StatusCode, Err: fmt.Errorf("the answer is larger than %d bytes", c.cfg.MaxBody)}
+	}
+	return &Answer{Status: res.StatusCode, Header: res.Header, Body: answer}, nil
+}
+
+// allowed refuses addresses that lead to another host.
+func (c *Client) allowed(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("the address to ask is no http or https address")
+	}
+	for _, host := range c.cfg.Hosts {
+		if strings.EqualFold(u.Host, host) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the address to ask leads to %.100q, which is not the upstream", u.Host)
+}
+
+// retryAfter reads seconds or a date, at most a day.
+func retryAfter(text string, now time.Time) time.Duration {
+	const longest = 24 * time.Hour
+	if seconds, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
+		return min(max(time.Duration(seconds)*time.Second, 0), longest)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(at.Sub(now), 0), longest)
+	}
+	return 0
+}
+
+// Next is the address of the next page in the Link headers (RFC 8288), "" when this is the last.
+func Next(header http.Header) string {
+	for _, line := range header.Values("Link") {
+		for link := range strings.SplitSeq(line, ",") {
+			address, rest, ok := strings.Cut(link, ">")
+			address, begins := strings.CutPrefix(strings.TrimSpace(address), "<")
+			if !ok || !begins {
+				continue
+			}
+			for parameter := range strings.SplitSeq(rest, ";") {
+				name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+				if strings.EqualFold(name, "rel") && strings.EqualFold(strings.Trim(value, `"`), "next") {
+					return address
+				}
+			}
+		}
+	}
+	return ""
+}
