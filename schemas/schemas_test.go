@@ -21,6 +21,7 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/revocation"
+	"github.com/countersign-io/countersign/internal/source/session"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -66,6 +67,15 @@ var again = map[string]func([]byte) ([]byte, error){
 	"revocation.v1.json": func(b []byte) ([]byte, error) {
 		c, err := revocation.ParseClaims(b)
 		return c.Encode(), err
+	},
+	// Reports are only read.
+	"session.v1.json": func(b []byte) (same []byte, err error) {
+		session.Reports().Decode(b, func(record []byte, e *events.Event, problem error) {
+			if same, err = record, problem; err == nil && (e.Session.ID == "" || e.User.ID == "" || e.IP == "" || e.UserAgent == "" || e.App.ID == "") {
+				err = fmt.Errorf("read as %s", events.Encode(e))
+			}
+		})
+		return same, err
 	},
 }
 
@@ -135,6 +145,8 @@ func messages(t *testing.T) map[string]struct {
 	}
 	out := map[string]message{
 		"event": {"event.v1.json", events.Encode(away)},
+		"session": {"session.v1.json", []byte(`{"id":"r-1","session":"s9","tenant":"acme","user":"u1","ip":"192.0.2.10",` +
+			`"user_agent":"Mozilla/5.0 (example)","app":"bank","outcome":"success","time":"2026-01-01T00:00:00.000Z"}`)},
 		"event-judged": {"event.v1.json", events.Encode(&events.Event{
 			Kind: events.SignIn, Tenant: "acme", User: events.User{ID: "sp-1", Type: events.Workload, HomeTenant: "globex"},
 			Time: 1767225599123, Source: events.Source{Family: "entra", ID: "s-3"},

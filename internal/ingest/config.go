@@ -53,8 +53,11 @@ type TokenConfig struct {
 	TrustedPlaces bool `yaml:"trusted_places"`
 }
 
-// FormatEvent is the format of countersign's own event JSON.
-const FormatEvent = "event"
+// The formats that have an endpoint of their own: countersign's own event JSON, and applications' reports of session use.
+const (
+	FormatEvent   = "event"
+	FormatSession = "session"
+)
 
 // anyTenant stands for every tenant.
 const anyTenant = "*"

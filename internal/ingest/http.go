@@ -59,10 +59,19 @@ func refuse(status int, format string, args ...any) error {
 // errBodyTooLarge ends a body that is larger than allowed, as sent or after decompression.
 var errBodyTooLarge = errors.New("body too large")
 
+var errNoToken = refuse(http.StatusUnauthorized, "the Authorization header holds no bearer token that is known here")
+
 // Handler serves the API; Run serves it too. Tests and embedders may serve it themselves.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/events", s.serveEvents)
+	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, r *http.Request) { s.serveRecords(w, r, "") })
+	if s.decoders[FormatSession] != nil {
+		mux.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, r *http.Request) { s.serveRecords(w, r, FormatSession) })
+	}
+	mux.HandleFunc("GET /v1/events", s.serveChallenge)
+	if s.deps.Receivers != nil {
+		mux.Handle("/v1/ssf/", s.deps.Receivers)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	return mux
@@ -105,21 +114,39 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	_, _ = io.WriteString(w, text+"\n") // the client may be gone
 }
 
-func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
+// serveChallenge answers a provider that checks the address of its hook. Like a hook's deliveries it needs a token.
+func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request) {
+	if _, ok := authenticate(s.tokens, r.Header.Get("Authorization")); !ok {
+		s.respond(w, Result{}, errNoToken)
+		return
+	}
+	if s.deps.Challenge != nil {
+		if answer, ok := s.deps.Challenge(r); ok {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(answer) // the client may be gone
+			return
+		}
+	}
+	w.Header().Set("Allow", http.MethodPost)
+	s.respond(w, Result{}, refuse(http.StatusMethodNotAllowed, "records are sent with POST"))
+}
+
+// serveRecords takes a request's records in; they are of the given format, or of the request's own when it is "".
+func (s *Server) serveRecords(w http.ResponseWriter, r *http.Request, format string) {
 	began := time.Now()
 	s.metrics.inFlight.Inc()
 	defer s.metrics.inFlight.Dec()
-	result, err := s.take(w, r)
+	result, err := s.take(w, r, format)
 	status := s.respond(w, result, err)
 	s.metrics.requests.WithLabelValues(strconv.Itoa(status)).Inc()
 	s.metrics.duration.Observe(time.Since(began).Seconds())
 }
 
 // take takes a request in. The result counts what is on the log, also when there is an error.
-func (s *Server) take(w http.ResponseWriter, r *http.Request) (Result, error) {
+func (s *Server) take(w http.ResponseWriter, r *http.Request, format string) (Result, error) {
 	token, ok := authenticate(s.tokens, r.Header.Get("Authorization"))
 	if !ok {
-		return Result{}, refuse(http.StatusUnauthorized, "the Authorization header holds no bearer token that is known here")
+		return Result{}, errNoToken
 	}
 	select {
 	case s.slots <- struct{}{}:
@@ -127,25 +154,51 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request) (Result, error) {
 	default:
 		return Result{}, refuse(http.StatusTooManyRequests, "%d requests are being served, come back later", s.cfg.MaxRequests)
 	}
-	src, err := s.source(token, r)
+	src, err := s.source(token, r, format)
 	if err != nil {
 		return Result{}, err
 	}
-	layout, err := layoutOf(r.Header.Get("Content-Type"))
+	layout, enveloped, err := layoutOf(r.Header.Get("Content-Type"))
 	if err != nil {
 		return Result{}, err
+	}
+	if binary := r.Header.Get(cloudEventPrefix+"specversion") != ""; binary || enveloped {
+		if src.Decoder, err = s.cloudEvents(src.Decoder, r.Header, binary && !enveloped); err != nil {
+			return Result{}, err
+		}
 	}
 	body, done, err := s.body(w, r)
 	if err != nil {
 		return Result{}, err
 	}
 	defer done()
-	return s.intake(r.Context(), src, layout, body)
+	result, err := s.intake(r.Context(), src, layout, body)
+	if s.deps.Report != nil {
+		s.deps.Report(src.Name, src.Format, result, err)
+	}
+	return result, err
 }
 
-// source is what the token's bearer may send, in the format of this request.
-func (s *Server) source(t *token, r *http.Request) (Source, error) {
-	format := r.URL.Query().Get("format")
+// cloudEventPrefix begins the headers that carry the attributes of a CloudEvent in binary mode.
+const cloudEventPrefix = "Ce-"
+
+// cloudEvents is the decoder of a body of CloudEvents: in binary mode the body is the data and the headers are the
+// attributes, else each value is an envelope.
+func (s *Server) cloudEvents(inner Decoder, header http.Header, binary bool) (Decoder, error) {
+	if s.deps.CloudEvents == nil {
+		return nil, refuse(http.StatusUnsupportedMediaType, "CloudEvents are not taken here")
+	}
+	if !binary {
+		return s.deps.CloudEvents(inner, nil), nil
+	}
+	return s.deps.CloudEvents(inner, func(name string) string { return header.Get(cloudEventPrefix + name) }), nil
+}
+
+// source is what the token's bearer may send, in the format of the endpoint, else of this request, else of the token.
+func (s *Server) source(t *token, r *http.Request, format string) (Source, error) {
+	if format == "" {
+		format = r.URL.Query().Get("format")
+	}
 	if format == "" {
 		format = t.cfg.Format
 	}
@@ -163,21 +216,25 @@ func (s *Server) source(t *token, r *http.Request) (Source, error) {
 	return src, nil
 }
 
-// layoutOf tells what a content type says of the body's layout. JSON may be any; it is told by its first value.
-func layoutOf(contentType string) (layout, error) {
+// layoutOf tells what a content type says of the body's layout, and whether its values are CloudEvents. JSON may be any
+// layout; it is told by its first value.
+func layoutOf(contentType string) (as layout, cloudEvents bool, err error) {
 	if contentType == "" {
-		return undecided, nil
+		return undecided, false, nil
 	}
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err == nil {
 		switch {
 		case kind == "application/x-ndjson", kind == "application/ndjson", kind == "application/jsonl", kind == "application/x-jsonlines":
-			return lines, nil
-		case kind == "application/json", strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json"):
-			return undecided, nil
+			return lines, false, nil
+		case kind == "application/cloudevents+json", kind == "application/cloudevents-batch+json":
+			return undecided, true, nil
+		// Amazon SNS sends JSON as text.
+		case kind == "application/json", kind == "text/plain", strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json"):
+			return undecided, false, nil
 		}
 	}
-	return "", refuse(http.StatusUnsupportedMediaType, "Content-Type %.80q is not taken, send application/json or application/x-ndjson", contentType)
+	return "", false, refuse(http.StatusUnsupportedMediaType, "Content-Type %.80q is not taken, send application/json or application/x-ndjson", contentType)
 }
 
 var gzipReaders = sync.Pool{New: func() any { return new(kgzip.Reader) }}

@@ -21,6 +21,7 @@ import (
 	"github.com/countersign-io/countersign/internal/geo"
 	"github.com/countersign-io/countersign/internal/source/entra"
 	"github.com/countersign-io/countersign/internal/source/native"
+	"github.com/countersign-io/countersign/internal/source/session"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -85,7 +86,7 @@ func newPipeline(t testing.TB, to Publisher) *Pipeline {
 }
 
 func decoders() map[string]Decoder {
-	return map[string]Decoder{FormatEvent: native.Decoder{}, "entra-eventhub": entra.EventHub()}
+	return map[string]Decoder{FormatEvent: native.Decoder{}, FormatSession: session.Reports(), "entra-eventhub": entra.EventHub()}
 }
 
 func newServer(t testing.TB, to Publisher, change func(*Config)) *httptest.Server {

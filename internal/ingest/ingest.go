@@ -24,6 +24,16 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Ready tells whether the log can be reached; nil means that it always can.
 	Ready func(context.Context) error
+
+	// CloudEvents returns a decoder of CloudEvents whose data are what inner decodes; nil takes no CloudEvents.
+	CloudEvents func(inner Decoder, attributes func(name string) string) Decoder
+	// Challenge answers the question by which a provider makes sure that a hook's address is meant to be one; ok is false
+	// for requests that are none. It may be nil.
+	Challenge func(r *http.Request) (answer any, ok bool)
+	// Receivers serves what is below /v1/ssf/, with authentication of its own; nil is none.
+	Receivers http.Handler
+	// Report is told what became of every request of a source; nil is not.
+	Report func(source, format string, result Result, err error)
 }
 
 // Server takes records in over HTTP.
@@ -33,6 +43,7 @@ type Server struct {
 	decoders map[string]Decoder
 	tokens   []token
 	cert     *tls.Certificate
+	deps     Deps
 	log      *zap.Logger
 	metrics  *httpMetrics
 	ready    func(context.Context) error
@@ -62,7 +73,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	tokens, err := loadTokens(cfg.Tokens)
 	problems = append(problems, err)
 	s := &Server{
-		cfg: cfg, pipeline: deps.Pipeline, decoders: deps.Decoders, tokens: tokens, log: deps.Logger, ready: deps.Ready,
+		cfg: cfg, deps: deps, pipeline: deps.Pipeline, decoders: deps.Decoders, tokens: tokens, log: deps.Logger, ready: deps.Ready,
 		slots: make(chan struct{}, cfg.MaxRequests), bound: make(chan struct{}),
 	}
 	if s.log == nil {

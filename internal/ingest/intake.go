@@ -32,6 +32,15 @@ type Result struct {
 	// Rejected is how many were refused; Rejections are the first [MaxRejections] of them.
 	Rejected   int
 	Rejections []Rejection
+	// LastEvent is the time of the newest event among the accepted and the duplicates, 0 when there is none.
+	LastEvent events.Millis
+}
+
+// Origin is where on a foreign log a value was read; the zero value is none.
+type Origin struct {
+	Topic     string
+	Partition int
+	Offset    int64
 }
 
 // Rejection is one record that was refused.
@@ -79,6 +88,7 @@ type Intake struct {
 	flying map[string]int
 
 	line    int // of the value at hand
+	origin  Origin
 	ordinal int // of the record in it
 }
 
@@ -87,11 +97,42 @@ func (p *Pipeline) Intake(src Source) *Intake {
 	return &Intake{p: p, publisher: p.publisher, src: src, index: map[string]int{}}
 }
 
+// Take takes values in and waits until all is acknowledged, for as long as ctx lives. The result holds what was
+// acknowledged, also when there is an error.
+func (p *Pipeline) Take(ctx context.Context, src Source, values [][]byte) (Result, error) {
+	in := p.Intake(src)
+	limit := src.Decoder.MaxValue()
+	for n, v := range values {
+		if len(v) > limit {
+			in.Refuse(v[:limit], len(v), n+1, fmt.Errorf("%w than %d bytes", errLarger, limit))
+		} else {
+			in.Add(v, n+1)
+		}
+		if in.Full() {
+			if err := in.Flush(ctx); err != nil {
+				return in.Abandon(), err
+			}
+		}
+	}
+	return in.Close(ctx)
+}
+
 // Add takes one value. What is wrong with its records goes into the result and the dead letters.
 func (i *Intake) Add(value []byte, line int) {
 	i.line, i.ordinal = line, 0
 	i.bytes += len(value)
 	i.src.Decoder.Decode(value, i.record)
+}
+
+// AddFrom is Add of a value that was read from a foreign log. One that is larger than the decoder takes is refused.
+func (i *Intake) AddFrom(value []byte, origin Origin) {
+	i.origin = origin
+	defer func() { i.origin = Origin{} }()
+	if limit := i.src.Decoder.MaxValue(); len(value) > limit {
+		i.Refuse(value[:limit], len(value), 0, fmt.Errorf("%w than %d bytes", errLarger, limit))
+		return
+	}
+	i.Add(value, 0)
 }
 
 // Refuse takes a value that cannot be decoded, of which head is the beginning and size the full length.
@@ -149,6 +190,7 @@ func (i *Intake) record(raw []byte, e *events.Event, err error) {
 	}
 	e.ID = events.EventID(e.Tenant, e.Source.Family, e.Source.ID)
 	i.p.metrics.lag.Observe(float64(now-e.Time) / events.Second)
+	i.result.LastEvent = max(i.result.LastEvent, e.Time)
 	if i.known(e.ID) {
 		i.result.Duplicates++
 		return
@@ -168,7 +210,7 @@ func (i *Intake) known(id string) bool {
 	if _, flying := i.flying[id]; flying {
 		return true
 	}
-	return i.p.recent.Contains(id)
+	return i.p.recent.Contains(recentOf(id))
 }
 
 // timely checks an event's time against the clock.
@@ -198,6 +240,7 @@ func (i *Intake) reject(reason string, raw []byte, size int, err error) {
 	letter := &events.DeadLetter{
 		ID: events.ID("dead_letter", i.src.Name, string(kept)), Time: events.MillisOf(i.p.now()), Source: i.src.Name,
 		Stage: "ingest", Reason: text, Line: i.line, Bytes: kept, Size: size,
+		Topic: i.origin.Topic, Partition: i.origin.Partition, Offset: i.origin.Offset,
 	}
 	i.letters = append(i.letters, stream.Record{Key: []byte(i.src.Name), Value: events.Encode(letter)})
 	i.bytes += len(kept)
@@ -260,7 +303,7 @@ func (i *Intake) wait() error {
 		return err
 	}
 	for id := range flown {
-		i.p.recent.Add(id, struct{}{})
+		i.p.Remember(id)
 	}
 	i.result.Accepted += len(flown)
 	return nil

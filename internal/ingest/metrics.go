@@ -14,9 +14,6 @@ type metrics struct {
 	publish  prometheus.Histogram
 }
 
-// skipReasons are the reasons for which decoders skip; others are counted together.
-var skipReasons = map[string]bool{"service_principal": true, "category": true}
-
 // newMetrics registers with reg; nil keeps them unregistered.
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -42,10 +39,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, reason := range []string{reasonUndecodable, reasonTooLarge, reasonInvalid, reasonTime, reasonTenant} {
 		m.rejected[reason] = rejected.WithLabelValues(reason)
 	}
-	m.skipped.WithLabelValues("other").Add(0)
-	for reason := range skipReasons {
-		m.skipped.WithLabelValues(reason).Add(0)
-	}
+	m.skipped.WithLabelValues("category").Add(0)
 	return m, register(reg, m.records, rejected, m.skipped, m.lag, m.publish)
 }
 
@@ -61,12 +55,8 @@ func register(reg prometheus.Registerer, collectors ...prometheus.Collector) err
 	return nil
 }
 
-func (m *metrics) skip(reason string) {
-	if !skipReasons[reason] {
-		reason = "other"
-	}
-	m.skipped.WithLabelValues(reason).Inc()
-}
+// skip counts by reason; reasons are constants of the decoders.
+func (m *metrics) skip(reason string) { m.skipped.WithLabelValues(reason).Inc() }
 
 // count adds up an intake at its end.
 func (m *metrics) count(format string, r Result) {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -19,15 +20,15 @@ type PipelineConfig struct {
 	// MaxAge is how old an event may be, MaxSkew how far in the future.
 	MaxAge  time.Duration `yaml:"max_age"`
 	MaxSkew time.Duration `yaml:"max_skew"`
-	// RecentIDs is how many ids of accepted events are remembered to spare the log repeats, UserAgents how many user
-	// agents. Repeats that were forgotten do no harm.
+	// RecentIDs is how many ids of accepted events are remembered to spare the log repeats, at about 100 bytes each;
+	// UserAgents how many user agents. Repeats that were forgotten do no harm.
 	RecentIDs  int `yaml:"recent_ids"`
 	UserAgents int `yaml:"user_agents"`
 }
 
 // DefaultPipelineConfig accepts events of ten years.
 func DefaultPipelineConfig() PipelineConfig {
-	return PipelineConfig{MaxAge: 3650 * 24 * time.Hour, MaxSkew: 10 * time.Minute, RecentIDs: 1 << 16, UserAgents: 1 << 14}
+	return PipelineConfig{MaxAge: 3650 * 24 * time.Hour, MaxSkew: 10 * time.Minute, RecentIDs: 1 << 18, UserAgents: 1 << 14}
 }
 
 // Validate reports every problem of c at once, each as "field.path: problem, what to do".
@@ -65,7 +66,7 @@ type Pipeline struct {
 	publisher Publisher
 	geo       *geo.DB
 	agents    *useragent.Parser
-	recent    *lru.Cache[string, struct{}]
+	recent    *lru.Cache[recentID, struct{}]
 	now       func() time.Time
 	metrics   *metrics
 }
@@ -86,7 +87,7 @@ func NewPipeline(cfg PipelineConfig, deps PipelineDeps) (*Pipeline, error) {
 	if p.agents, err = useragent.New(cfg.UserAgents); err != nil {
 		return nil, err
 	}
-	if p.recent, err = lru.New[string, struct{}](cfg.RecentIDs); err != nil {
+	if p.recent, err = lru.New[recentID, struct{}](cfg.RecentIDs); err != nil {
 		return nil, fmt.Errorf("creating the memory of ids: %w", err)
 	}
 	if p.metrics, err = newMetrics(deps.Registerer); err != nil {
@@ -94,6 +95,19 @@ func NewPipeline(cfg PipelineConfig, deps PipelineDeps) (*Pipeline, error) {
 	}
 	return p, nil
 }
+
+// recentID is an event id in binary.
+type recentID [16]byte
+
+// recentOf returns the binary form of an event id; what is no event id has one too, which is nobody's.
+func recentOf(id string) (r recentID) {
+	_, _ = hex.Decode(r[:], []byte(id[:min(len(id), 2*len(r))]))
+	return r
+}
+
+// Remember tells the pipeline that an event is on the log, so that its repeats are dropped. Whoever starts a pipeline
+// tells it the newest ids: then a record that was acknowledged just before a crash is not put on the log once more.
+func (p *Pipeline) Remember(id string) { p.recent.Add(recentOf(id), struct{}{}) }
 
 // publish waits while the publisher is overloaded, when patient; else that is an error at once.
 func (p *Pipeline) publish(ctx context.Context, to Publisher, topic string, records []stream.Record, patient bool) error {

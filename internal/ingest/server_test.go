@@ -83,11 +83,14 @@ func run(t *testing.T, to Publisher, change func(*Config, *Deps)) *running {
 	return r
 }
 
-func (r *running) get(t *testing.T, path string) (int, string) {
+func (r *running) get(t *testing.T, path string, header ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.base+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -256,7 +259,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	if status, _ := ready.get(t, "/readyz"); status != 200 {
 		t.Errorf("/readyz without a question: %d", status)
 	}
-	if status, _ := ready.get(t, "/v1/events"); status != http.StatusMethodNotAllowed {
+	if status, _ := ready.get(t, "/v1/events", "Authorization", "Bearer "+secret); status != http.StatusMethodNotAllowed {
 		t.Errorf("GET /v1/events: %d", status)
 	}
 	ready.draining.Store(true)
