@@ -31,6 +31,28 @@ func (t *Table) Load(ctx context.Context, topic string, fn func(Record) error) e
 	return t.read(ctx, topic, FromStart, serial(fn), func() {}, false)
 }
 
+// LoadFrom is Load of what lies at or past the given offsets, one a partition, and returns where the next call goes on.
+// An offset that is not in the log, such as -1, stands for the first retained one; so does each of nil.
+func (t *Table) LoadFrom(ctx context.Context, topic string, from []int64, fn func(Record) error) (next []int64, err error) {
+	first, end, err := t.ends(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	start := first
+	if len(from) == len(first) {
+		start = make([]int64, len(first))
+		for p := range start {
+			if start[p] = from[p]; start[p] < first[p] || start[p] > end[p] {
+				start[p] = first[p]
+			}
+		}
+	}
+	if err := t.between(ctx, topic, start, end, serial(fn), func() {}, false); err != nil {
+		return nil, err
+	}
+	return end, nil
+}
+
 // Follow is Load, then onCaughtUp once (nil is allowed; not concurrent with fn), then every new record as it arrives,
 // until ctx ends, and returns nil then. Network trouble is retried for ever: a caller that must know how stale it is
 // watches Ends or its own heartbeat records.
@@ -93,24 +115,28 @@ func (s *serialFn) call(r *Record) error {
 const followWait = time.Second
 
 func (t *Table) read(ctx context.Context, topic string, from TailFrom, fn *serialFn, onCaughtUp func(), follow bool) error {
-	first, end, err := t.ends(ctx, topic)
+	start, end, err := t.ends(ctx, topic)
 	if err != nil {
 		return err
 	}
+	if from == FromEnd {
+		start = end
+	}
+	return t.between(ctx, topic, start, end, fn, onCaughtUp, follow)
+}
+
+// between reads every partition from start to end, and on if it is to follow.
+func (t *Table) between(ctx context.Context, topic string, start, end []int64, fn *serialFn, onCaughtUp func(), follow bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	var behind sync.WaitGroup
-	behind.Add(len(first))
-	for p := range first {
-		start := first[p]
-		if from == FromEnd {
-			start = end[p]
-		}
+	behind.Add(len(start))
+	for p := range start {
 		group.Go(func() error {
 			var once sync.Once
 			caughtUp := func() { once.Do(behind.Done) }
-			err := t.partition(ctx, topic, p, start, end[p], follow, fn, caughtUp)
+			err := t.partition(ctx, topic, p, start[p], end[p], follow, fn, caughtUp)
 			if err != nil {
 				cancel() // before the waiter below is let go, so that it tells nobody
 			}
@@ -127,7 +153,7 @@ func (t *Table) read(ctx context.Context, topic string, from TailFrom, fn *seria
 		}
 		return nil
 	})
-	err = group.Wait()
+	err := group.Wait()
 	if own, ok := errors.AsType[*fnError](err); ok {
 		return own.err
 	}
