@@ -21,6 +21,11 @@ type Config struct {
 	ASN []string `yaml:"asn"`
 	// Lists give addresses a network class.
 	Lists []List `yaml:"lists"`
+	// Carriers adds the short list of mobile and satellite carriers that ships with countersign.
+	Carriers bool `yaml:"carriers"`
+	// MaxAge is how old databases and lists may be before they count as stale, which a metric and a log line tell; they
+	// stay in use. A list may have a limit of its own.
+	MaxAge time.Duration `yaml:"max_age"`
 	// CacheSize is how many addresses are remembered. Look-ups of remembered addresses cost about 0.1 µs.
 	CacheSize int `yaml:"cache_size"`
 	// ReloadEvery is how often files are checked for changes; 0 never.
@@ -39,11 +44,14 @@ type List struct {
 	Entries []string `yaml:"entries"`
 	// Built is the day the list was made; the default is the oldest file's date.
 	Built time.Time `yaml:"built"`
+	// MaxAge is how old it may be before it counts as stale; 0 is that of all data. Exits of Tor change within hours.
+	// Entries in the configuration have no age.
+	MaxAge time.Duration `yaml:"max_age"`
 }
 
-// DefaultConfig loads nothing and remembers 65,536 addresses.
+// DefaultConfig loads no files, knows some carriers, and remembers 65,536 addresses.
 func DefaultConfig() Config {
-	return Config{CacheSize: 1 << 16, ReloadEvery: time.Hour}
+	return Config{Carriers: true, MaxAge: 90 * 24 * time.Hour, CacheSize: 1 << 16, ReloadEvery: time.Hour}
 }
 
 // Limits of a configuration.
@@ -80,6 +88,9 @@ func (c Config) Validate() error {
 		if !slices.Contains(events.Classes, l.Class) {
 			bad("lists[%d].class: %q is unknown, use one of %v", i, l.Class, events.Classes)
 		}
+		if l.MaxAge < 0 {
+			bad("lists[%d].max_age: is %v, use for example 48h, or 0 for the limit of all data", i, l.MaxAge)
+		}
 		if len(l.Files) == 0 && len(l.Entries) == 0 {
 			bad("lists[%d]: has neither files nor entries, give it one of them", i)
 		}
@@ -97,6 +108,9 @@ func (c Config) Validate() error {
 	if c.CacheSize < 1 || c.CacheSize > maxCacheSize {
 		bad("cache_size: is %d, must be between 1 and %d", c.CacheSize, maxCacheSize)
 	}
+	if c.MaxAge < 0 {
+		bad("max_age: is %v, use for example 2160h, or 0 for no limit", c.MaxAge)
+	}
 	if c.ReloadEvery < 0 {
 		bad("reload_every: is %v, use 0 to never reload", c.ReloadEvery)
 	}
@@ -112,6 +126,9 @@ var precedence = []events.Class{
 // ordered returns the lists by precedence of class, lists of one class in the order given.
 func (c Config) ordered() []List {
 	lists := slices.Clone(c.Lists)
+	if c.Carriers {
+		lists = append(lists, carrierLists()...)
+	}
 	slices.SortStableFunc(lists, func(a, b List) int {
 		return slices.Index(precedence, a.Class) - slices.Index(precedence, b.Class)
 	})

@@ -132,6 +132,7 @@ func (db *DB) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(db.cfg.ReloadEvery)
 	defer tick.Stop()
+	complained := db.complain(nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -140,6 +141,51 @@ func (db *DB) Run(ctx context.Context) error {
 			if err := db.Reload(); err != nil {
 				db.log.Warn("geo data not reloaded, the old stays in use", zap.Error(err))
 			}
+			complained = db.complain(complained)
+		}
+	}
+}
+
+// complain tells the log of what became stale since it was last called.
+func (db *DB) complain(before map[string]bool) map[string]bool {
+	now := map[string]bool{}
+	for _, s := range db.Stale() {
+		if now[s.Name] = true; !before[s.Name] {
+			db.log.Warn("geo data is stale, replace it", zap.Stringer("data", s))
+		}
+	}
+	return now
+}
+
+// Stale lists the databases and lists in use that are older than they may be.
+func (db *DB) Stale() []Stale {
+	var stale []Stale
+	db.current.Load().ages(db.now(), db.cfg.MaxAge, func(name string, age, limit time.Duration) {
+		if limit > 0 && age > limit {
+			stale = append(stale, Stale{name, age, limit})
+		}
+	})
+	return stale
+}
+
+// ages calls fn for everything that has an age, with its limit, 0 for none. Things of one name in different folders are
+// one; the first is the preferred one.
+func (s *snapshot) ages(now time.Time, limit time.Duration, fn func(name string, age, limit time.Duration)) {
+	seen := map[string]bool{}
+	age := func(name string, built time.Time, limit time.Duration) {
+		if !seen[name] && !built.IsZero() {
+			seen[name] = true
+			fn(name, now.Sub(built), limit)
+		}
+	}
+	for _, f := range s.files {
+		if f.kind != listFile {
+			age(f.name(), f.built, limit)
+		}
+	}
+	for _, l := range s.lists {
+		if l.built != 0 {
+			age(l.name, l.built.Time(), l.maxAge)
 		}
 	}
 }
@@ -188,6 +234,9 @@ func (db *DB) load(old *snapshot) (*snapshot, error) {
 				continue
 			}
 			part.sets = append(part.sets, f.entries)
+			if part.maxAge = l.MaxAge; part.maxAge == 0 {
+				part.maxAge = db.cfg.MaxAge
+			}
 			// A list is as old as the oldest of its files.
 			if built := events.MillisOf(f.built); l.Built.IsZero() && (part.built == 0 || built < part.built) {
 				part.built = built

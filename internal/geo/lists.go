@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -17,7 +18,9 @@ type list struct {
 	name  string
 	class events.Class
 	built events.Millis
-	sets  []*entries
+	// maxAge is 0 for a list that does not age.
+	maxAge time.Duration
+	sets   []*entries
 }
 
 func (l *list) holds(k key, asn uint32) bool {

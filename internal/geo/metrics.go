@@ -38,31 +38,28 @@ func newMetrics(reg prometheus.Registerer, db *DB) (*metrics, error) {
 	return m, nil
 }
 
-var ageDesc = prometheus.NewDesc("countersign_geo_data_age_seconds",
-	"Time since the database or list was made.", []string{"data"}, nil)
+var (
+	ageDesc = prometheus.NewDesc("countersign_geo_data_age_seconds",
+		"Time since the database or list was made.", []string{"data"}, nil)
+	staleDesc = prometheus.NewDesc("countersign_geo_data_stale",
+		"1 when the database or list is older than it may be, else 0.", []string{"data"}, nil)
+)
 
 // ageCollector exports the ages of what is loaded. The labels are the configured files and lists.
 type ageCollector struct{ db *DB }
 
-func (c ageCollector) Describe(out chan<- *prometheus.Desc) { out <- ageDesc }
+func (c ageCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- ageDesc
+	out <- staleDesc
+}
 
 func (c ageCollector) Collect(out chan<- prometheus.Metric) {
-	now := c.db.now()
-	s := c.db.current.Load()
-	seen := map[string]bool{}
-	age := func(name string, built time.Time) {
-		// Things of one name in different folders are one series; the first is the preferred one.
-		if !seen[name] && !built.IsZero() {
-			seen[name] = true
-			out <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, now.Sub(built).Seconds(), name)
+	c.db.current.Load().ages(c.db.now(), c.db.cfg.MaxAge, func(name string, age, limit time.Duration) {
+		stale := 0.0
+		if limit > 0 && age > limit {
+			stale = 1
 		}
-	}
-	for _, f := range s.files {
-		if f.kind != listFile {
-			age(f.name(), f.built)
-		}
-	}
-	for _, l := range s.lists {
-		age(l.name, l.built.Time())
-	}
+		out <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, age.Seconds(), name)
+		out <- prometheus.MustNewConstMetric(staleDesc, prometheus.GaugeValue, stale, name)
+	})
 }
