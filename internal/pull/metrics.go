@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,12 +40,25 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.records, m.errors, m.lag, m.lastSuccess, m.position} {
-		if err := reg.Register(c); err != nil {
-			return nil, fmt.Errorf("registering metrics: %w", err)
-		}
+	err := errors.Join(register(reg, &m.records), register(reg, &m.errors), register(reg, &m.lag), register(reg, &m.lastSuccess), register(reg, &m.position))
+	if err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	return m, nil
+}
+
+// register adds *c to reg, or takes the collector that another source registered before.
+func register[C prometheus.Collector](reg prometheus.Registerer, c *C) error {
+	err := reg.Register(*c)
+	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		existing, ok := already.ExistingCollector.(C)
+		if !ok {
+			return err
+		}
+		*c = existing
+		return nil
+	}
+	return err
 }
 
 // expect sets the counters of a source to 0, so that rates of the first increase are seen.

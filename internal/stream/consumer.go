@@ -20,6 +20,9 @@ type ConsumerConfig struct {
 	// MaxRecords and MaxBytes bound a batch. Defaults 20,000 and 16 MB. A batch holds at least one record.
 	MaxRecords int
 	MaxBytes   int
+	// FetchBytes bounds one fetch, of which up to six are held for a partition besides the batch. Default 4 MB. A single
+	// record batch that is larger is fetched all the same.
+	FetchBytes int
 	// MaxWait is the longest time a record waits for its batch to fill. Default 1 s; negative means not at all.
 	MaxWait time.Duration
 	// MinFetchBytes lets the broker gather before it answers, at most for MaxWait. Default 64 KB; 1 for low latency.
@@ -38,6 +41,7 @@ type ConsumerConfig struct {
 func (cfg ConsumerConfig) withDefaults() ConsumerConfig {
 	def(&cfg.MaxRecords, 20_000)
 	def(&cfg.MaxBytes, 16<<20)
+	def(&cfg.FetchBytes, 4<<20)
 	def(&cfg.MaxWait, time.Second)
 	def(&cfg.MinFetchBytes, 64<<10)
 	def(&cfg.SessionTimeout, 30*time.Second)
@@ -55,14 +59,11 @@ func (cfg ConsumerConfig) validate() error {
 	if cfg.Topic == "" {
 		add("topic: empty, name the topic")
 	}
-	if cfg.MaxRecords < 1 || cfg.MaxBytes < 1 || cfg.MinFetchBytes < 1 {
-		add("max_records %d, max_bytes %d, min_fetch_bytes %d: must be positive", cfg.MaxRecords, cfg.MaxBytes, cfg.MinFetchBytes)
+	if cfg.MaxRecords < 1 || cfg.MaxBytes < 1 || cfg.FetchBytes < 1 || cfg.MinFetchBytes < 1 {
+		add("max_records %d, max_bytes %d, fetch_bytes %d, min_fetch_bytes %d: must be positive", cfg.MaxRecords, cfg.MaxBytes, cfg.FetchBytes, cfg.MinFetchBytes)
 	}
 	return errors.Join(append(errs, validateSession(cfg.SessionTimeout, cfg.HeartbeatInterval))...)
 }
-
-// consumerFetchBytes is the most one fetch asks for.
-const consumerFetchBytes = 4 << 20
 
 // Consume joins the group and hands the records of each assigned partition to handle, in order, one batch at a time,
 // partitions in parallel, until ctx ends; then it leaves the group and returns nil. The offset after a batch is
@@ -129,7 +130,7 @@ func (k *consumerPart) read(ctx context.Context) error {
 	wait := max(k.cfg.MaxWait, 10*time.Millisecond)
 	in := &input{
 		c: k.c, topic: k.cfg.Topic, partition: k.id, compacted: k.cfg.Compacted, report: k.report,
-		minBytes: min(k.cfg.MinFetchBytes, consumerFetchBytes), maxBytes: consumerFetchBytes, wait: min(wait, time.Second),
+		minBytes: min(k.cfg.MinFetchBytes, k.cfg.FetchBytes), maxBytes: k.cfg.FetchBytes, wait: min(wait, time.Second),
 	}
 	if in.minBytes == 1 {
 		in.wait = 500 * time.Millisecond // a long poll: it ends with the first byte
