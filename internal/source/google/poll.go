@@ -145,18 +145,21 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 // take hands a page over; it returns when the page is on the log and next is kept.
 type take = func(values [][]byte, next []byte) error
 
-// Fetch reads what is due, page by page, and returns how long nothing will be. See the position for what is due when.
+// Fetch reads what is due, page by page, and returns how long nothing will be. Long looks back are interrupted where the
+// most recent past is due again.
 func (p *Poller) Fetch(ctx context.Context, raw []byte, take func(values [][]byte, next []byte) error) (time.Duration, error) {
-	at, err := readPosition(raw, p.streams, p.now(), p.history)
+	now := p.now()
+	at, err := readPosition(raw, p.streams, now, p.history)
 	if err != nil {
 		return 0, err
 	}
 	restarted := map[*look]bool{}
-	for {
-		s, l := at.next(p.streams, p.now())
-		if l == nil {
+	for deep := false; ; {
+		depth, s, l := at.next(p.streams, now)
+		if l == nil || deep && depth > 0 && p.now().Sub(now) >= looks[0].every {
 			return at.wait(p.now()), nil
 		}
+		deep = deep || depth > 0
 		page, err := p.ask(ctx, s, l.Window)
 		if l.Window.Page != "" && stale(err) && !restarted[l] {
 			restarted[l] = true
@@ -166,8 +169,8 @@ func (p *Poller) Fetch(ctx context.Context, raw []byte, take func(values [][]byt
 		if err != nil {
 			return 0, err
 		}
-		if l.Window.advance(page.Next) {
-			*l = look{Done: l.Window.Until}
+		if until := l.Window.Until; l.Window.advance(page.Next) {
+			*l = look{Done: until}
 		}
 		if err := take(page.values(), encode(at)); err != nil {
 			return 0, err

@@ -132,37 +132,41 @@ func begin(now time.Time, history time.Duration, old *progress) *progress {
 	return p
 }
 
-// next finds what to read now, the shallowest look first, so that nothing recent waits for a long look back. Where
-// there is nothing, look is nil.
-func (p *position) next(all []stream, now time.Time) (stream, *look) {
+// next finds what is due at a moment, the shallowest look first, so that nothing recent waits for a long look back.
+// Where there is nothing, look is nil; depth tells which of the looks it is.
+func (p *position) next(all []stream, now time.Time) (depth int, s stream, next *look) {
 	at := events.MillisOf(now)
-	for i, l := range looks {
+	for depth, l := range looks {
 		for _, s := range all {
 			of := p.Streams[s.String()]
-			switch at, mine := at, &of.Looks[i]; {
-			case mine.Window != nil:
-				return s, mine
-			case due(mine.Done, at, l.every):
+			mine := &of.Looks[depth]
+			if mine.Window == nil && !due(mine.Done, at, l.every) {
+				continue
+			}
+			if mine.Window == nil {
 				// A clock that was put back must not ask for the future.
 				from := min(mine.Done, at) - events.Millis(l.back.Milliseconds())
 				mine.Window = newWindow(max(from, min(of.Since, at-events.Minute)), at)
-				return s, mine
 			}
+			return depth, s, mine
 		}
 	}
-	return stream{}, nil
+	return 0, stream{}, nil
 }
 
 func due(done, now events.Millis, every time.Duration) bool {
 	return done > now || now-done >= events.Millis(every.Milliseconds())
 }
 
-// wait is how long nothing is due.
+// wait is how long nothing is due, at least a second.
 func (p *position) wait(now time.Time) time.Duration {
 	shortest := looks[0].every
 	for _, of := range p.Streams {
-		for i, l := range of.Looks {
-			shortest = min(shortest, l.Done.Time().Add(looks[i].every).Sub(now))
+		for depth, l := range of.Looks {
+			if l.Window != nil {
+				return time.Second
+			}
+			shortest = min(shortest, l.Done.Time().Add(looks[depth].every).Sub(now))
 		}
 	}
 	return max(shortest, time.Second)
