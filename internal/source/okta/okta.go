@@ -85,7 +85,10 @@ func (r *record) event() (*events.Event, error) {
 	if err := r.who(e); err != nil {
 		return nil, err
 	}
-	return e, r.judge(e, kind)
+	if err := r.judge(e, kind); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func missing(field, text string) error {

@@ -128,7 +128,7 @@ func skipped(t *testing.T, reason, value string) {
 	t.Helper()
 	got := decoded(value)
 	if len(got) == 1 {
-		if s, ok := errors.AsType[*foreign.Skipped](got[0].err); ok && s.Reason == reason {
+		if s, ok := errors.AsType[*foreign.Skipped](got[0].err); ok && s.Reason == reason && got[0].event == nil {
 			return
 		}
 	}
