@@ -157,7 +157,7 @@ func TestTargetOfAChange(t *testing.T) {
 	if e.User.ID != userID || e.Change.Actor != (events.Ref{}) {
 		t.Errorf("%+v by %+v: who changes the own password is no other", e.User, e.Change.Actor)
 	}
-	e = of(t, change, set("user", nil), set("user.id", nil), set("user.name", nil), set("user.email", nil), set("user.target.name", "Bob"))
+	e = of(t, change, set("user.id", nil), set("user.name", nil), set("user.email", nil), set("user.target.name", "Bob"))
 	if e.User.ID != "name:bob" || e.User.Type != events.Unresolved {
 		t.Errorf("%+v", e.User)
 	}
