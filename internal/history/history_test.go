@@ -238,6 +238,22 @@ func TestTextIsKeptByteForByte(t *testing.T) {
 	}
 }
 
+// What providers report can be asked for without reading the record.
+func TestReportsOfProvidersHaveColumns(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	e := event("acme", "sp-1", 0)
+	e.Kind, e.User.Type = events.AccountChange, events.Workload
+	e.Access.Result, e.Change = events.AccessDenied, events.Change{Type: events.ConsentChange, Action: events.Added}
+	e.Risk = events.Risk{Level: events.RiskMedium, User: events.RiskHigh, State: events.RiskOpen}
+	insertEvents(t, s, e)
+	got, err := s.Text(t.Context(), `SELECT concatWithSeparator(' ', kind, user_type, access, risk, user_risk, risk_state, change_type, change_action)
+FROM ${database}.events`)
+	if want := "account_change workload failure medium high at_risk consent added"; err != nil || got != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+}
+
 func TestRowsThatTheHistoryCannotHold(t *testing.T) {
 	t.Parallel()
 	b := history.NewEvents()

@@ -17,7 +17,8 @@ type Events struct {
 	tenant, userID, id, kind, userName, source, family, category, outcome, code *values[string]
 	appID, appName, resourceID, resourceName, sessionID, prefix, org, classes   *values[string]
 	city, region, country, providerCountry, deviceID, os, browser, deviceType   *values[string]
-	mfa, strength, methods, acr, raw                                            *values[string]
+	mfa, strength, methods, acr, raw, userType, access, risk, userRisk          *values[string]
+	riskState, changeType, changeAction                                         *values[string]
 	time, logged, ingested                                                      *values[int64]
 	privileged, interactive, managed, compliant                                 *values[int8]
 	asn                                                                         *values[uint32]
@@ -41,7 +42,9 @@ func NewEvents() *Events {
 		country: b.text("country"), providerCountry: b.text("provider_country"), deviceID: b.text("device_id"),
 		managed: b.tri("managed"), compliant: b.tri("compliant"), os: b.text("os"), browser: b.text("browser"),
 		deviceType: b.text("device_type"), mfa: b.text("mfa"), strength: b.text("strength"), methods: b.text("methods"),
-		acr: b.text("acr"), raw: b.text("raw"),
+		acr: b.text("acr"), raw: b.text("raw"), userType: b.text("user_type"), access: b.text("access"), risk: b.text("risk"),
+		userRisk: b.text("user_risk"), riskState: b.text("risk_state"), changeType: b.text("change_type"),
+		changeAction: b.text("change_action"),
 	}
 	e.Block = b.done(TableEvents)
 	return e
@@ -110,6 +113,13 @@ func (b *Events) Append(e *events.Event, raw []byte, logged time.Time) error {
 	b.strength.add(string(e.Auth.Strength))
 	b.methods.add(strings.Join(e.Auth.Methods, ","))
 	b.acr.add(e.Auth.ACR)
+	b.userType.add(string(e.User.Type))
+	b.access.add(string(e.Access.Result))
+	b.risk.add(string(e.Risk.Level))
+	b.userRisk.add(string(e.Risk.User))
+	b.riskState.add(string(e.Risk.State))
+	b.changeType.add(string(e.Change.Type))
+	b.changeAction.add(string(e.Change.Action))
 	b.raw.add(string(raw))
 	b.rows++
 	return nil
