@@ -73,7 +73,7 @@ func readClaims(raw []byte) (*claims, error) {
 	// Their order in the token may differ from copy to copy; ids are given by place.
 	slices.SortStableFunc(c.events, func(a, b payload) int { return cmp.Compare(a.uri, b.uri) })
 	for i := 1; i < len(c.events); i++ {
-		if c.events[i].uri == c.events[i-1].uri {
+		if c.events[i].uri == c.events[i-1].uri && c.problem == "" {
 			c.problem = fmt.Sprintf("events: names %.200q twice", c.events[i].uri)
 		}
 	}
@@ -102,7 +102,7 @@ func (c *claims) member(l *jlexer.Lexer, key string) {
 	case "sub_id":
 		c.subject = readSubject(l, 0)
 	case "events":
-		c.problem = "events: is no object"
+		c.events, c.problem = nil, "events: is no object"
 		if members(l, func(uri string) { c.event(l, uri) }) && c.problem == "events: is no object" {
 			c.problem = ""
 		}

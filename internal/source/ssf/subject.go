@@ -71,6 +71,7 @@ func (s *subject) readAliases(l *jlexer.Lexer, depth int) {
 		l.SkipRecursive()
 		return
 	}
+	s.aliases = nil
 	foreign.Array(l, func(l *jlexer.Lexer) {
 		if len(s.aliases) >= maxAliases {
 			l.SkipRecursive()
