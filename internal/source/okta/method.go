@@ -73,14 +73,14 @@ func (r *record) methods() (u usage) {
 			}
 		}
 	}
-	if c, known := credentials[strings.ToUpper(r.auth.credential)]; known && len(u.names) == 0 {
+	if c, known := credentialTypes[strings.ToUpper(r.auth.credential)]; known && len(u.names) == 0 {
 		u.add(c.name, c.proof)
 	}
 	return u
 }
 
-// credentials are the types of credentials that say how a person signed in; the others are about programs and sessions.
-var credentials = map[string]struct {
+// credentialTypes are the types of credentials that say how a person signed in; the others are about programs and sessions.
+var credentialTypes = map[string]struct {
 	name  string
 	proof proof
 }{
