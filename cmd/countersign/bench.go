@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-io/countersign/internal/bench"
+	"github.com/countersign-io/countersign/internal/standalone"
 )
 
 func benchCommand() *cobra.Command {
@@ -59,5 +60,11 @@ func benchCommand() *cobra.Command {
 		return bench.SDK(ctx, o, open)
 	})
 	c.Flags().IntVar(&open, "open", 1_000_000, "open requirements")
+	var records, people int
+	c = measure("ingest", "Event Hubs records taken in a second, beside a syntax check and a bare publisher", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
+		return bench.Ingest(ctx, o, records, people, standalone.AssetsDir())
+	})
+	c.Flags().IntVar(&records, "records", 300_000, "sign-in records")
+	c.Flags().IntVar(&people, "people", 20_000, "people who sign in")
 	return root
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -20,13 +21,48 @@ import (
 	"github.com/countersign-io/countersign/internal/ingest"
 	"github.com/countersign-io/countersign/internal/standalone"
 	"github.com/countersign-io/countersign/internal/stream"
+	"github.com/countersign-io/countersign/internal/telemetry"
 	"github.com/countersign-io/countersign/internal/wiring"
 )
 
 func ingestCommand() *cobra.Command {
 	root := &cobra.Command{Use: "ingest", Short: "Take records in"}
-	root.AddCommand(ingestFileCommand())
+	root.AddCommand(ingestFileCommand(), ingestBackfillCommand())
 	return root
+}
+
+func ingestBackfillCommand() *cobra.Command {
+	var configFile, since, until string
+	c := &cobra.Command{
+		Use: "backfill SOURCE", Short: "Fetch the history of a source that can be asked", Args: cobra.ExactArgs(1),
+		Long: "Fetch the history of a source of the configuration's section sources (`countersign sources` lists them).\n" +
+			"An interrupted run goes on where it was when it is started again with the same --since. It may run beside the source\n" +
+			"itself: what is on the log already is not put there once more.\n\n" +
+			"Sources in sources.entra_graph need the ingest binary: ingest backfill -config FILE -since 30d SOURCE",
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := config.Load(wiring.DefaultConfig(), configFile, os.Environ(), "kafka", "topics", "geo", "sources")
+			if err != nil {
+				return fmt.Errorf("the configuration has problems:\n%w", err)
+			}
+			log, err := telemetry.Logger(telemetry.Config{LogLevel: "warn", LogFormat: "console"})
+			if err != nil {
+				return err
+			}
+			span, err := wiring.ParseSpan(since, until, time.Now())
+			if err != nil {
+				return err
+			}
+			return wiring.Backfill(c.Context(), cfg, log, nil, args[0], span, os.Stderr)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&configFile, "config", "", "configuration file (YAML); the environment overrides it")
+	flags.StringVar(&since, "since", "", "where to begin: a time (RFC 3339), a day (2026-03-04), or how long ago (720h, 30d)")
+	flags.StringVar(&until, "until", "", "where to end, in the same forms (default: now)")
+	if err := c.MarkFlagRequired("since"); err != nil {
+		panic(err)
+	}
+	return c
 }
 
 func ingestFileCommand() *cobra.Command {

@@ -197,7 +197,7 @@ func wholeWay(ctx context.Context, o Options, address string, perSecond, seconds
 	if err := p.AddDetector(); err != nil {
 		return nil, err
 	}
-	server, err := p.AddIngest()
+	server, err := p.AddIngest(nil)
 	if err != nil {
 		return nil, err
 	}

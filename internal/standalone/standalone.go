@@ -100,6 +100,7 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 		assets = AssetsDir()
 	}
 	conf.Geo.City, conf.Geo.ASN = geo.Find(assets)
+	conf.Geo.MaxAge = 0 // they are pinned: nobody at a laptop can do anything about their age
 	var err error
 	if s.Process, err = wiring.Open(conf, log); err != nil {
 		return err
@@ -114,7 +115,7 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	if s.API, err = s.Process.AddAPI(); err != nil {
 		return err
 	}
-	s.Ingest, err = s.Process.AddIngest()
+	s.Ingest, err = s.Process.AddIngest(nil)
 	return err
 }
 

@@ -20,6 +20,7 @@ type Config struct {
 	ClickHouse history.Config   `yaml:"clickhouse"`
 	Geo        geo.Config       `yaml:"geo"`
 	Ingest     ingest.Config    `yaml:"ingest"`
+	Sources    SourcesConfig    `yaml:"sources"`
 	Detector   detector.Config  `yaml:"detector"`
 	Archiver   archiver.Config  `yaml:"archiver"`
 	API        api.Config       `yaml:"api"`
@@ -30,7 +31,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Kafka: stream.DefaultConfig(), Topics: DefaultTopics(), ClickHouse: history.DefaultConfig(), Geo: geo.DefaultConfig(),
-		Ingest: ingest.DefaultConfig(), Detector: detector.DefaultConfig(), Archiver: archiver.DefaultConfig(),
+		Ingest: ingest.DefaultConfig(), Sources: DefaultSources(), Detector: detector.DefaultConfig(), Archiver: archiver.DefaultConfig(),
 		API: api.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
 	}
 }

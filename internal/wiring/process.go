@@ -17,8 +17,16 @@ import (
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/ingest"
 	"github.com/countersign-io/countersign/internal/lifecycle"
+	"github.com/countersign-io/countersign/internal/source/cloudevents"
+	"github.com/countersign-io/countersign/internal/source/ecs"
 	"github.com/countersign-io/countersign/internal/source/entra"
+	"github.com/countersign-io/countersign/internal/source/google"
 	"github.com/countersign-io/countersign/internal/source/native"
+	"github.com/countersign-io/countersign/internal/source/o365"
+	"github.com/countersign-io/countersign/internal/source/ocsf"
+	"github.com/countersign-io/countersign/internal/source/okta"
+	"github.com/countersign-io/countersign/internal/source/session"
+	"github.com/countersign-io/countersign/internal/source/ssf"
 	"github.com/countersign-io/countersign/internal/stream"
 	"github.com/countersign-io/countersign/internal/telemetry"
 	"github.com/countersign-io/countersign/schemas"
@@ -118,25 +126,46 @@ func (p *Process) Pipeline() (*ingest.Pipeline, error) {
 	return pipeline, nil
 }
 
+// formatGraph is the format of Microsoft Graph's records.
+const formatGraph = "entra-graph"
+
 // Decoders are the formats that ingest reads, by name.
 func Decoders() map[string]ingest.Decoder {
 	return map[string]ingest.Decoder{
-		ingest.FormatEvent: native.Decoder{}, "entra-eventhub": entra.EventHub(), "entra-loganalytics": entra.LogAnalytics(),
+		ingest.FormatEvent: native.Decoder{}, ingest.FormatSession: session.Reports(), "cloudevents": cloudevents.Structured(native.Decoder{}),
+		"entra-eventhub": entra.EventHub(), "entra-loganalytics": entra.LogAnalytics(), formatGraph: entra.Graph(),
+		"okta": okta.SystemLog(), "google": google.Activities(), "o365": o365.Audit(), "ocsf": ocsf.Events(), "ecs": ecs.Documents(),
+		"ssf": ssf.Claims(),
 	}
 }
 
-// AddIngest adds the HTTP ingest. It returns the part, for its address.
-func (p *Process) AddIngest() (*ingest.Server, error) {
+// cloudEvents wraps a decoder; attribute is given for the binary mode.
+func cloudEvents(inner ingest.Decoder, attribute func(name string) string) ingest.Decoder {
+	if attribute == nil {
+		return cloudevents.Structured(inner)
+	}
+	return cloudevents.Binary(inner, attribute("id"), attribute("time"))
+}
+
+// AddIngest adds the HTTP ingest and the configured sources. client may be nil in programs without the Graph SDK. It
+// returns the HTTP part, for its address.
+func (p *Process) AddIngest(client GraphClient) (*ingest.Server, error) {
 	pipeline, err := p.Pipeline()
+	if err != nil {
+		return nil, err
+	}
+	in, err := p.newInflow(pipeline, client)
 	if err != nil {
 		return nil, err
 	}
 	s, err := ingest.New(p.Config.Ingest, ingest.Deps{
 		Pipeline: pipeline, Decoders: Decoders(), Logger: p.Log.Named("ingest"), Registerer: p.Metrics, Ready: p.Cluster.Ping,
+		CloudEvents: cloudEvents, Challenge: okta.Challenge, Receivers: in.receivers(), Report: in.Report,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
+	p.Add(lifecycle.Service{Name: "sources", Run: in.run})
 	p.Add(lifecycle.Service{Name: "ingest", Run: s.Run, Ready: func(ctx context.Context) error {
 		s.Addr(ctx)
 		return ctx.Err()

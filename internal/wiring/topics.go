@@ -70,9 +70,12 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	revocations := topic(events.TopicRevocations, c.Revocations)
 	// The lag is the longest outage of the archiver that loses no decision from history.
 	revocations.Compact, revocations.MinCompactionLag, revocations.TombstoneRetention = true, 7*day, day
+	// A source runs where the partition of its cursor is.
+	cursors := topic(events.TopicCursors, 0)
+	cursors.Compact, cursors.TombstoneRetention = true, day
 	letters := topic(events.TopicDeadLetter, c.Findings)
 	return []stream.TopicSpec{
 		topic(events.TopicEvents, c.Events), state, topic(events.TopicFindings, c.Findings), revocations,
-		topic(events.TopicReceipts, c.Findings), letters,
+		topic(events.TopicReceipts, c.Findings), cursors, letters,
 	}
 }
