@@ -105,8 +105,8 @@ func (k *keySet) find(ctx context.Context, kid string, alg jose.SignatureAlgorit
 	asked := k.now()
 	have := k.cached.Load()
 	if have != nil && asked.Sub(have.at) < keysFresh {
-		if keys, err := have.find(kid, alg); err == nil {
-			return keys, nil
+		if keys, err := have.find(kid, alg); !errors.Is(err, errUnknownKey) {
+			return keys, err
 		}
 	}
 	wait, err := k.refresh(ctx, asked)
@@ -166,16 +166,25 @@ func (k *keySet) refresh(ctx context.Context, asked time.Time) (time.Duration, e
 	return 0, nil
 }
 
+// errUnknownKey is in the refusal of a token whose key is not among those that are known.
+var errUnknownKey = refuse(InvalidKey, "the token's key is none of the transmitter's")
+
 // find returns the keys that may be meant. Without an error there is at least one.
 func (p *published) find(kid string, alg jose.SignatureAlgorithm) (keys []jose.JSONWebKey, err error) {
-	err = refuse(InvalidKey, "kid: %.200q is none of the transmitter's keys for %s", kid, alg)
+	err = errUnknownKey
 	for i := range p.keys {
 		key := &p.keys[i]
-		if kid != "" && key.KeyID != kid || !fits(key, alg) {
+		if kid != "" && key.KeyID != kid {
+			continue
+		}
+		if !fits(key, alg) {
+			if kid != "" {
+				err = refuse(InvalidKey, "kid: %.200q is not for %s", kid, alg)
+			}
 			continue
 		}
 		if r, ok := key.Key.(*rsa.PublicKey); ok && r.N.BitLen() < minRSABits {
-			err = refuse(InvalidKey, "kid: %.200q has %d bits, at least %d are needed", kid, r.N.BitLen(), minRSABits)
+			err = refuse(InvalidKey, "kid: %.200q has %d bits, at least %d are needed", key.KeyID, r.N.BitLen(), minRSABits)
 			continue
 		}
 		keys = append(keys, *key)
