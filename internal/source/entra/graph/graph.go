@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -64,15 +65,15 @@ func New(cfg Config, deps Deps) ([]*Feed, error) {
 		deps.Now = time.Now
 	}
 	cfg = cfg.withDefaults()
-	base, err := url.Parse(cfg.BaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("reading base_url: %w", err)
-	}
 	var out []*Feed
 	for _, name := range cfg.Feeds {
 		f := feeds[name]
+		address, err := url.Parse(strings.TrimSuffix(cfg.BaseURL, "/") + "/" + f.version + "/" + f.path)
+		if err != nil {
+			return nil, fmt.Errorf("reading base_url: %w", err)
+		}
 		out = append(out, &Feed{
-			name: cfg.Name + "/" + name, feed: f, address: base.JoinPath(f.version, f.path), history: cfg.History,
+			name: cfg.Name + "/" + name, feed: f, address: address, history: cfg.History,
 			getter: deps.Getter, limiter: deps.Limits.of(cfg, f), now: deps.Now,
 		})
 	}
