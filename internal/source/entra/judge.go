@@ -27,7 +27,7 @@ func codes(list string) map[string]bool {
 const mfaFailed = "500121"
 
 // judge sets the outcome and how identity was proved.
-func (r *signIn) judge(e *events.Event) {
+func (r *record) judge(e *events.Event) {
 	e.Code = r.errorCode
 	if e.Code == "" {
 		e.Code = r.resultType
@@ -67,7 +67,7 @@ func (r *signIn) judge(e *events.Event) {
 
 // methods sets what the steps tell: the methods used, the result of the second factor. It returns the strongest proof
 // among the steps that succeeded.
-func (r *signIn) methods(e *events.Event) (strongest events.Strength) {
+func (r *record) methods(e *events.Event) (strongest events.Strength) {
 	stronger := func(s events.Strength) {
 		if s.Rank() > strongest.Rank() {
 			strongest = s
@@ -119,17 +119,23 @@ func denied(detail string) bool {
 	return strings.Contains(detail, "denied") || strings.Contains(detail, "declined")
 }
 
+// usualClaim is what most records of redeemed tokens say.
+const usualClaim = "MFA requirement satisfied by claim in the token"
+
 // statedMFA is what the record says of the second factor outside the steps, which are often empty. The texts are prose
 // and change, so they only fill a gap.
-func (r *signIn) statedMFA(e *events.Event) events.MFA {
-	details := strings.ToLower(r.details)
+func (r *record) statedMFA(e *events.Event) events.MFA {
+	details := ""
+	if r.details != "" && r.details != usualClaim {
+		details = strings.ToLower(r.details)
+	}
 	switch {
 	case e.Code == mfaFailed:
 		if denied(details) || denied(r.failureReason) {
 			return events.MFADenied
 		}
 		return events.MFAFailed
-	case strings.Contains(details, "satisfied by claim"), strings.Contains(details, "previously satisfied"):
+	case r.details == usualClaim, strings.Contains(details, "satisfied by claim"), strings.Contains(details, "previously satisfied"):
 		return events.MFAByClaim
 	case strings.HasPrefix(details, "mfa completed"), strings.HasPrefix(details, "mfa successfully completed"):
 		return events.MFAPerformed
@@ -140,7 +146,7 @@ func (r *signIn) statedMFA(e *events.Event) events.MFA {
 }
 
 // strength is how strong the proof was, for what succeeded.
-func (r *signIn) strength(e *events.Event, strongest events.Strength) events.Strength {
+func (r *record) strength(e *events.Event, strongest events.Strength) events.Strength {
 	if e.Outcome != events.Success {
 		return ""
 	}
@@ -158,15 +164,19 @@ func (r *signIn) strength(e *events.Event, strongest events.Strength) events.Str
 }
 
 // grant is how the token was asked for. The legacy protocols, which know no second factor, are named by the client.
-func (r *signIn) grant() string {
+func (r *record) grant() string {
 	if strings.EqualFold(r.transfer, "deviceCodeFlow") {
 		return "devicecode"
 	}
 	if r.protocol != "" {
 		return strings.ToLower(r.protocol)
 	}
+	switch r.clientApp {
+	case "", "Browser", "Mobile Apps and Desktop clients":
+		return ""
+	}
 	switch client := strings.ToLower(r.clientApp); client {
-	case "", "browser", "mobile apps and desktop clients":
+	case "browser", "mobile apps and desktop clients":
 		return ""
 	default:
 		return client
