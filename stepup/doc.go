@@ -10,6 +10,7 @@
 //   - [Guard] is middleware for net/http. It asks the application who the caller is, asks the index what is required, and
 //     answers with the challenge the caller's client understands.
 //   - [Require] marks routes that need a strong or fresh proof from everybody, whatever the anomalies say.
+//   - [Observer] reports how sessions are used, so that one that turns up elsewhere is noticed before the next sign-in.
 //   - [ParseClaims] reads the claims of a Security Event Token, [ParseChallenges] the challenges of an answer; the first is
 //     for feeds, the second for clients.
 //
@@ -74,6 +75,9 @@
 // [Index.Check] costs about 100 ns with a million open requirements and does not allocate; BenchmarkCheckMillion measures it.
 // An open requirement takes about 500 bytes. Past IndexConfig.MaxOpen the requirement that would end soonest is
 // forgotten and counted: watch [Stats.Evicted]. Claims sets over 64 KiB are refused.
+//
+// [Observer.Observe] costs a fraction of a microsecond and does not allocate when there is nothing new to report;
+// BenchmarkObserve measures it. Sessions remembered and reports waiting are bounded; what is lost is counted.
 //
 // Everything here is safe for concurrent use. Only the index's timer runs in the background; there is nothing to close.
 package stepup

@@ -72,6 +72,12 @@ type Config struct {
 	MaxChallenges   int
 	ChallengeWindow time.Duration
 
+	// Observer, if set, is told of the session of every request that passes, unless its token names none. ClientIP returns
+	// the client's address for that. Default: that of the connection. Behind a proxy it has to read what the proxy
+	// writes, and nothing that a client could have written.
+	Observer *Observer
+	ClientIP func(*http.Request) string
+
 	// Receipts is told what was done with requirements; nil is fine.
 	Receipts Receipts
 	// Logger is told what a person should look into; nil is fine.
@@ -160,6 +166,9 @@ func New(cfg Config) (*Guard, error) {
 	if cfg.Refuse == nil {
 		cfg.Refuse = WriteProblem
 	}
+	if cfg.ClientIP == nil {
+		cfg.ClientIP = remoteIP
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -178,6 +187,7 @@ func (g *Guard) Middleware(next http.Handler) http.Handler {
 			if g.stop(w, r, &c.token) {
 				return
 			}
+			g.observe(r, &c.token)
 		} else if !errors.Is(err, ErrNoToken) {
 			g.refuse(w, r, Refusal{
 				Status: http.StatusUnauthorized, Title: "The token is not valid",
@@ -187,6 +197,12 @@ func (g *Guard) Middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, &c)))
 	})
+}
+
+func (g *Guard) observe(r *http.Request, t *Token) {
+	if g.cfg.Observer != nil && t.Session != "" {
+		g.cfg.Observer.Observe(SessionUse{Subject: t.Subject, IP: g.cfg.ClientIP(r), UserAgent: r.UserAgent(), App: g.cfg.App})
+	}
 }
 
 // stop answers the request when its caller may not pass.
