@@ -16,7 +16,7 @@ func FuzzAudit(f *testing.F) {
 		directory(f, "Update user.", modified(property("AccountEnabled", "true", "false"), property("StrongAuthenticationMethod", "[]", "[1]"))),
 		directory(f, "Consent to application.", modified(property("ConsentAction.Permissions", "", "[] => [[Scope: a b, x"))),
 		directory(f, "Add member to role.", modified(property("Role.ObjectID", "", "\x00"))),
-		signIn(f, set("UserKey", "\ud800")), signIn(f, set("ErrorNumber", 50074)), `{"RecordType":15,"Id":"a`,
+		`{"RecordType":15,"Id":"\ud800","CreationTime":"1772612135123","UserId":"\ud800\u0000"}`, signIn(f, set("ErrorNumber", 50074)), `{"RecordType":15,"Id":"a`,
 	} {
 		f.Add(seed)
 	}
