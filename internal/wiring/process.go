@@ -17,7 +17,9 @@ import (
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/ingest"
 	"github.com/countersign-io/countersign/internal/lifecycle"
+	"github.com/countersign-io/countersign/internal/source/auth0"
 	"github.com/countersign-io/countersign/internal/source/cloudevents"
+	"github.com/countersign-io/countersign/internal/source/cloudtrail"
 	"github.com/countersign-io/countersign/internal/source/ecs"
 	"github.com/countersign-io/countersign/internal/source/entra"
 	"github.com/countersign-io/countersign/internal/source/google"
@@ -134,8 +136,8 @@ func Decoders() map[string]ingest.Decoder {
 	return map[string]ingest.Decoder{
 		ingest.FormatEvent: native.Decoder{}, ingest.FormatSession: session.Reports(), "cloudevents": cloudevents.Structured(native.Decoder{}),
 		"entra-eventhub": entra.EventHub(), "entra-loganalytics": entra.LogAnalytics(), formatGraph: entra.Graph(),
-		"okta": okta.SystemLog(), "google": google.Activities(), "o365": o365.Audit(), "ocsf": ocsf.Events(), "ecs": ecs.Documents(),
-		"ssf": ssf.Claims(),
+		okta.Family: okta.SystemLog(), google.Family: google.Activities(), o365.Family: o365.Audit(), auth0.Family: auth0.Logs(),
+		cloudtrail.Family: cloudtrail.Records(), ocsf.Family: ocsf.Events(), ecs.Family: ecs.Documents(), ssf.Family: ssf.Claims(),
 	}
 }
 

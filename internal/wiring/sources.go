@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign-io/countersign/internal/ingest"
 	"github.com/countersign-io/countersign/internal/pull"
+	"github.com/countersign-io/countersign/internal/source/auth0"
 	"github.com/countersign-io/countersign/internal/source/entra/graph"
 	"github.com/countersign-io/countersign/internal/source/google"
 	"github.com/countersign-io/countersign/internal/source/o365"
@@ -26,6 +27,7 @@ type SourcesConfig struct {
 	Okta   []okta.Config      `yaml:"okta"`
 	Google []google.Config    `yaml:"google"`
 	O365   []o365.Config      `yaml:"o365"`
+	Auth0  []auth0.Config     `yaml:"auth0"`
 	// SSF receives Security Event Tokens, pushed or polled.
 	SSF []ssf.Config `yaml:"ssf"`
 }
@@ -56,6 +58,9 @@ func (c SourcesConfig) names() []SourceName {
 	}
 	for _, o := range c.O365 {
 		add(o.Name, o365.Family, "o365")
+	}
+	for _, a := range c.Auth0 {
+		add(a.Name, auth0.Family, "auth0")
 	}
 	for _, s := range c.SSF {
 		add(s.Name, ssf.Family, "ssf")
@@ -105,6 +110,9 @@ func (c SourcesConfig) Validate() error {
 	}
 	for i, s := range c.O365 {
 		under(fmt.Sprintf("o365[%d]", i), s.Validate())
+	}
+	for i, s := range c.Auth0 {
+		under(fmt.Sprintf("auth0[%d]", i), s.Validate())
 	}
 	for i, s := range c.SSF {
 		under(fmt.Sprintf("ssf[%d]", i), s.Validate())
@@ -170,6 +178,10 @@ func (c SourcesConfig) asked(client GraphClient, transmitters []*ssf.Transmitter
 	for i, cfg := range c.O365 {
 		p, err := o365.New(cfg, o365.Deps{})
 		add("o365", i, cfg.Name, o365.Family, strings.ToLower(cfg.Tenant), p, err)
+	}
+	for i, cfg := range c.Auth0 {
+		p, err := auth0.New(cfg, auth0.Deps{})
+		add("auth0", i, cfg.Name, auth0.Family, cfg.Tenant, p, err)
 	}
 	for i, t := range transmitters {
 		if c.SSF[i].Polls() {
