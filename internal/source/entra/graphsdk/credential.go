@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
@@ -167,7 +168,7 @@ func refusedToken(failed *azidentity.AuthenticationFailedError) error {
 	}
 	out := &upstream.Error{Err: fmt.Errorf("getting a token: %.300s", text)}
 	if failed.RawResponse != nil {
-		out.Status, out.Wait = failed.RawResponse.StatusCode, 0
+		out.Wait = retryAfter(failed.RawResponse.Header.Get("Retry-After"), time.Now()) // the status is not that of Graph
 	}
 	return out
 }
