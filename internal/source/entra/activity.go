@@ -23,8 +23,8 @@ const (
 	program         // a service principal among the targets
 )
 
-// activities are the audited activities that concern an account, by their display names in lower case. They are prose of
-// the provider; see also variants.
+// activities are the audited activities that concern an account, by their display names in lower case. The names are prose
+// of the provider.
 var activities = map[string]activity{
 	"change password (self-service)":                      {events.CredentialChange, events.Updated, initiator},
 	"change user password":                                {events.CredentialChange, events.Updated, nobody},

@@ -64,6 +64,7 @@ func aim(kind, id, name string, modified ...string) object {
 // audited decodes an audit that must give one event, by every way.
 func audited(t testing.TB, change func(object)) *events.Event {
 	t.Helper()
+	t.Helper()
 	e := one(t, EventHub(), around(t, "AuditLogs", auditProperties(change)))
 	fromRow := one(t, LogAnalytics(), asRow(t, "AuditLogs", auditProperties(change)))
 	if diff := cmp.Diff(e, fromRow); diff != "" && e.IP != "198.51.100.99" {
@@ -225,6 +226,14 @@ func TestAuditsOfNoConcern(t *testing.T) {
 		if reason, category := skipped(t, EventHub(), around(t, "AuditLogs", auditProperties(c.change))); reason != c.reason || category != c.category {
 			t.Errorf("%q %q, want %q %q", reason, category, c.reason, c.category)
 		}
+	}
+}
+
+func TestAuditNamedByItsOperation(t *testing.T) {
+	value := around(t, "AuditLogs", auditProperties(func(p object) { delete(p, "activityDisplayName") }))
+	e := one(t, EventHub(), strings.Replace(value, `"category":"AuditLogs"`, `"category":"AuditLogs","operationName":"Disable account"`, 1))
+	if e.Code != "Disable account" || e.Change.Type != events.LifecycleChange || e.Change.Action != events.Disabled {
+		t.Errorf("%q %+v", e.Code, e.Change)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,6 +50,23 @@ func TestT20_NamesAreNotIdentities(t *testing.T) {
 	}
 	if text := string(events.Encode(hub(t, nil))); strings.Contains(text, "hunter2") {
 		t.Errorf("what was typed as a sign-in name is in the event: %s", text)
+	}
+}
+
+func TestSignInsOfNobody(t *testing.T) {
+	reason, category := skipped(t, EventHub(), diagnostic(t, func(_, p object) {
+		p["userId"], p["userPrincipalName"], p["status"] = "00000000-0000-0000-0000-000000000000", "", object{"errorCode": 50058}
+	}))
+	if reason != "no_user" || category != "SignInLogs" {
+		t.Errorf("left blank: %q %q", reason, category)
+	}
+	why := refused(t, EventHub(), diagnostic(t, func(_, p object) {
+		for _, key := range []string{"id", "userId", "userPrincipalName", "createdDateTime"} {
+			delete(p, key)
+		}
+	}))
+	if why != "createdDateTime: is missing\nid: is missing\nuserId: is missing" {
+		t.Errorf("left out: %s", why)
 	}
 }
 
@@ -406,5 +424,34 @@ func TestLongIDsAreHashed(t *testing.T) {
 	e = hub(t, func(_, p object) { p["userId"], p["userPrincipalName"] = nil, "Ren\u00e9\u0000\n@example.com" })
 	if e.User.Type != events.Unresolved || !strings.HasPrefix(e.User.ID, "name:") || len(e.User.ID) != len("name:")+32 {
 		t.Errorf("user %+v", e.User)
+	}
+}
+
+func TestDecodersAreSafeForConcurrentUse(t *testing.T) {
+	const messages = 4
+	d := EventHub()
+	var want [messages]string
+	for n := range want {
+		want[n] = told(decode(d, string(hubBatch(t, 100, uint64(n)))))
+	}
+	if want[0] == want[1] || strings.Contains(want[0], "error") {
+		t.Fatal("the messages are no good for this test")
+	}
+	var kept [messages][]result
+	var all sync.WaitGroup
+	for n := range want {
+		all.Go(func() {
+			value := string(hubBatch(t, 100, uint64(n)))
+			for range 5 {
+				kept[n] = decode(d, value)
+			}
+		})
+	}
+	all.Wait()
+	// Now that the others have decoded over whatever could be shared.
+	for n := range want {
+		if told(kept[n]) != want[n] {
+			t.Errorf("message %d has other events", n)
+		}
 	}
 }

@@ -17,6 +17,7 @@ type record struct {
 
 	id, created, activity  []byte
 	user, upn, displayName string
+	userAsked              bool   // the record has a member for the user, whatever is in it
 	program, programName   string // a service principal
 	programType            string
 	homeTenant, userType   string
@@ -181,7 +182,7 @@ func (c *cursor) property(r *record, key []byte) {
 	case "tenantId":
 		r.innerTenant = c.word()
 	case "userId":
-		r.user = c.text()
+		r.user, r.userAsked = c.text(), true
 	case "userPrincipalName":
 		r.upn = c.text()
 	case "userDisplayName", "displayName":

@@ -24,6 +24,10 @@ func (r *record) signIn(e *events.Event, program bool) error {
 	if err := p.err(); err != nil {
 		return err
 	}
+	if e.User.ID == "" {
+		// Flows that were broken off before anybody was named: nothing is wrong with the record, and nothing to be learnt.
+		return &foreign.Skipped{Reason: "no_user", Category: e.Source.Category}
+	}
 	e.User.HomeTenant = r.guestOf(e.Tenant)
 	e.App = events.Ref{ID: bounded(r.appID), Name: r.appName}
 	e.Resource = events.Ref{ID: bounded(r.resourceID), Name: r.resourceName}
@@ -47,14 +51,15 @@ func (r *record) signIn(e *events.Event, program bool) error {
 	return nil
 }
 
-// person sets whose sign-in it is. Who is known by the name that was tried only is keyed by it.
+// person sets whose sign-in it is. Who is known by the name that was tried only is keyed by it; where the record leaves
+// the user blank, there is none.
 func (r *record) person(e *events.Event, p *problems) {
 	e.User = events.User{ID: bounded(strings.ToLower(r.user)), Name: cmp.Or(r.upn, r.displayName)}
 	switch {
 	case e.User.ID != "":
 	case r.upn != "":
 		e.User.ID, e.User.Type = byName(r.upn), events.Unresolved
-	default:
+	case !r.userAsked:
 		p.missing("userId")
 	}
 }
