@@ -94,7 +94,7 @@ func TestChangesOfIAMUsers(t *testing.T) {
 	if e.Outcome != events.Blocked || e.Code != "AccessDenied" || e.Change.Target != (events.Ref{ID: "access_key"}) {
 		t.Errorf("a change that was refused: %q %q %+v", e.Outcome, e.Code, e.Change)
 	}
-	role := object{"type": "AssumedRole", "principalId": "AROAEXAMPLE:5b9e1f04", "accountId": account}
+	role := object{"type": "AssumedRole", "principalId": "AROAEXAMPLE:5b9e1f04", "accountId": account, "userName": "5b9e1f04"}
 	if e := one(t, call("iam", "UpdateLoginProfile", role, object{"userName": "5b9e1f04"}, nil)); e.Change.Actor.ID != "AROAEXAMPLE:5b9e1f04" || e.User.ID != "name:5b9e1f04" {
 		t.Errorf("a session that took a user's name is the user: %+v by %+v", e.User, e.Change.Actor)
 	}

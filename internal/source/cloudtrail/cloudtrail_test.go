@@ -273,6 +273,10 @@ func TestFederation(t *testing.T) {
 			t.Errorf("%s: %q %q %q %+v", code, e.Outcome, e.Code, e.Reason, e.User)
 		}
 	}
+	known := object{"type": "SAMLUser", "principalId": "AbC/dEf=:someone@example.com", "onBehalfOf": object{"userId": portalUser}}
+	if e := one(t, call("sts", "AssumeRoleWithSAML", known, request, answer)); e.User.ID != portalUser {
+		t.Errorf("a person of the directory is %+v", e.User)
+	}
 	// T23: of a web identity the caller chooses the session's name.
 	web := object{"type": "WebIdentityUser", "principalId": "accounts.example.com:app-1:100000000000000000001", "userName": "100000000000000000001", "identityProvider": "accounts.example.com"}
 	e = one(t, call("sts", "AssumeRoleWithWebIdentity", web, request, answer))
