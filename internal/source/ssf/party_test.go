@@ -128,7 +128,7 @@ type party struct {
 	sets     []offer
 	acked    map[string]int
 	reported map[string]ssf.Refusal
-	held     int // polls that wait
+	held     chan struct{} // gets one for every time that a poll waits
 	wake     chan struct{}
 	polls    []object // their bodies
 	tokens   []string // that are good; the newest is given out
@@ -140,7 +140,7 @@ type offer struct{ jti, set string }
 
 func newParty(t testing.TB, keys ...signer) *party {
 	t.Helper()
-	p := &party{keys: keys, acked: map[string]int{}, reported: map[string]ssf.Refusal{}, wake: make(chan struct{}), tokens: []string{pollToken(t)}}
+	p := &party{keys: keys, acked: map[string]int{}, reported: map[string]ssf.Refusal{}, wake: make(chan struct{}), held: make(chan struct{}, 100), tokens: []string{pollToken(t)}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/ssf-configuration", p.serveMetadata)
 	mux.HandleFunc("GET /.well-known/ssf-configuration/{path}", p.serveMetadata)
@@ -190,6 +190,7 @@ func (p *party) serveToken(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if id, secret, _ := r.BasicAuth(); id != "countersign" || secret != pushToken || r.FormValue("scope") != "ssf.read" {
+		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusUnauthorized)
 		write(w, object{"error": "invalid_client", "error_description": "the secret is not " + pushToken})
 		return
@@ -232,14 +233,13 @@ func (p *party) servePoll(w http.ResponseWriter, r *http.Request) {
 	maps.Copy(p.reported, body.SetErrs)
 	for !body.ReturnImmediately && len(p.open()) == 0 {
 		wake := p.wake
-		p.held++
 		p.mu.Unlock()
+		p.held <- struct{}{}
 		select {
 		case <-wake:
 		case <-r.Context().Done():
 		}
 		p.mu.Lock()
-		p.held--
 		if r.Context().Err() != nil {
 			return
 		}
@@ -385,4 +385,12 @@ func decode(d decoder, value string) (all []decoded) {
 		all = append(all, r)
 	})
 	return all
+}
+
+// replace writes a file anew.
+func replace(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

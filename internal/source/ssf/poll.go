@@ -101,7 +101,7 @@ func (t *Transmitter) Fetch(ctx context.Context, position []byte, take func(valu
 	}
 	for {
 		began := t.now()
-		sets, told, err := t.poll.ask(ctx, owed)
+		sets, err := t.poll.ask(ctx, owed)
 		if err != nil {
 			return 0, fmt.Errorf("polling: %w", err)
 		}
@@ -115,7 +115,7 @@ func (t *Transmitter) Fetch(ctx context.Context, position []byte, take func(valu
 		}
 		news := false
 		for _, s := range sets {
-			news = news || !told.has(s.jti)
+			news = news || !owed.has(s.jti)
 		}
 		owed = next
 		if !news {
@@ -197,15 +197,14 @@ func (t *Transmitter) polled(ctx context.Context, s polled) (received, error) {
 	return got, err
 }
 
-// ask polls once, and returns the tokens and which of the receipts the transmitter has heard. Where it does not
-// understand those, it gets simpler ones: errors as acknowledgements, since the refused tokens are kept here, and then
-// none at all.
-func (p *poller) ask(ctx context.Context, owed receipts) (sets []polled, told receipts, err error) {
+// ask polls once, and returns the tokens. Where the transmitter does not understand the receipts, it gets simpler ones:
+// errors as acknowledgements, since the refused tokens are kept here, and then none at all.
+func (p *poller) ask(ctx context.Context, owed receipts) ([]polled, error) {
 	for {
-		sets, err = p.send(ctx, owed)
+		sets, err := p.send(ctx, owed)
 		e, refused := errors.AsType[*upstream.Error](err)
 		if !refused || e.Status != http.StatusBadRequest || owed.empty() {
-			return sets, owed, err
+			return sets, err
 		}
 		simpler := receipts{}
 		if len(owed.Errs) > 0 {
@@ -252,10 +251,8 @@ func readAnswer(body []byte) (sets []polled, err error) {
 	object := members(l, func(key string) {
 		switch key {
 		case "sets":
-			named = l.IsNull() || members(l, func(jti string) { sets = append(sets, readPolled(l, jti)) })
-			if l.IsNull() {
-				l.Skip()
-			}
+			empty := l.IsNull()
+			named = members(l, func(jti string) { sets = append(sets, readPolled(l, jti)) }) || empty
 		default:
 			other = other || key != "moreAvailable"
 			l.SkipRecursive()
