@@ -55,11 +55,11 @@ func (r *record) event(raw []byte) (*events.Event, error) {
 	}
 	e := r.common(raw)
 	e.Time = at
-	if !r.decide(e) {
+	if skip := r.decide(e); skip != "" {
 		if len(r.categories) == 0 && len(problems) > 0 {
 			return nil, errors.Join(append(problems, errors.New("event.category: is missing"))...)
 		}
-		return nil, &foreign.Skipped{Reason: "category", Category: r.category()}
+		return nil, &foreign.Skipped{Reason: skip, Category: r.category()}
 	}
 	if e.User.ID == "" {
 		problems = append(problems, errors.New("user: is missing, it needs an id, a name or an e-mail address"))

@@ -8,27 +8,38 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 )
 
-// decide says what the document reports; false is nothing of concern here.
-func (r *record) decide(e *events.Event) bool {
+// decide says what the document reports, or else why it is of no concern here.
+func (r *record) decide(e *events.Event) (skip string) {
 	if r.kind != "" && r.kind != "event" {
-		return false // alerts and states are about events
+		return "category" // alerts and states are about events
 	}
 	if r.of("iam") && r.is("creation", "change", "deletion") && !r.is("start", "end") {
 		if change, ok := r.change(); ok {
 			r.changed(e, change)
-			return true
+			return ""
 		}
 	}
 	switch {
 	case (r.of("authentication") || r.of("session")) && r.ends():
-		e.Kind = events.SignOut
-		r.result(e)
+		return r.signedOut(e)
 	case r.of("authentication"):
 		r.signedIn(e)
-	default:
-		return false
+		return ""
 	}
-	return true
+	return "category"
+}
+
+// signedOut leaves out what ends nothing, and what would end every session of the user.
+func (r *record) signedOut(e *events.Event) (skip string) {
+	e.Kind = events.SignOut
+	r.result(e)
+	switch {
+	case e.Outcome != events.Success && e.Outcome != "":
+		return "failed"
+	case e.Session.ID == "":
+		return "no_session"
+	}
+	return ""
 }
 
 // ends tells the end of a session.

@@ -1,14 +1,12 @@
 package ocsf
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign-io/countersign/internal/events"
-	"github.com/countersign-io/countersign/internal/source/foreign"
 )
 
 // FuzzEvents holds the decoder to its laws: a value of one record gives one answer, an event is of the classes that are
@@ -76,14 +74,6 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-func TestSkippedIsNoError(t *testing.T) {
-	t.Parallel()
-	var skipped *foreign.Skipped
-	if err := decodeAll(`{"class_uid":1001}`)[0].err; !errors.As(err, &skipped) {
-		t.Error(err)
-	}
 }
 
 func BenchmarkDecode(b *testing.B) {

@@ -42,12 +42,23 @@ func (r *record) authenticated(activity string, e *events.Event) error {
 		e.Outcome = events.Interrupt // the first step: the ticket is the second
 	}
 	if e.Kind == events.SignOut {
-		return nil
+		return signedOut(e)
 	}
 	e.Interactive = r.interactive(activity)
 	e.Auth.Protocol = r.grant()
 	r.access(e)
 	r.proof(e)
+	return nil
+}
+
+// signedOut leaves out what ends nothing, and what would end every session of the user.
+func signedOut(e *events.Event) error {
+	switch {
+	case e.Outcome != events.Success && e.Outcome != "":
+		return &foreign.Skipped{Reason: "failed", Category: e.Source.Category}
+	case e.Session.ID == "":
+		return &foreign.Skipped{Reason: "no_session", Category: e.Source.Category}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package ocsf
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/source/foreign"
 )
 
 // is_new_logon speaks of the session: a person need not have taken part.
@@ -69,6 +71,22 @@ func TestActivities(t *testing.T) {
 	out := signIn(t, as(2), set("is_mfa", true))
 	if out.Session.ID == "" || out.Auth.IsDefined() || out.Interactive != events.Unknown {
 		t.Errorf("%+v", out)
+	}
+}
+
+// A sign-out without a session would end every session of the user; one that failed ends none.
+func TestSignOutsThatEndNothing(t *testing.T) {
+	t.Parallel()
+	for reason, change := range map[string]func(object){
+		"no_session": all(as(2), set("session", nil)), "failed": all(as(2), set("status_id", 2)),
+	} {
+		got := decodeAll(write(t, change))
+		if skipped, _ := errors.AsType[*foreign.Skipped](got[0].err); len(got) != 1 || skipped == nil || skipped.Reason != reason {
+			t.Errorf("%+v, want it skipped: %s", got, reason)
+		}
+	}
+	if e := signIn(t, as(2), set("status_id", nil)); e.Kind != events.SignOut {
+		t.Errorf("%+v: most logoffs do not say that they went well", e)
 	}
 }
 
