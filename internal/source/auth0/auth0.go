@@ -23,6 +23,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mailru/easyjson/jlexer"
@@ -122,9 +123,9 @@ func (r *record) who(e *events.Event, kind rule) error {
 
 // promptSession is the session of the last step that names one.
 func (r *record) promptSession() string {
-	for i := len(r.details.prompts) - 1; i >= 0; i-- {
-		if s := r.details.prompts[i].session; s != "" {
-			return s
+	for _, p := range slices.Backward(r.details.prompts) {
+		if p.session != "" {
+			return p.session
 		}
 	}
 	return ""

@@ -120,8 +120,8 @@ func TestFetchSearchesOnceAndFollowsTheLinks(t *testing.T) {
 	if q := asked[1]; q.Get("from") != o.entries[0].id || q.Get("take") != "100" {
 		t.Errorf("the second question is %v", q)
 	}
-	if len(asked) != 5 || asked[2].Get("link") == "" || o.granted != 1 {
-		t.Errorf("%d tokens, questions %q", o.granted, asked)
+	if len(asked) != 5 || asked[2].Get("link") == "" || o.tokensGranted() != 1 {
+		t.Errorf("%d tokens, questions %q", o.tokensGranted(), asked)
 	}
 	before := string(r.position)
 	r.mustFetch(t)
@@ -274,8 +274,8 @@ func TestTokensAndSecrets(t *testing.T) {
 	r.mustFetch(t)
 	o.Script(upstreamtest.Expired)
 	r.mustFetch(t)
-	if o.granted != 2 {
-		t.Errorf("%d tokens after one expired", o.granted)
+	if o.tokensGranted() != 2 {
+		t.Errorf("%d tokens after one expired", o.tokensGranted())
 	}
 	o.Script(upstreamtest.Expired, "", upstreamtest.Expired)
 	if _, err := r.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
@@ -371,7 +371,7 @@ func TestEveryRecordIsTakenWhateverHappens(t *testing.T) {
 			return nil
 		}
 		for range 300 {
-			if _, err := r.fetch(t.Context()); err == nil && o.Left() == 0 && o.visible == len(entries) {
+			if _, err := r.fetch(t.Context()); err == nil && o.Left() == 0 && o.stored() == len(entries) {
 				break
 			}
 		}

@@ -148,6 +148,20 @@ func (o *tenant) change(edit func(o *tenant)) {
 	edit(o)
 }
 
+// stored is how many records there are by now.
+func (o *tenant) stored() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.visible
+}
+
+// tokensGranted is how many access tokens were given.
+func (o *tenant) tokensGranted() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.granted
+}
+
 // asked are the questions for records, as their parameters.
 func (o *tenant) asked() (out []url.Values) {
 	for _, request := range o.Requests() {

@@ -65,14 +65,14 @@ func TestServiceApplication(t *testing.T) {
 		r := newReader(t, cfg)
 		r.mustFetch(t)
 		r.complete(t, o.entries)
-		if o.granted != 1 {
-			t.Errorf("%s: %d tokens for one round", form, o.granted)
+		if o.tokensGranted() != 1 {
+			t.Errorf("%s: %d tokens for one round", form, o.tokensGranted())
 		}
 		// A token that expired is asked for once more.
 		o.Script(upstreamtest.Expired)
 		r.mustFetch(t)
-		if o.granted != 2 {
-			t.Errorf("%s: %d tokens after one expired", form, o.granted)
+		if o.tokensGranted() != 2 {
+			t.Errorf("%s: %d tokens after one expired", form, o.tokensGranted())
 		}
 		o.Script(upstreamtest.Expired, "", upstreamtest.Expired)
 		if _, err := r.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
@@ -119,9 +119,13 @@ func TestSecretsThatAreNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ field, text, want string }{
-		{"token_file", "", "is empty"}, {"token_file", "hunter2 hunter2", "does not hold one token"}, {"token_file", strings.Repeat("x", 1<<17), "larger"},
-		{"oauth.key_file", "hunter2", "neither PEM"}, {"oauth.key_file", "{hunter2", "no JSON Web Key"},
-		{"oauth.key_file", string(public), "no private"}, {"oauth.key_file", string(symmetric), "no private"},
+		{"token_file", "", "is empty"},
+		{"token_file", "hunter2 hunter2", "does not hold one token"},
+		{"token_file", strings.Repeat("x", 1<<17), "larger"},
+		{"oauth.key_file", "hunter2", "neither PEM"},
+		{"oauth.key_file", "{hunter2", "no JSON Web Key"},
+		{"oauth.key_file", string(public), "no private"},
+		{"oauth.key_file", string(symmetric), "no private"},
 		{"oauth.key_file", "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----", "no private key"},
 	} {
 		cfg := config("https://example.okta.com")

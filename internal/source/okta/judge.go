@@ -70,6 +70,9 @@ func (r *record) judgeSignIn(e *events.Event, f flow) error {
 			return &foreign.Skipped{Reason: "not_sent", Category: r.eventType}
 		}
 		e.Outcome, e.Interactive = events.Challenge, events.Unknown
+		if name, _, ok := known(r.eventType); ok && len(e.Auth.Methods) == 0 {
+			e.Auth.Methods = []string{name}
+		}
 	case rejected:
 		e.Outcome, e.Auth.MFA = events.Failure, events.MFADenied
 		e.Auth.Methods = []string{"push"}

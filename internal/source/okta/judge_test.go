@@ -128,9 +128,13 @@ func TestFactorsThatFail(t *testing.T) {
 			t.Errorf("%s: %q %+v", form, e.Outcome, e.Auth)
 		}
 	}
-	e := one(t, typed(t, "system.push.send_factor_verify_push"))
-	if e.Outcome != events.Challenge || e.Interactive != events.Unknown || e.Auth.MFA != "" {
-		t.Errorf("a push: %q %+v", e.Outcome, e.Auth)
+	for eventType, method := range map[string]string{
+		"system.push.send_factor_verify_push": "push", "system.sms.send_factor_verify_message": "sms", "system.voice.send_mfa_challenge_call": "phone",
+	} {
+		e := one(t, typed(t, eventType))
+		if e.Outcome != events.Challenge || e.Interactive != events.Unknown || e.Auth.MFA != "" || !slices.Equal(e.Auth.Methods, []string{method}) {
+			t.Errorf("%s: %q %+v", eventType, e.Outcome, e.Auth)
+		}
 	}
 	skipped(t, "not_sent", typed(t, "system.push.send_factor_verify_push", "outcome.result", "FAILURE"))
 }
@@ -192,25 +196,37 @@ func TestChangesOfAccounts(t *testing.T) {
 		want  events.Change
 	}{
 		{typed(t, "user.account.update_password", "target", of()), events.Change{Type: events.CredentialChange, Action: events.Updated}},
-		{typed(t, "user.account.reset_password", "actor", admin, "target", of()),
-			events.Change{Type: events.CredentialChange, Action: events.Reset, Actor: events.Ref{ID: "00uADMIN", Name: "admin@example.com"}}},
+		{
+			typed(t, "user.account.reset_password", "actor", admin, "target", of()),
+			events.Change{Type: events.CredentialChange, Action: events.Reset, Actor: events.Ref{ID: "00uADMIN", Name: "admin@example.com"}},
+		},
 		{typed(t, "user.account.lock", "target", of()), events.Change{Type: events.LifecycleChange, Action: events.Locked}},
 		{typed(t, "user.account.unlock"), events.Change{Type: events.LifecycleChange, Action: events.Unlocked}},
-		{typed(t, "user.mfa.factor.activate", "target", of(), "outcome.reason", "User set up FIDO_WEBAUTHN factor"),
-			events.Change{Type: events.MethodChange, Action: events.Added, Target: events.Ref{ID: "fido2"}}},
-		{typed(t, "user.mfa.factor.deactivate", "debugContext.debugData.factor", "SMS_FACTOR"),
-			events.Change{Type: events.MethodChange, Action: events.Removed, Target: events.Ref{ID: "sms"}}},
+		{
+			typed(t, "user.mfa.factor.activate", "target", of(), "outcome.reason", "User set up FIDO_WEBAUTHN factor"),
+			events.Change{Type: events.MethodChange, Action: events.Added, Target: events.Ref{ID: "fido2"}},
+		},
+		{
+			typed(t, "user.mfa.factor.deactivate", "debugContext.debugData.factor", "SMS_FACTOR"),
+			events.Change{Type: events.MethodChange, Action: events.Removed, Target: events.Ref{ID: "sms"}},
+		},
 		{typed(t, "user.mfa.factor.reset_all", "target", of()), events.Change{Type: events.MethodChange, Action: events.Reset}},
 		{typed(t, "user.mfa.factor.update"), events.Change{Type: events.MethodChange, Action: events.Updated}},
 		{typed(t, "app.oauth2.as.consent.grant", "debugContext.debugData.grantedScopes", "openid, profile,offline_access"), events.Change{
 			Type: events.ConsentChange, Action: events.Added, Target: events.Ref{ID: "0oaEXAMPLE01", Name: "Example App"}, Grants: []string{"openid", "profile", "offline_access"},
 		}},
-		{typed(t, "group.user_membership.add", "target", of(object{"id": "00gX", "type": "UserGroup", "displayName": "Admins"})),
-			events.Change{Type: events.RoleChange, Action: events.Added, Target: events.Ref{ID: "00gX", Name: "Admins"}}},
-		{typed(t, "user.account.privilege.grant", "target", of(), "debugContext.debugData.privilegeGranted", "Super administrator"),
-			events.Change{Type: events.RoleChange, Action: events.Added, Target: events.Ref{Name: "Super administrator"}}},
-		{typed(t, "device.user.add", "target", of(object{"id": "guo1", "type": "Device", "displayName": "laptop"})),
-			events.Change{Type: events.DeviceChange, Action: events.Added, Target: events.Ref{ID: "guo1", Name: "laptop"}}},
+		{
+			typed(t, "group.user_membership.add", "target", of(object{"id": "00gX", "type": "UserGroup", "displayName": "Admins"})),
+			events.Change{Type: events.RoleChange, Action: events.Added, Target: events.Ref{ID: "00gX", Name: "Admins"}},
+		},
+		{
+			typed(t, "user.account.privilege.grant", "target", of(), "debugContext.debugData.privilegeGranted", "Super administrator"),
+			events.Change{Type: events.RoleChange, Action: events.Added, Target: events.Ref{Name: "Super administrator"}},
+		},
+		{
+			typed(t, "device.user.add", "target", of(object{"id": "guo1", "type": "Device", "displayName": "laptop"})),
+			events.Change{Type: events.DeviceChange, Action: events.Added, Target: events.Ref{ID: "guo1", Name: "laptop"}},
+		},
 		{typed(t, "user.lifecycle.suspend", "target", of()), events.Change{Type: events.LifecycleChange, Action: events.Disabled}},
 		{typed(t, "user.session.impersonation.initiate", "actor", user("00uSUPPORT", "support@okta.com"), "target", of()), events.Change{
 			Type: events.RoleChange, Action: events.Added, Target: events.Ref{Name: "impersonation"}, Actor: events.Ref{ID: "00uSUPPORT", Name: "support@okta.com"},
@@ -236,17 +252,27 @@ func TestReportsOfRisk(t *testing.T) {
 		value string
 		want  events.Risk
 	}{
-		{typed(t, "user.risk.change", "debugContext.debugData.risk",
-			"{previousLevel=LOW, level=MEDIUM, detectionName=Session Influenced User Risk, reasons=idx1, issuer=OKTA}"),
-			events.Risk{User: events.RiskMedium, State: events.RiskOpen, Detections: []string{"Session Influenced User Risk"}, Detail: "idx1", Happened: at}},
-		{typed(t, "user.risk.change", "debugContext.debugData", object{"risk": "{previousLevel=HIGH, level=LOW}"}),
-			events.Risk{User: events.RiskLow, Detections: []string{"user.risk.change"}, Happened: at}},
-		{typed(t, "user.risk.detect", "debugContext.debugData", object{"risk": "{level=HIGH, detectionName=Credential Stuffing}"}),
-			events.Risk{Level: events.RiskHigh, State: events.RiskOpen, Detections: []string{"Credential Stuffing"}, Happened: at}},
-		{typed(t, "security.threat.detected", "debugContext.debugData", nil),
-			events.Risk{State: events.RiskOpen, Detections: []string{"security.threat.detected"}, Happened: at}},
-		{typed(t, "user.session.context.change", "debugContext.debugData", object{"behaviors": "{New IP=POSITIVE}"}),
-			events.Risk{State: events.RiskOpen, Detections: []string{"New IP"}, Happened: at}},
+		{
+			typed(t, "user.risk.change", "debugContext.debugData.risk",
+				"{previousLevel=LOW, level=MEDIUM, detectionName=Session Influenced User Risk, reasons=idx1, issuer=OKTA}"),
+			events.Risk{User: events.RiskMedium, State: events.RiskOpen, Detections: []string{"Session Influenced User Risk"}, Detail: "idx1", Happened: at},
+		},
+		{
+			typed(t, "user.risk.change", "debugContext.debugData", object{"risk": "{previousLevel=HIGH, level=LOW}"}),
+			events.Risk{User: events.RiskLow, Detections: []string{"user.risk.change"}, Happened: at},
+		},
+		{
+			typed(t, "user.risk.detect", "debugContext.debugData", object{"risk": "{level=HIGH, detectionName=Credential Stuffing}"}),
+			events.Risk{Level: events.RiskHigh, State: events.RiskOpen, Detections: []string{"Credential Stuffing"}, Happened: at},
+		},
+		{
+			typed(t, "security.threat.detected", "debugContext.debugData", nil),
+			events.Risk{State: events.RiskOpen, Detections: []string{"security.threat.detected"}, Happened: at},
+		},
+		{
+			typed(t, "user.session.context.change", "debugContext.debugData", object{"behaviors": "{New IP=POSITIVE}"}),
+			events.Risk{State: events.RiskOpen, Detections: []string{"New IP"}, Happened: at},
+		},
 	} {
 		e := one(t, c.value)
 		if diff := cmp.Diff(c.want, e.Risk); diff != "" || e.Kind != events.RiskReport {

@@ -293,14 +293,18 @@ func TestT16_RiskAndBehavioursAreNoJSON(t *testing.T) {
 		want                     events.Risk
 	}{
 		{"{level=LOW}", nil, nil, events.Risk{Level: events.RiskLow}},
-		{"{level=MEDIUM, reasons=Anomalous Geo-Distance, New Device}", "{New Geo-Location=POSITIVE, New Device=POSITIVE, Velocity=BAD_REQUEST}", nil,
-			events.Risk{Level: events.RiskMedium, Detections: []string{"Anomalous Geo-Distance", "New Device", "New Geo-Location"}}},
+		{
+			"{level=MEDIUM, reasons=Anomalous Geo-Distance, New Device}", "{New Geo-Location=POSITIVE, New Device=POSITIVE, Velocity=BAD_REQUEST}", nil,
+			events.Risk{Level: events.RiskMedium, Detections: []string{"Anomalous Geo-Distance", "New Device", "New Geo-Location"}},
+		},
 		{"{reasons=a=b, level=HIGH}", "{}", nil, events.Risk{Level: events.RiskHigh, Detections: []string{"a=b"}}},
 		{"{level=}", "{=POSITIVE}", nil, events.Risk{}},
 		{"level=HIGH", "[New Device=POSITIVE]", nil, events.Risk{}},
 		{"", "null", nil, events.Risk{}},
-		{nil, nil, `{"risk":{"level":"LOW"},"behaviors":{"New Geo-Location":"NEGATIVE","New Device":"POSITIVE"}}`,
-			events.Risk{Level: events.RiskLow, Detections: []string{"New Device"}}},
+		{
+			nil, nil, `{"risk":{"level":"LOW"},"behaviors":{"New Geo-Location":"NEGATIVE","New Device":"POSITIVE"}}`,
+			events.Risk{Level: events.RiskLow, Detections: []string{"New Device"}},
+		},
 		{"{level=HIGH}", nil, `{"risk":{"level":"LOW"}}`, events.Risk{Level: events.RiskHigh}},
 		{object{"level": "HIGH", "reasons": "New IP"}, nil, `{"risk":`, events.Risk{Level: events.RiskHigh, Detections: []string{"New IP"}}},
 	} {

@@ -173,6 +173,20 @@ func (o *org) change(edit func(o *org)) {
 	edit(o)
 }
 
+// stored is how many records there are by now.
+func (o *org) stored() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.visible
+}
+
+// tokensGranted is how many access tokens were given.
+func (o *org) tokensGranted() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.granted
+}
+
 // asked are the questions for records, as their parameters.
 func (o *org) asked() (out []url.Values) {
 	for _, request := range o.Requests() {

@@ -367,7 +367,7 @@ func TestEveryRecordIsTakenWhateverHappens(t *testing.T) {
 		}
 		for range 300 {
 			_, err := r.fetch(t.Context())
-			if err == nil && o.Left() == 0 && o.visible == len(entries) {
+			if err == nil && o.Left() == 0 && o.stored() == len(entries) {
 				break
 			}
 		}
