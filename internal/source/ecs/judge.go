@@ -185,7 +185,7 @@ func (r *record) change() (c events.Change, ok bool) {
 			c.Action = events.Updated
 		}
 	}
-	switch c.Type {
+	switch c.Type { //nolint:exhaustive // the others need nothing more
 	case "":
 		// Of the account itself only what decides whether and for whom it opens.
 		c.Type = events.LifecycleChange
