@@ -119,11 +119,13 @@ func TestConsoleLoginOutcomes(t *testing.T) {
 	}{
 		"virtual device": {
 			set("additionalEventData", object{"MFAUsed": "Yes", "MFAIdentifier": "arn:aws:iam::111122223333:mfa/phone"}), events.Success,
-			events.Auth{MFA: events.MFAPerformed, Strength: events.MultiFactor}, "",
+			events.Auth{MFA: events.MFAPerformed, Strength: events.MultiFactor},
+			"",
 		},
 		"security key": {
 			set("additionalEventData", object{"MFAUsed": "Yes", "MFAIdentifier": "arn:aws:iam::111122223333:u2f/user/5b9e1f04/default-A1"}), events.Success,
-			events.Auth{MFA: events.MFAPerformed, Strength: events.PhishingResistant, Methods: []string{"fido2"}}, "",
+			events.Auth{MFA: events.MFAPerformed, Strength: events.PhishingResistant, Methods: []string{"fido2"}},
+			"",
 		},
 		"wrong password": {func(r object) {
 			r["responseElements"], r["errorMessage"] = object{"ConsoleLogin": "Failure"}, "Failed authentication"

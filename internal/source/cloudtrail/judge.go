@@ -136,7 +136,7 @@ func (r *record) proved() (names []string, strongest events.Strength, second boo
 func challenge(r *record, e *events.Event) error {
 	user, err := r.user()
 	if err != nil {
-		return &foreign.Skipped{Reason: "context", Category: r.name} //nolint:nilerr // a question to nobody is of no concern
+		return &foreign.Skipped{Reason: "context", Category: r.name} // a question to nobody is of no concern
 	}
 	e.User, e.Kind, e.Outcome, e.Interactive = user, events.SignIn, events.Challenge, events.Yes
 	e.Auth.Methods, _, _ = r.proved()

@@ -174,7 +174,8 @@ func TestT17_EveryEventOfAnActivityIsOneOfItsOwn(t *testing.T) {
 func TestT17_ParametersOfEveryForm(t *testing.T) {
 	t.Parallel()
 	h := object{"name": "login_success", "parameters": []any{
-		object{"name": "a_name_only"}, 5, nil,
+		object{"name": "a_name_only"},
+		5, nil,
 		object{"multiIntValue": []string{"1", "2"}, "name": "numbers"},
 		object{"value": "google_password", "name": "login_type"}, // the name after the value
 		object{"name": "is_suspicious", "value": "true"},

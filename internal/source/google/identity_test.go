@@ -29,7 +29,8 @@ func TestT20_WhoIsConcerned(t *testing.T) {
 		"affected only":      {nil, "Other@example.com", unresolved},
 		"a program":          {object{"callerType": "KEY", "key": "robot-1"}, "", events.User{ID: "robot-1", Type: events.Workload}},
 		"a name of great length": {
-			object{"email": strings.Repeat("x", 300)}, "",
+			object{"email": strings.Repeat("x", 300)},
+			"",
 			events.User{ID: events.ID("google", "name:"+strings.Repeat("x", 300)), Type: events.Unresolved, Name: strings.Repeat("x", 256)},
 		},
 	} {
@@ -84,8 +85,10 @@ func TestT46_QualifiersAre64BitsWide(t *testing.T) {
 		qualifier any
 		want      string
 	}{
-		{"-9223372036854775808", "-9223372036854775808"}, {json.Number("9223372036854775807"), "9223372036854775807"},
-		{json.Number("-4815162342"), "-4815162342"}, {"4815162343", "4815162343"},
+		{"-9223372036854775808", "-9223372036854775808"},
+		{json.Number("9223372036854775807"), "9223372036854775807"},
+		{json.Number("-4815162342"), "-4815162342"},
+		{"4815162343", "4815162343"},
 	} {
 		e := all(t, activity(t, "login", func(r object) { r["id"].(object)["uniqueQualifier"] = c.qualifier }, happening("logout")))[0]
 		if e.Source.ID != "2026-03-04T08:15:32.060Z/"+c.want+"#0" {
