@@ -1,15 +1,18 @@
 package ingest
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/source/cloudevents"
+	"github.com/countersign-io/countersign/stepup"
 )
 
 // front is a server with everything that may be pushed to it.
@@ -176,5 +179,31 @@ func TestDeadLettersNameTheirOrigin(t *testing.T) {
 		if d.Topic != "idp" || d.Partition != 3 || d.Offset != int64(42+i) {
 			t.Errorf("dead letter %d comes from %s %d %d", i, d.Topic, d.Partition, d.Offset)
 		}
+	}
+}
+
+// What the SDK's observer sends is what the door for session reports takes.
+func TestTheSDKsReportsComeIn(t *testing.T) {
+	t.Parallel()
+	var l log
+	server := front(t, &l, nil)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := stepup.NewObserver(stepup.ObserverConfig{URL: server.URL + "/v1/sessions", TokenFile: token, App: "bank", Tenant: "acme", Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Observe(stepup.SessionUse{Subject: stepup.Subject{User: "u1", Session: "s9"}, IP: "192.0.2.1", UserAgent: "Mozilla/5.0 (example)"})
+	o.Observe(stepup.SessionUse{Subject: stepup.Subject{User: "u1", Session: "s9"}, IP: "192.0.2.1", UserAgent: "Mozilla/5.0 (example)"})
+	o.Observe(stepup.SessionUse{Subject: stepup.Subject{User: "u1", Session: "s9"}, IP: "198.51.100.1", UserAgent: "Mozilla/5.0 (example)"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // it drains at its end
+	if err := o.Run(ctx); err != nil || o.Dropped() != 0 {
+		t.Fatalf("%v, %d dropped", err, o.Dropped())
+	}
+	if len(l.events) != 2 || l.events[0].App.ID != "bank" || l.events[0].Session.ID != "s9" || l.events[1].IP != "198.51.100.1" || len(l.dead) != 0 {
+		t.Errorf("events %+v, dead letters %+v", l.events, l.dead)
 	}
 }

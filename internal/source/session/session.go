@@ -6,6 +6,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/mailru/easyjson/jlexer"
 
@@ -82,7 +83,7 @@ func (r *report) event() (*events.Event, error) {
 	}
 	if r.id == "" {
 		// Programs that report every request, without counting, are sampled here: repeats have one id.
-		r.id = events.ID("session_use", r.app, r.session, r.user, r.ip, r.agent, fmt.Sprint(at/minute))
+		r.id = events.ID("session_use", r.app, r.session, r.user, r.ip, r.agent, strconv.FormatInt(int64(at/minute), 10))
 	}
 	e := &events.Event{
 		Kind: events.SessionUse, Tenant: r.tenant, User: events.User{ID: r.user}, Time: at,
