@@ -23,8 +23,8 @@ import (
 // Family is the identity space of Entra's ids.
 const Family = "entra"
 
-// maxValue is the largest value that is decoded, in bytes: an Event Hubs message holds many records, a page of Graph up to
-// a thousand.
+// maxValue is the largest value that is decoded, in bytes: an Event Hubs message has at most 1 MiB, exported rows may come in
+// larger arrays. Pages of Graph can be larger; they come record by record.
 const maxValue = 4 << 20
 
 // Decoder decodes one of the forms. It is safe for concurrent use.
