@@ -44,7 +44,7 @@ func TestConfigurations(t *testing.T) {
 			"credential.token_file: is not used",
 		}},
 		"the tenant's domain": {func(c *graph.Config) { c.Tenant = "contoso.onmicrosoft.com" }, []string{"tenant: must be"}},
-		"an unknown feed":     {func(c *graph.Config) { c.Feeds = []string{"signins"} }, []string{`feeds: "signins" is unknown`}},
+		"an unknown feed":     {func(c *graph.Config) { c.Feeds = []string{"logins"} }, []string{`feeds: "logins" is unknown`}},
 		"a feed twice": {func(c *graph.Config) { c.Feeds = []string{graph.RiskyUsers, graph.RiskyUsers} }, []string{
 			"feeds: risky_users is named twice",
 		}},

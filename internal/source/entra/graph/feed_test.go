@@ -205,9 +205,9 @@ func TestUnnamedPausesGrow(t *testing.T) {
 			t.Errorf("error %v", err)
 			return 0
 		}
-		for _, want := range []time.Duration{3, 6, 12, 24, 48, 60, 60, 60, 60, 60, 60, 60} {
-			if got := fetch(); got != want*time.Second {
-				t.Errorf("to wait %v, want %v s", got, int(want))
+		for _, want := range []float64{3, 6, 12, 24, 48, 60, 60, 60, 60, 60, 60, 60} {
+			if got := fetch(); got.Seconds() != want {
+				t.Errorf("to wait %v, want %v s", got, want)
 			}
 		}
 		throttled = &upstream.Error{Status: http.StatusTooManyRequests, Wait: 17 * time.Second}

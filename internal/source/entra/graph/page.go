@@ -52,16 +52,15 @@ func (f *Feed) follows(link string) bool {
 		return true
 	}
 	u, err := url.Parse(link)
-	return err == nil && u.Scheme == f.address.Scheme && sameHost(u, f.address) && strings.EqualFold(u.Path, f.address.Path) &&
+	return err == nil && Origin(u) == Origin(f.address) && strings.EqualFold(u.Path, f.address.Path) &&
 		u.User == nil && u.Fragment == "" && u.RawQuery != ""
 }
 
-func sameHost(a, b *url.URL) bool {
-	port := func(u *url.URL) string {
-		if p := u.Port(); p != "" {
-			return p
-		}
-		return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+// Origin is the scheme, host and port of an address, spelt in one way.
+func Origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	return strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func (w *world) page(s *sweep) (found []int, next string) {
 	w.requests++
 	offset := 0
 	if s.Next != "" {
-		fmt.Sscan(s.Next, &offset) // our own number
+		offset, _ = strconv.Atoi(s.Next) // our own number
 	}
 	for i := range w.created {
 		if !w.created[i].Before(s.At) && !w.created[i].After(s.To) && !w.appears[i].After(w.now) {
@@ -157,8 +158,11 @@ func TestRequestsAreBounded(t *testing.T) {
 func TestLateRecordsAreFoundInTime(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ late, within time.Duration }{
-		{2 * time.Minute, time.Minute}, {14 * time.Minute, time.Minute}, {50 * time.Minute, 6 * time.Minute},
-		{6 * time.Hour, 25 * time.Hour}, {23 * time.Hour, 25 * time.Hour},
+		{2 * time.Minute, time.Minute},
+		{14 * time.Minute, time.Minute},
+		{50 * time.Minute, 6 * time.Minute},
+		{6 * time.Hour, 25 * time.Hour},
+		{23 * time.Hour, 25 * time.Hour},
 	} {
 		w := &world{now: start, top: 10, created: []time.Time{start.Add(30 * time.Hour)}, taken: []bool{false}}
 		w.appears = []time.Time{w.created[0].Add(c.late)}

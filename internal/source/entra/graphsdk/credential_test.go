@@ -118,23 +118,28 @@ func TestCredentialsGiveTokens(t *testing.T) {
 		want       map[string]string // the value, or "*" for any
 	}{
 		"client secret": {
-			graph.Credential{Kind: graph.ClientSecret, ClientID: app, SecretFile: write(t, "secret", secret+"\n")}, "", "login.microsoftonline.com",
+			graph.Credential{Kind: graph.ClientSecret, ClientID: app, SecretFile: write(t, "secret", secret+"\n")},
+			"", "login.microsoftonline.com",
 			map[string]string{"client_id": app, "client_secret": secret, "grant_type": "client_credentials"},
 		},
 		"client secret in a national cloud": {
-			graph.Credential{Kind: graph.ClientSecret, ClientID: app, SecretFile: write(t, "secret", secret)}, "https://dod-graph.microsoft.us", "login.microsoftonline.us",
+			graph.Credential{Kind: graph.ClientSecret, ClientID: app, SecretFile: write(t, "secret", secret)},
+			"https://dod-graph.microsoft.us", "login.microsoftonline.us",
 			map[string]string{"client_id": app, "client_secret": secret, "scope": "*"},
 		},
 		"certificate": {
-			graph.Credential{Kind: graph.Certificate, ClientID: app, CertificateFile: write(t, "pem", keyPair(t))}, "", "login.microsoftonline.com",
+			graph.Credential{Kind: graph.Certificate, ClientID: app, CertificateFile: write(t, "pem", keyPair(t))},
+			"", "login.microsoftonline.com",
 			map[string]string{"client_id": app, "client_assertion": "*", "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 		},
 		"workload identity": {
-			graph.Credential{Kind: graph.WorkloadIdentity, ClientID: app, TokenFile: write(t, "token", "federated")}, "", "login.microsoftonline.com",
+			graph.Credential{Kind: graph.WorkloadIdentity, ClientID: app, TokenFile: write(t, "token", "federated")},
+			"", "login.microsoftonline.com",
 			map[string]string{"client_id": app, "client_assertion": "federated"},
 		},
 		"managed identity": {
-			graph.Credential{Kind: graph.ManagedIdentity, ClientID: app}, "", "169.254.169.254",
+			graph.Credential{Kind: graph.ManagedIdentity, ClientID: app},
+			"", "169.254.169.254",
 			map[string]string{"client_id": app, "resource": "https://graph.microsoft.com"},
 		},
 	} {

@@ -84,7 +84,7 @@ func newClient(address string, credential *renewable, transport http.RoundTrippe
 // Get asks for an address. A token that is refused is fetched anew once.
 func (c *client) Get(ctx context.Context, address string, header http.Header) ([]byte, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != c.base.Scheme || !strings.EqualFold(u.Host, c.base.Host) {
+	if err != nil || graph.Origin(u) != graph.Origin(c.base) {
 		return nil, errors.New("the address to ask is not one of Graph's")
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -197,7 +197,7 @@ func detail(body []byte) string {
 func retryAfter(text string, now time.Time) time.Duration {
 	const longest = 24 * time.Hour
 	if seconds, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
-		return min(max(time.Duration(seconds), 0), longest/time.Second) * time.Second
+		return time.Duration(min(max(seconds, 0), int(longest.Seconds()))) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return min(max(at.Sub(now), 0), longest)

@@ -94,10 +94,11 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	q := r.URL.Query()
-	filter, offset, ok := q.Get("$filter"), 0, true
+	filter, offset := q.Get("$filter"), 0
 	if token := q.Get("$skiptoken"); token != "" {
+		var ok bool
 		if filter, offset, ok = u.read(token); !ok {
-			refuse(w, http.StatusBadRequest, "Invalid Skip Token, skip token is null")
+			refuse(w, "Invalid Skip Token, skip token is null")
 			return
 		}
 	} else {
@@ -106,18 +107,18 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	collection := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
 	f := filters.FindStringSubmatch(filter)
 	if f == nil || f[1] != moments[collection] || f[3] != f[1] {
-		refuse(w, http.StatusBadRequest, "Invalid filter clause")
+		refuse(w, "Invalid filter clause")
 		return
 	}
 	from, err := time.Parse(time.RFC3339, f[2])
 	to, err2 := time.Parse(time.RFC3339, f[4])
 	if err != nil || err2 != nil || from.Before(u.now().Add(-90*24*time.Hour)) {
-		refuse(w, http.StatusBadRequest, "Invalid filter clause")
+		refuse(w, "Invalid filter clause")
 		return
 	}
 	top, err := strconv.Atoi(q.Get("$top"))
 	if limit := map[bool]int{true: 500, false: 1000}[strings.Contains(r.URL.Path, "identityProtection")]; err != nil || top < 1 || top > limit {
-		refuse(w, http.StatusBadRequest, "Invalid page size")
+		refuse(w, "Invalid page size")
 		return
 	}
 	u.page(w, r, u.visible(r.URL.Path, from, to, f[5]), filter, offset, min(top, u.top))
@@ -210,8 +211,8 @@ func (r Record) json() map[string]any {
 	return out
 }
 
-func refuse(w http.ResponseWriter, status int, message string) {
+func refuse(w http.ResponseWriter, message string) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
+	w.WriteHeader(http.StatusBadRequest)
 	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": "BadRequest", "message": message}}) // a client that is gone
 }
