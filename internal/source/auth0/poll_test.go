@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -219,6 +220,20 @@ func TestLinksAndIdsThatAreNoLongerTaken(t *testing.T) {
 		}
 		o.change(func(o *tenant) { o.stale, o.forgotten = false, false })
 		r.mustFetch(t)
+	}
+}
+
+// Neither a record from the future nor one that is late moves where a search begins.
+func TestTimesThatAreFarOff(t *testing.T) {
+	t.Parallel()
+	o := newTenant(t, append(entriesOf(99, now), entry{"9002026030409000001", now.Add(48 * time.Hour)}, entry{"9002026030409000002", now.Add(-6 * time.Hour)}))
+	r := newReader(t, config(o.URL))
+	r.mustFetch(t)
+	o.Script(upstreamtest.Gone, upstreamtest.Gone) // the link, and the id
+	r.mustFetch(t)
+	searches := slices.DeleteFunc(o.asked(), func(q url.Values) bool { return !q.Has("q") })
+	if len(searches) != 2 || searches[1].Get("q") != "date:[2026-03-04T08:50:00.000Z TO *]" {
+		t.Errorf("searches %v", searches)
 	}
 }
 

@@ -229,6 +229,21 @@ func TestLinksThatAreNoLongerTaken(t *testing.T) {
 	}
 }
 
+// Neither a record from the future nor one that is late moves where a question without a link begins.
+func TestTimesThatAreFarOff(t *testing.T) {
+	t.Parallel()
+	o := newOrg(t, append(entriesOf(12, now), entry{"future", now.Add(48 * time.Hour), now}, entry{"late", now.Add(-6 * time.Hour), now}))
+	o.page = 13 // the late one has a page of its own
+	r := newReader(t, config(o.URL))
+	r.mustFetch(t)
+	o.Script(upstreamtest.Gone)
+	r.mustFetch(t)
+	asked := o.asked()
+	if q := asked[len(asked)-3]; q.Get("since") != "2026-03-04T08:50:00.000Z" {
+		t.Errorf("asked %v", asked)
+	}
+}
+
 // The next page's address comes out of an answer: the token goes to no other place, and records go on to come.
 func TestLinksToElsewhereAreNotFollowed(t *testing.T) {
 	t.Parallel()
