@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -92,9 +93,21 @@ type Intake struct {
 	ordinal int // of the record in it
 }
 
+// chunks are the events of intakes that are over: growing a slice of such large values anew costs as much as decoding
+// them.
+var chunks = sync.Pool{New: func() any { return new([]events.Event) }}
+
 // Intake begins an intake from src.
 func (p *Pipeline) Intake(src Source) *Intake {
-	return &Intake{p: p, publisher: p.publisher, src: src, index: map[string]int{}}
+	return &Intake{p: p, publisher: p.publisher, src: src, pending: *chunks.Get().(*[]events.Event), index: map[string]int{}}
+}
+
+// release gives back what the intake needs no more.
+func (i *Intake) release() {
+	clear(i.pending[:cap(i.pending)]) // nothing of the sender's may be kept alive
+	i.pending = i.pending[:0]
+	chunks.Put(&i.pending)
+	i.pending = nil
 }
 
 // Take takes values in and waits until all is acknowledged, for as long as ctx lives. The result holds what was
@@ -317,6 +330,7 @@ func (i *Intake) Close(ctx context.Context) (Result, error) {
 		err = i.wait()
 	}
 	i.p.metrics.count(i.src.Format, i.result)
+	i.release()
 	return i.result, err
 }
 
@@ -324,5 +338,6 @@ func (i *Intake) Close(ctx context.Context) (Result, error) {
 func (i *Intake) Abandon() Result {
 	_ = i.wait() // whoever abandons has a reason to tell already
 	i.p.metrics.count(i.src.Format, i.result)
+	i.release()
 	return i.result
 }
