@@ -43,20 +43,23 @@ func FuzzEvents(f *testing.F) {
 	})
 }
 
-// A value in quotes, escaped as Keycloak does, comes out as it went in, and nothing of it becomes another field.
+// A value that Keycloak quotes comes out as it went in, where it does not end in a backslash, and nothing of it becomes
+// a field of Keycloak's own.
 func FuzzQuotedValue(f *testing.F) {
-	for _, seed := range []string{"pat", `x", userId="u`, `\`, `\"`, `a, b=c`, `'`, `x\", type=\"LOGIN`, `",`} {
-		f.Add(seed)
+	for _, seed := range []string{"pat", `x", userId="u`, `\`, `\"`, `a, b=c`, `'`, `x\", type=\"LOGIN`, `",`, `x\", userId=u, z=`} {
+		f.Add(seed, seed, `, userId=victim, ipAddress=203.0.113.1, type=LOGIN, z=`)
 	}
-	f.Fuzz(func(t *testing.T, name string) {
-		escaped := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
-		key, value, rest, ok := pair(`username=` + escaped + `, userId="u-1"`)
-		if !ok || key != "username" || value != name || rest != `userId="u-1"` {
-			t.Errorf("%q gives %q %q, rest %q", name, key, value, rest)
+	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"` }
+	f.Fuzz(func(t *testing.T, client, a, b string) {
+		if !strings.HasSuffix(client, `\`) {
+			p, ok := pairOf("clientId="+quote(client)+`, userId="u-1"`, &quotes{})
+			if !ok || p.key != "clientId" || p.value != client || p.rest != `userId="u-1"` {
+				t.Errorf("%q gives %+v", client, p)
+			}
 		}
-		r, err := readLine(head + `type="LOGIN_ERROR", realmId="r", userId="null", ipAddress="192.0.2.60", username=` + escaped)
-		if err != nil || r.kind != "LOGIN_ERROR" || r.userID != "" || r.address != "192.0.2.60" || r.realm != "r" {
-			t.Errorf("%q gives %+v and error %v", name, r, err)
+		r, err := readLine(head + `type="LOGIN_ERROR", realmId="r", clientId=` + quote(client) + `, userId="null", ipAddress="192.0.2.60", error="e", a=` + quote(a) + `, b=` + quote(b))
+		if err != nil || r.kind != "LOGIN_ERROR" || r.realm != "r" || r.userID != "" || r.address != "" && r.address != "192.0.2.60" || r.failure != "" && r.failure != "e" {
+			t.Errorf("%q, %q, %q give %+v and error %v", client, a, b, r, err)
 		}
 	})
 }

@@ -15,56 +15,36 @@ const logger = "org.keycloak.events"
 // double quotes, or, by older versions, in none, and in single quotes when they have blanks. The order varies.
 //
 // Where a key comes twice the first counts: Keycloak writes its own fields before the details, in which a client may say
-// what it likes.
+// what it likes. It escapes quotes in values and no backslashes, so a value that seems to go on behind \", may have ended
+// there with a backslash. What follows such a value may be details, but nothing of Keycloak's own.
 func readLine(text string) (*raw, error) {
 	head, pairs, err := splitLine(text)
 	if err != nil {
 		return nil, err
 	}
 	r := &raw{time: timeOf(head), line: text}
-	seen := map[string]bool{}
-	for pairs != "" && len(seen) < maxDetails {
-		key, value, rest, ok := pair(pairs)
+	own := map[string]*string{
+		"type": &r.kind, "operationType": &r.operation, "resourceType": &r.resource, "resourcePath": &r.path, "representation": &r.representation,
+		"realmId": &r.realm, "clientId": &r.client, "userId": &r.userID, "sessionId": &r.session, "ipAddress": &r.address, "error": &r.failure,
+	}
+	doubtful := false
+	var unclosed quotes
+	for pairs != "" {
+		p, ok := pairOf(pairs, &unclosed)
 		if !ok {
 			break // what follows are no pairs, such as a stack trace
 		}
-		pairs = rest
-		if seen[key] {
-			continue
+		pairs = p.rest
+		value := foreign.Known(p.value)
+		if field, is := own[p.key]; !is {
+			r.detail(p.key, value)
+		} else if field != nil && !doubtful {
+			*field = value
+			own[p.key] = nil
 		}
-		seen[key] = true
-		r.assign(key, foreign.Known(value))
+		doubtful = doubtful || p.doubtful
 	}
 	return r, nil
-}
-
-func (r *raw) assign(key, value string) {
-	switch key {
-	case "type":
-		r.kind = value
-	case "operationType":
-		r.operation = value
-	case "resourceType":
-		r.resource = value
-	case "resourcePath":
-		r.path = value
-	case "realmId":
-		r.realm = value
-	case "clientId":
-		r.client = value
-	case "userId":
-		r.userID = value
-	case "sessionId":
-		r.session = value
-	case "ipAddress":
-		r.address = value
-	case "error":
-		r.failure = value
-	case "representation":
-		r.representation = value
-	default:
-		r.detail(key, value)
-	}
 }
 
 // splitLine finds where the pairs begin: at the first one behind the logger's name, before which no client can write, or,
@@ -120,62 +100,87 @@ func keyAt(text string, from int, key string) int {
 	return -1
 }
 
-// pair reads the first of some pairs.
-func pair(s string) (key, value, rest string, ok bool) {
+// pair is one of the pairs, and the rest of them. A doubtful one may have ended earlier.
+type pair struct {
+	key, value, rest string
+	doubtful         bool
+}
+
+// quotes are the kinds of quotes that close nowhere in what is left. To know spares looking for them at every pair.
+type quotes struct{ single, double bool }
+
+// pairOf reads the first of some pairs.
+func pairOf(s string, unclosed *quotes) (p pair, ok bool) {
 	end := 0
 	for end < len(s) && isKey(s[end]) {
 		end++
 	}
 	if end == 0 || end == len(s) || s[end] != '=' {
-		return "", "", "", false
+		return pair{}, false
 	}
-	key, s = s[:end], s[end+1:]
-	if s != "" && (s[0] == '"' || s[0] == '\'') {
-		if value, rest, ok = quoted(s); ok {
-			return key, value, rest, true
-		}
+	p.key, s = s[:end], s[end+1:]
+	switch {
+	case s == "":
+	case s[0] == '"' && !unclosed.double:
+		ok = p.quoted(s)
+		unclosed.double = !ok
+	case s[0] == '\'' && !unclosed.single:
+		ok = p.quoted(s)
+		unclosed.single = !ok
 	}
-	end = border(s)
-	return key, strings.TrimSpace(s[:end]), next(s[end:]), true
+	if !ok {
+		end = border(s)
+		p.value, p.rest = strings.TrimSpace(s[:end]), next(s[end:])
+	}
+	return p, true
 }
 
 // quoted reads a value in quotes. It ends where another pair, or nothing, follows its closing quote.
-func quoted(s string) (value, rest string, ok bool) {
+func (p *pair) quoted(s string) bool {
 	quote := s[0]
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
 		switch {
-		case s[i] == '\\' && i+1 < len(s) && (s[i+1] == quote || s[i+1] == '\\'):
+		case s[i] == '\\' && i+1 < len(s) && s[i+1] == quote:
 			i++
-			b.WriteByte(s[i])
-		case s[i] == quote && (strings.TrimSpace(s[i+1:]) == "" || border(s[i+1:]) == 0):
-			return b.String(), next(s[i+1:]), true
+			b.WriteByte(quote)
+			p.doubtful = p.doubtful || ends(s, i+1)
+		case s[i] == quote && ends(s, i+1):
+			p.value, p.rest = b.String(), next(s[i+1:])
+			return true
 		default:
 			b.WriteByte(s[i])
 		}
 	}
-	return "", "", false
+	p.doubtful = false
+	return false
 }
+
+// ends reports whether a value can end before s[i]: another pair or nothing follows.
+func ends(s string, i int) bool { return strings.TrimLeft(s[i:], " ") == "" || isBorder(s, i) }
 
 // border is where the next pair's comma is, or the end.
 func border(s string) int {
-	for i := 0; i < len(s); i++ {
-		if s[i] != ',' {
-			continue
-		}
-		end := i + 1
-		for end < len(s) && s[end] == ' ' {
-			end++
-		}
-		begin := end
-		for end < len(s) && isKey(s[end]) {
-			end++
-		}
-		if end > begin && end < len(s) && s[end] == '=' {
+	for i := range len(s) {
+		if isBorder(s, i) {
 			return i
 		}
 	}
 	return len(s)
+}
+
+// isBorder reports whether s[i] is a comma before another pair.
+func isBorder(s string, i int) bool {
+	if i >= len(s) || s[i] != ',' {
+		return false
+	}
+	for i++; i < len(s) && s[i] == ' '; i++ {
+	}
+	begin := i
+	for i < len(s) && isKey(s[i]) {
+		i++
+	}
+	return i > begin && i < len(s) && s[i] == '='
 }
 
 // next drops the comma between two pairs.
