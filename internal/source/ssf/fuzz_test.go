@@ -153,7 +153,8 @@ func FuzzTokens(f *testing.F) {
 	f.Add("invalid_request: not what it seems\n" + right)
 	f.Add("{}")
 	f.Fuzz(func(t *testing.T, token string) {
-		if strings.TrimSpace(token) == right || len(token) > ssf.MaxSET {
+		// The last character has bits to spare, which base64 does not look at.
+		if strings.HasPrefix(strings.TrimSpace(token), right[:len(right)-1]) || len(token) > ssf.MaxSET {
 			return
 		}
 		d := newDesk(tr)

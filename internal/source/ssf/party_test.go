@@ -3,6 +3,7 @@ package ssf_test
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -64,6 +65,13 @@ var (
 			panic(err)
 		}
 		return signer{"es-1", jose.ES256, key}
+	})
+	eddsa = sync.OnceValue(func() signer {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			panic(err)
+		}
+		return signer{"ed-1", jose.EdDSA, key}
 	})
 )
 

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// sourceID is the event id of a token that the party issued.
+// eventID is the event id of a token that the party issued.
 func (p *party) eventID(jti string) string {
 	return events.EventID(tenant, ssf.Family, p.URL+"|"+jti)
 }

@@ -36,7 +36,7 @@ const (
 	minToken    = 20 // characters
 )
 
-// Push is the endpoint of RFC 8935: it answers POST /v1/ssf/{name} for every transmitter that pushes. A token is answered
+// push is the endpoint of RFC 8935: it answers POST /v1/ssf/{name} for every transmitter that pushes. A token is answered
 // after it, or the reason why it is refused, is on the log. A repeat is answered like the first copy. It keeps nothing.
 type push struct {
 	transmitters map[string]*Transmitter

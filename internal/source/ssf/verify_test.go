@@ -201,13 +201,16 @@ func refused(t *testing.T, d *desk, tr *ssf.Transmitter, token string, code ssf.
 
 func TestRightTokensAreTaken(t *testing.T) {
 	t.Parallel()
-	p := newParty(t, rs256(), es256())
+	ps512 := signer{"ps-1", jose.PS512, rs256().key}
+	p := newParty(t, rs256(), es256(), eddsa(), ps512)
 	for name, c := range map[string]struct {
 		token  string
 		change func(c *ssf.Config)
 	}{
 		"RS256":             {rs256().sign(t, p.claims("a", nil), nil), nil},
 		"ES256":             {es256().sign(t, p.claims("b", nil), nil), nil},
+		"EdDSA":             {eddsa().sign(t, p.claims("l", nil), nil), nil},
+		"PS512":             {ps512.sign(t, p.claims("m", nil), nil), nil},
 		"no kid":            {es256().sign(t, p.claims("c", nil), object{"kid": nil}), nil},
 		"long typ":          {rs256().sign(t, p.claims("d", nil), object{"typ": "application/SecEvent+JWT"}), nil},
 		"line break":        {rs256().sign(t, p.claims("e", nil), nil) + "\r\n", nil},
