@@ -45,10 +45,10 @@ func newMetrics(reg prometheus.Registerer, transmitter string) (*metrics, error)
 	}
 	m.enabled.Set(1)
 	for _, result := range []string{resultTaken, resultDiscarded, resultPostponed} {
-		m.sets.WithLabelValues(result)
+		m.sets.WithLabelValues(result).Add(0)
 	}
 	for _, code := range codes {
-		m.sets.WithLabelValues(string(code))
+		m.sets.WithLabelValues(string(code)).Add(0)
 	}
 	if reg == nil {
 		return m, nil
