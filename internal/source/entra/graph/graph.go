@@ -122,7 +122,7 @@ func (f *Feed) step(ctx context.Context, s *sweep, span *time.Duration) (records
 	}
 	width, narrower := s.restarted()
 	*span = min(*span, width)
-	if narrower {
+	if narrower && !errors.Is(err, errEndless) { // which took long, and is for people to see
 		err = nil
 	}
 	return nil, true, err

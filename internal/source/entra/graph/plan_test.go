@@ -192,7 +192,7 @@ func TestNoLookIsStarved(t *testing.T) {
 	p := reread(t, nil, start)
 	now := start
 	begun := [len(looks)]int{}
-	for range 150_000 {
+	for range 80_000 {
 		i, wait := p.next(now, 30*day)
 		if i < 0 {
 			now = now.Add(wait)

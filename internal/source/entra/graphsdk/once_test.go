@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,16 +115,16 @@ func TestEveryRecordIsOnTheLogOnce(t *testing.T) {
 			api.Repeat()
 			api.Shuffle()
 			want := fill(api, path, feed, clock.at, random)
-			requests := 0
+			var requests atomic.Int64
 			server := upstreamtest.New(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Authorization") != "Bearer secret" {
 					t.Errorf("Authorization is %q", r.Header.Get("Authorization"))
 				}
 				api.Mislead("")
-				switch requests++; {
-				case requests%23 == 0:
+				switch n := requests.Add(1); {
+				case n%23 == 0:
 					api.Expire()
-				case requests%19 == 0:
+				case n%19 == 0:
 					api.Mislead("https://graph.example.com")
 				}
 				api.ServeHTTP(w, r)
