@@ -153,7 +153,7 @@ func TestT17_EveryEventOfAnActivityIsOneOfItsOwn(t *testing.T) {
 		t.Errorf("%d events of %d ids, want 3", len(got), len(seen))
 	}
 	// The index is the place in the record, whatever the others are.
-	mixed := decode(activity(t, "login", nil, happening("blocked_sender"), object{"type": "login"}, happening("logout"), object{"parameters": 5}))
+	mixed := decode(activity(t, "login", nil, happening("blocked_sender"), object{"type": "login"}, happening("login_failure"), object{"parameters": 5}))
 	var text strings.Builder
 	for _, r := range mixed {
 		switch s := new(foreign.Skipped); {
@@ -165,7 +165,7 @@ func TestT17_EveryEventOfAnActivityIsOneOfItsOwn(t *testing.T) {
 			text.WriteString(string(r.event.Kind) + " " + r.event.Source.ID[len(r.event.Source.ID)-2:] + ";")
 		}
 	}
-	const want = "skip login/blocked_sender;sign_out #2;error events[1].name: is missing events[3].name: is missing;"
+	const want = "skip login/blocked_sender;sign_in #2;error events[1].name: is missing events[3].name: is missing;"
 	if text.String() != want {
 		t.Errorf("%q, want %q", text.String(), want)
 	}
@@ -271,7 +271,6 @@ func TestFailures(t *testing.T) {
 func TestNamesThatMatter(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]events.Event{
-		"logout":           {Kind: events.SignOut, Outcome: events.Success},
 		"2sv_enroll":       {Kind: events.AccountChange, Change: events.Change{Type: events.MethodChange, Action: events.Added, Target: events.Ref{ID: "2sv"}}},
 		"2sv_disable":      {Kind: events.AccountChange, Change: events.Change{Type: events.MethodChange, Action: events.Removed, Target: events.Ref{ID: "2sv"}}},
 		"passkey_enrolled": {Kind: events.AccountChange, Change: events.Change{Type: events.MethodChange, Action: events.Added, Target: events.Ref{ID: "passkey"}}},
@@ -367,11 +366,20 @@ func TestOtherActivitiesAreLeftOut(t *testing.T) {
 	}
 }
 
+// A sign-out that names no session would end all of the user's.
+func TestLogoutsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	got := decode(activity(t, "login", nil, happening("logout")))
+	if skipped := new(foreign.Skipped); len(got) != 1 || !errors.As(got[0].err, &skipped) || skipped.Reason != "no_session" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestT45_PagesArraysAndBrokenOnes(t *testing.T) {
 	t.Parallel()
-	a := activity(t, "login", nil, happening("logout"))
+	a := activity(t, "login", nil, happening("login_failure"))
 	skip := activity(t, "drive", nil, happening("view"))
-	bad := activity(t, "login", func(r object) { delete(r, "id") }, happening("logout"))
+	bad := activity(t, "login", func(r object) { delete(r, "id") }, happening("login_failure"))
 	for name, c := range map[string]struct{ value, want string }{
 		"page":       {`{"kind":"admin#reports#activities","items":[` + a + "," + skip + "," + bad + `],"nextPageToken":"x"}`, "esx"},
 		"empty page": {`{"kind":"admin#reports#activities","etag":"x"}`, "s"},
@@ -403,7 +411,7 @@ func TestT45_PagesArraysAndBrokenOnes(t *testing.T) {
 		"id.uniqueQualifier: is missing": func(r object) { delete(r["id"].(object), "uniqueQualifier") },
 		"id.applicationName: is missing": func(r object) { delete(r["id"].(object), "applicationName") },
 	} {
-		if got := decode(activity(t, "login", change, happening("logout"))); len(got) != 1 || got[0].err == nil || !strings.Contains(got[0].err.Error(), field) {
+		if got := decode(activity(t, "login", change, happening("login_failure"))); len(got) != 1 || got[0].err == nil || !strings.Contains(got[0].err.Error(), field) {
 			t.Errorf("want an error with %q, got %v", field, got)
 		}
 	}
@@ -430,7 +438,7 @@ func TestT47_TextsOfTheAttacker(t *testing.T) {
 }
 
 func FuzzActivities(f *testing.F) {
-	f.Add(activity(f, "login", nil, happening("login_success", "login_challenge_method", []string{"password", "passkey"}), happening("logout")))
+	f.Add(activity(f, "login", nil, happening("login_success", "login_challenge_method", []string{"password", "passkey"}), happening("login_failure")))
 	f.Add(`{"kind":"admin#reports#activities","items":[` + activity(f, "token", nil, happening("authorize", "scope", []string{"a"})) + `,5]}`)
 	f.Add(activity(f, "user_accounts", func(r object) { r["actor"] = nil }, happening("suspicious_login", "affected_email_address", "A@b", "login_timestamp", int64(1))))
 	f.Fuzz(func(t *testing.T, value string) {

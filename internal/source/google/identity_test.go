@@ -52,7 +52,7 @@ func TestT20_WhoIsConcerned(t *testing.T) {
 func TestT25_AddressesAndPlaces(t *testing.T) {
 	t.Parallel()
 	with := func(change func(object)) *events.Event {
-		return all(t, activity(t, "login", change, happening("logout")))[0]
+		return all(t, activity(t, "login", change, happening("login_failure")))[0]
 	}
 	for text, want := range map[string][2]string{
 		"2001:db8::1": {"2001:db8::1", ""}, "::ffff:192.0.2.1": {"192.0.2.1", ""}, "": {"", ""}, "Google": {"", "Google"},
@@ -90,13 +90,13 @@ func TestT46_QualifiersAre64BitsWide(t *testing.T) {
 		{json.Number("-4815162342"), "-4815162342"},
 		{"4815162343", "4815162343"},
 	} {
-		e := all(t, activity(t, "login", func(r object) { r["id"].(object)["uniqueQualifier"] = c.qualifier }, happening("logout")))[0]
+		e := all(t, activity(t, "login", func(r object) { r["id"].(object)["uniqueQualifier"] = c.qualifier }, happening("login_failure")))[0]
 		if e.Source.ID != "2026-03-04T08:15:32.060Z/"+c.want+"#0" {
 			t.Errorf("%v: %q", c.qualifier, e.Source.ID)
 		}
 	}
 	for _, qualifier := range []any{"9223372036854775808", json.Number("9.2e18"), "x\x00"} {
-		got := decode(activity(t, "login", func(r object) { r["id"].(object)["uniqueQualifier"] = qualifier }, happening("logout")))
+		got := decode(activity(t, "login", func(r object) { r["id"].(object)["uniqueQualifier"] = qualifier }, happening("login_failure")))
 		if got[0].err == nil || !strings.Contains(got[0].err.Error(), "id.uniqueQualifier") {
 			t.Errorf("%v: %v", qualifier, got[0].err)
 		}

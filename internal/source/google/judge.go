@@ -14,6 +14,10 @@ func (a *activity) judge(h *happening, e *events.Event) error {
 	if h.name == "" {
 		return errors.New("name: is missing")
 	}
+	if h.name == "logout" {
+		// Google names no session: it would say that all of the user's ended.
+		return &foreign.Skipped{Reason: "no_session", Category: a.application + "/" + h.name}
+	}
 	decide := a.decider(h.name)
 	if decide == nil {
 		return &foreign.Skipped{Reason: "category", Category: a.application + "/" + h.name}
@@ -38,7 +42,7 @@ func (a *activity) decider(name string) func(*happening, *events.Event) {
 			return warned
 		}
 		return map[string]func(*happening, *events.Event){
-			"login_success": signedIn, "login_failure": refused, "login_challenge": step, "login_verification": step, "logout": signedOut,
+			"login_success": signedIn, "login_failure": refused, "login_challenge": step, "login_verification": step,
 		}[name]
 	case saml:
 		return map[string]func(*happening, *events.Event){"login_success": entered, "login_failure": entered}[name]
@@ -189,8 +193,6 @@ func step(h *happening, e *events.Event) {
 		e.Auth.MFA = events.MFAFailed
 	}
 }
-
-func signedOut(_ *happening, e *events.Event) { e.Kind, e.Outcome = events.SignOut, events.Success }
 
 // entered is a sign-in to a SAML application, for which the session with Google may be enough.
 func entered(h *happening, e *events.Event) {

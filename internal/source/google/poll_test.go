@@ -232,11 +232,11 @@ func TestOutagesAreMadeUpFor(t *testing.T) {
 
 	// A clock that was put back asks for no future, and forgets nothing.
 	c.advance(-4 * 24 * time.Hour)
-	want = append(want, r.add("login", "logout", c.at.Add(-5*time.Minute), 0))
+	want = append(want, r.add("login", "login_failure", c.at.Add(-5*time.Minute), 0))
 	drain(t, cfg, c.now, l)
 	l.want(want)
 	c.advance(5 * 24 * time.Hour)
-	want = append(want, r.add("login", "logout", c.at.Add(-30*time.Minute), 0))
+	want = append(want, r.add("login", "login_failure", c.at.Add(-30*time.Minute), 0))
 	drain(t, cfg, c.now, l)
 	l.want(want)
 }
