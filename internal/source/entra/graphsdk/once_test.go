@@ -59,7 +59,7 @@ func (token) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acces
 
 // now asks the test what time it is.
 func now(clock string) time.Time {
-	res, err := http.Get(clock) //nolint:noctx // of the test itself, which ends this process
+	res, err := http.Get(clock) // of the test itself, which ends this process
 	if err != nil {
 		panic(err)
 	}
