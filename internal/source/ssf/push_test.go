@@ -242,7 +242,7 @@ func TestSlowBodies(t *testing.T) {
 			<-time.After(20 * time.Second)
 			return ctx.Err()
 		})
-		server := &http.Server{Handler: handler} //nolint:gosec // the endpoint's own bound is what is tested
+		server := &http.Server{Handler: handler}
 		l := &listener{make(chan net.Conn), make(chan struct{})}
 		var sending sync.WaitGroup
 		go func() { _ = server.Serve(l) }()
