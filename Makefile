@@ -4,9 +4,7 @@ SHELL := /bin/sh
 
 GO ?= go
 FUZZTIME ?= 10s
-# What links the Microsoft Graph SDK: minutes and 4 GB to compile the first time. `make test-graph` and CI run it.
-GRAPH_PKGS := ./internal/source/entra/graphsdk/... ./cmd/ingest/...
-PKGS ?= $(shell $(GO) list ./... | grep -v -e /internal/source/entra/graphsdk -e /cmd/ingest)
+PKGS ?= ./...
 # What the real Kafka proves; the rest of the tests does not change with the broker.
 KAFKA_PKGS ?= ./internal/kafkatest/... ./internal/stream/... ./internal/detector/... ./internal/ingest/... ./internal/pull/... ./internal/archiver/... ./stepup/...
 
@@ -63,10 +61,6 @@ assets-engine:
 .PHONY: test
 test: assets-engine ## all tests on the embedded broker and engine
 	@$(TEST) $(PKGS)
-
-.PHONY: test-graph
-test-graph: ## the tests of what links the Microsoft Graph SDK (minutes to compile the first time)
-	@$(TEST) $(GRAPH_PKGS)
 
 .PHONY: test-short
 test-short: ## the quick tests, no assets needed

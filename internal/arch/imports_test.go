@@ -172,10 +172,16 @@ func importProblems(p goPackage, standard func(string) bool) []string {
 		}
 	}
 
-	// The Graph SDK is so large that whoever links it pays minutes of compilation and gigabytes of memory.
+	// The Graph SDK is so large that whoever links all of it pays minutes of compilation and gigabytes of memory.
 	links := slices.ContainsFunc(p.Deps, func(dep string) bool { return within(dep, "github.com/microsoftgraph/msgraph-sdk-go") })
 	if links && !within(from, "cmd/ingest", "internal/source/entra/graphsdk") {
 		say("github.com/microsoftgraph/msgraph-sdk-go", "only cmd/ingest links it")
+	}
+	// Its generated client is what takes them; we use the rest.
+	if slices.ContainsFunc(p.Deps, func(dep string) bool {
+		return dep == "github.com/microsoftgraph/msgraph-sdk-go" || dep == "github.com/microsoftgraph/msgraph-sdk-go/models"
+	}) {
+		say("github.com/microsoftgraph/msgraph-sdk-go", "the generated client takes minutes to compile; use msgraph-sdk-go-core")
 	}
 	slices.Sort(problems)
 	return slices.Compact(problems)
@@ -230,9 +236,7 @@ func TestImports(t *testing.T) {
 func TestRulesNameExistingPackages(t *testing.T) {
 	t.Parallel()
 	packages, _ := list(t)
-	later := []string{
-		"internal/courier", "internal/ssf", "internal/notify", "internal/source/entra/graphsdk",
-	}
+	later := []string{"internal/courier", "internal/ssf", "internal/notify"}
 	exists := func(root string) bool {
 		return within(root, later...) || slices.ContainsFunc(packages, func(p goPackage) bool { return within(p.short(), root) })
 	}
@@ -283,8 +287,9 @@ func TestImportRulesBite(t *testing.T) {
 		"sdk on zap":        {goPackage{ImportPath: own("stepup"), Imports: []string{"go.uber.org/zap"}}, "standard library only"},
 		"sdk on internals":  {goPackage{ImportPath: own("stepup"), Imports: []string{own("internal/events")}}, "standard library only"},
 		"sdk's kafka":       {goPackage{ImportPath: own("stepup/kafka"), Imports: []string{own("internal/stream"), own("stepup")}}, ""},
-		"links graph":       {goPackage{ImportPath: own("cmd/countersign"), Deps: []string{"github.com/microsoftgraph/msgraph-sdk-go/models"}}, "only cmd/ingest links it"},
-		"ingest links it":   {goPackage{ImportPath: own("cmd/ingest"), Deps: []string{"github.com/microsoftgraph/msgraph-sdk-go/models"}}, ""},
+		"links graph":       {goPackage{ImportPath: own("cmd/countersign"), Deps: []string{"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"}}, "only cmd/ingest links it"},
+		"ingest links it":   {goPackage{ImportPath: own("cmd/ingest"), Deps: []string{"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"}}, ""},
+		"ingest links all":  {goPackage{ImportPath: own("cmd/ingest"), Deps: []string{"github.com/microsoftgraph/msgraph-sdk-go/models"}}, "generated client"},
 		"test kit shipped":  {goPackage{ImportPath: own("internal/detector"), Imports: []string{own("internal/kafkatest")}}, "for tests"},
 		"testing shipped":   {goPackage{ImportPath: own("internal/detector"), Imports: []string{"testing"}}, "for tests"},
 		"kit on a kit":      {goPackage{ImportPath: own("internal/history/historytest"), Imports: []string{"testing", own("internal/embedded/engine/enginetest")}}, ""},

@@ -16,7 +16,8 @@ const (
 	SignIn Kind = "sign_in"
 	// SessionUse is the use of a session that exists, as an application or a gateway saw it.
 	SessionUse Kind = "session_use"
-	// SignOut ends a session; without a session id, every session of the user.
+	// SignOut ends a session. Without a session id it ends every session of the user, or those of the device or the
+	// application that it names.
 	SignOut Kind = "sign_out"
 	// AccountChange is a change of a credential, an authentication method, a device, a role, a consent or an account.
 	AccountChange Kind = "account_change"

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-io/countersign/internal/ingest"
 	"github.com/countersign-io/countersign/internal/pull"
 	"github.com/countersign-io/countersign/internal/source/ssf"
+	"github.com/countersign-io/countersign/internal/stream"
 )
 
 // inflow is everything that comes in: the HTTP ingest reports to it, and it runs the sources that are asked or read.
@@ -77,6 +78,9 @@ func (in *inflow) receivers() http.Handler {
 		src := sources[transmitter]
 		result, err := in.pipeline.Take(ctx, src, values)
 		in.Report(src.Name, src.Format, result, err)
+		if errors.Is(err, stream.ErrOverloaded) {
+			err = fmt.Errorf("%w: %w", ssf.ErrOverloaded, err)
+		}
 		return err
 	})
 }

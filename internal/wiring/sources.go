@@ -127,8 +127,7 @@ func (c SourcesConfig) Validate() error {
 	return errors.Join(problems...)
 }
 
-// GraphClient makes the client of a tenant's Graph. It is injected because the SDK behind it takes minutes to compile:
-// only the ingest binary links it.
+// GraphClient makes the client of a tenant's Graph. It is injected because only the ingest binary links the SDK behind it.
 type GraphClient func(graph.Config) (graph.Getter, error)
 
 var errNoGraph = errors.New("sources.entra_graph: this program is built without the Microsoft Graph SDK; use the ingest binary (cmd/ingest)")
