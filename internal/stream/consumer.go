@@ -157,7 +157,15 @@ func (k *consumerPart) read(ctx context.Context) error {
 // consumerBatch gathers a batch; what exceeds it waits in rest.
 type consumerBatch struct {
 	records []Record
-	rest    []Record
+	rest    chunk
+}
+
+// next is the offset after the batch.
+func (b *consumerBatch) next() int64 {
+	if len(b.rest.records) == 0 {
+		return b.rest.next
+	}
+	return b.records[len(b.records)-1].Offset + 1
 }
 
 // gather fills b until a limit or the wait is reached. An error may come with records.
@@ -165,23 +173,26 @@ func (k *consumerPart) gather(ctx context.Context, in *input, b *consumerBatch) 
 	size := 0
 	var timeout <-chan time.Time
 	for {
-		for i := range b.rest {
-			r := &b.rest[i]
+		for i := range b.rest.records {
+			r := &b.rest.records[i]
 			if len(b.records) == k.cfg.MaxRecords || (len(b.records) > 0 && size+r.size() > k.cfg.MaxBytes) {
-				b.rest = b.rest[i:]
+				b.rest.records = b.rest.records[i:]
 				return nil
 			}
 			size += r.size()
 			b.records = append(b.records, *r)
 		}
-		b.rest = nil
+		b.rest.records = nil
+		if len(b.records) == 0 && b.rest.next > k.offset {
+			k.done(in, b.rest.next) // what was there is for no reader
+		}
 		if len(b.records) > 0 && k.cfg.MaxWait < 0 {
 			select {
 			case ch := <-in.out:
 				if ch.err != nil {
 					return ch.err
 				}
-				b.rest = ch.records
+				b.rest = ch
 				continue
 			default:
 				return nil
@@ -201,9 +212,16 @@ func (k *consumerPart) gather(ctx context.Context, in *input, b *consumerBatch) 
 			if ch.err != nil {
 				return ch.err
 			}
-			b.rest = ch.records
+			b.rest = ch
 		}
 	}
+}
+
+// done notes that everything before next is.
+func (k *consumerPart) done(in *input, next int64) {
+	k.offset = next
+	k.commits.mark(k.id, k.offset)
+	k.c.metrics.lag.WithLabelValues(k.cfg.Topic, label(k.id)).Set(float64(max(0, in.high.Load()-k.offset)))
 }
 
 // deliver hands the batch to the handler until it succeeds or the partition is taken away.
@@ -221,12 +239,10 @@ func (k *consumerPart) deliver(ctx context.Context, in *input, b *consumerBatch)
 			return
 		}
 	}
-	k.offset = b.records[len(b.records)-1].Offset + 1
-	k.commits.mark(k.id, k.offset)
+	k.done(in, b.next())
 	m := k.c.metrics
 	m.records.WithLabelValues(k.cfg.Topic).Add(float64(len(b.records)))
 	m.batches.WithLabelValues(k.cfg.Topic).Inc()
-	m.lag.WithLabelValues(k.cfg.Topic, label(k.id)).Set(float64(max(0, in.high.Load()-k.offset)))
 	clear(b.records)
 	b.records = b.records[:0]
 }

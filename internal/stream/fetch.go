@@ -64,40 +64,38 @@ func (s *scanner) fetch(ctx context.Context, wait time.Duration, upTo int64, fn 
 		return 0, fmt.Errorf("reading %s/%d at %d: %w", s.topic, s.partition, s.next, err)
 	}
 	s.high = res.HighWatermark
+	from := s.next
 	over := false // a record past upTo was seen, so none is missing before it
-	for {
-		rec, err := res.Records.ReadRecord()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return n, fmt.Errorf("decoding %s/%d at %d: %w", s.topic, s.partition, s.next, err)
-		}
-		past := upTo >= 0 && rec.Offset >= upTo
-		wanted := rec.Offset >= s.next && !past
-		if past {
+	var failed error
+	err = eachRecord(res.Records, func(rec *protocol.Record, control bool) error {
+		switch {
+		case upTo >= 0 && rec.Offset >= upTo:
 			over = true
+			return nil
+		case rec.Offset < s.next:
+			return nil
+		case control:
+			s.next = rec.Offset + 1
+			return nil
 		}
-		if wanted {
-			err = s.take(rec)
-		}
-		closeRecord(rec)
-		if err != nil {
-			return n, fmt.Errorf("decoding %s/%d at %d: %w", s.topic, s.partition, rec.Offset, err)
-		}
-		if !wanted {
-			continue
+		if err := s.take(rec); err != nil {
+			return err
 		}
 		s.next = rec.Offset + 1
 		n++
-		if err := fn(&s.rec); err != nil {
-			return n, err
-		}
+		failed = fn(&s.rec)
+		return failed
+	})
+	switch {
+	case failed != nil:
+		return n, failed
+	case err != nil:
+		return n, fmt.Errorf("decoding %s/%d at %d: %w", s.topic, s.partition, s.next, err)
 	}
 	switch {
 	case over:
 		s.next = max(s.next, upTo)
-	case n > 0:
+	case s.next > from:
 		s.raised = false
 	case s.next >= s.high:
 	case !s.raised:
@@ -106,6 +104,33 @@ func (s *scanner) fetch(ctx context.Context, wait time.Duration, upTo int64, fn 
 		s.next++
 	}
 	return n, nil
+}
+
+// eachRecord hands every record of a fetch to fn, valid during the call, and says which are control records: the marks
+// that a transaction's end leaves in the log, whose offsets count and which are for no reader. An error ends it.
+func eachRecord(in kafka.RecordReader, fn func(rec *protocol.Record, control bool) error) error {
+	batches := []kafka.RecordReader{in}
+	if whole, ok := in.(*protocol.RecordStream); ok {
+		batches = whole.Records // the stream would leave control batches out in silence
+	}
+	for _, batch := range batches {
+		_, control := batch.(*protocol.ControlBatch)
+		for {
+			rec, err := batch.ReadRecord()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			err = fn(rec, control)
+			closeRecord(rec)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // take copies rec into the buffers of s.

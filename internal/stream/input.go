@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
 // stallTimeout is how long a connection may make no progress although there are records, before it is replaced.
@@ -15,9 +17,11 @@ const stallTimeout = 30 * time.Second
 
 var errStalled = errors.New("no progress although there are records")
 
-// chunk is what one fetch brought. Its records stay valid; the slice goes back to the input with recycle.
+// chunk is what one fetch brought. Its records stay valid; the slice goes back to the input with recycle. There may be
+// none, when the log goes on with what is for no reader.
 type chunk struct {
 	records []Record
+	next    int64 // the offset to go on from after them
 	err     error // ends the input: errOutOfRange
 }
 
@@ -139,7 +143,8 @@ func (in *input) readConn(ctx context.Context) (err error) {
 		if batch.Err() == nil {
 			in.high.Store(batch.HighWaterMark())
 		}
-		records := in.slice()
+		records, from := in.slice(), in.next
+		marked := false
 		var readErr error
 		for {
 			m, err := batch.ReadMessage()
@@ -151,15 +156,22 @@ func (in *input) readConn(ctx context.Context) (err error) {
 				continue
 			}
 			in.next = m.Offset + 1
+			marked = marked || resemblesControl(m.Key)
 			records = append(records, Record{
 				Topic: in.topic, Partition: in.partition, Offset: m.Offset, Time: m.Time, Key: m.Key, Value: m.Value, Headers: m.Headers,
 			})
 		}
 		high := in.high.Load()
 		closeErr := batch.Close()
-		if len(records) > 0 {
+		if marked {
+			if records, err = in.withoutControl(ctx, records); err != nil {
+				in.next = from
+				return err
+			}
+		}
+		if in.next > from {
 			moved = time.Now()
-			in.send(ctx, chunk{records: records})
+			in.send(ctx, chunk{records: records, next: in.next})
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -180,9 +192,9 @@ func (in *input) readConn(ctx context.Context) (err error) {
 func (in *input) readScan(ctx context.Context) error {
 	s := in.c.scan(in.topic, in.partition, in.next)
 	for {
-		records := in.slice()
+		records, from := in.slice(), s.next
 		// The long poll ends with the first byte; waiting for minBytes is left to the user's batching.
-		n, err := s.fetch(ctx, in.wait, -1, func(r *Record) error {
+		_, err := s.fetch(ctx, in.wait, -1, func(r *Record) error {
 			c := *r
 			c.Key, c.Value = clone(r.Key), clone(r.Value)
 			records = append(records, c)
@@ -192,8 +204,8 @@ func (in *input) readScan(ctx context.Context) error {
 		if s.high >= 0 {
 			in.high.Store(s.high)
 		}
-		if n > 0 {
-			in.send(ctx, chunk{records: records})
+		if s.next > from {
+			in.send(ctx, chunk{records: records, next: s.next})
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -202,6 +214,40 @@ func (in *input) readScan(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// resemblesControl reports whether a record with this key may be a control record: their keys are two 16-bit numbers,
+// version and type, both small. Conn.ReadBatchWith does not tell them from others, Client.Fetch does.
+func resemblesControl(key []byte) bool { return len(key) == 4 && key[0] == 0 && key[2] == 0 }
+
+// withoutControl removes the control records from records, which hold some that resemble them, by fetching them again.
+func (in *input) withoutControl(ctx context.Context, records []Record) ([]Record, error) {
+	control := make(map[int64]bool)
+	last := records[len(records)-1].Offset
+	first := slices.IndexFunc(records, func(r Record) bool { return resemblesControl(r.Key) })
+	for next := records[first].Offset; next <= last; {
+		res, err := in.c.client().Fetch(ctx, &kafka.FetchRequest{
+			Topic: in.c.physical(in.topic), Partition: in.partition, Offset: next, MinBytes: 1, MaxBytes: int64(in.maxBytes), MaxWait: scanWait,
+		})
+		if err == nil {
+			err = res.Error
+		}
+		from := next
+		if err == nil {
+			err = eachRecord(res.Records, func(rec *protocol.Record, is bool) error {
+				control[rec.Offset] = is
+				next = max(next, rec.Offset+1)
+				return nil
+			})
+		}
+		if err == nil && next == from {
+			err = errStalled
+		}
+		if err != nil {
+			return nil, fmt.Errorf("telling control records of %s/%d at %d: %w", in.topic, in.partition, from, err)
+		}
+	}
+	return slices.DeleteFunc(records, func(r Record) bool { return control[r.Offset] }), nil
 }
 
 // clone copies b and keeps nil apart from empty.

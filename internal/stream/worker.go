@@ -198,10 +198,12 @@ func (w *worker) loop(ctx, work context.Context, p *partition) error {
 		for len(batch) < w.cfg.MaxBatch {
 			n := min(len(rest.records), w.cfg.MaxBatch-len(batch))
 			batch = w.gather(p, batch, rest.records[:n])
-			next = rest.records[n-1].Offset + 1
-			if rest.records = rest.records[n:]; len(rest.records) > 0 {
+			if n < len(rest.records) {
+				next = rest.records[n-1].Offset + 1
+				rest.records = rest.records[n:]
 				break
 			}
+			next, rest.records = rest.next, nil
 			in.recycle(taken)
 			taken = nil
 			if !more(in, &rest) {
