@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -38,10 +39,13 @@ type person struct {
 const perMessage = 100
 
 func newHub(seed uint64, people int, hostile bool) *hub {
-	h := &hub{rng: rand.New(rand.NewPCG(seed, 1)), at: time.Now().Add(-6 * time.Hour).UTC(), hostile: hostile} //nolint:gosec // a simulation
+	h := &hub{rng: rand.New(rand.NewPCG(seed, 1)), at: time.Now().Add(-6 * time.Hour).UTC(), hostile: hostile}
 	oses := []struct{ name, agent string }{
-		{"Windows10", "Windows NT 10.0; Win64; x64"}, {"Windows11", "Windows NT 10.0; Win64; x64"},
-		{"MacOs", "Macintosh; Intel Mac OS X 10_15_7"}, {"Ios 18.1", "iPhone; CPU iPhone OS 18_1 like Mac OS X"}, {"Android 15", "Linux; Android 15; Pixel 8"},
+		{"Windows10", "Windows NT 10.0; Win64; x64"},
+		{"Windows11", "Windows NT 10.0; Win64; x64"},
+		{"MacOs", "Macintosh; Intel Mac OS X 10_15_7"},
+		{"Ios 18.1", "iPhone; CPU iPhone OS 18_1 like Mac OS X"},
+		{"Android 15", "Linux; Android 15; Pixel 8"},
 	}
 	for n := range people {
 		system, major := oses[h.rng.IntN(len(oses))], 120+h.rng.IntN(15)
@@ -145,7 +149,7 @@ func (h *hub) writeMessages(path string, n int) (size int64, err error) {
 	for range n / perMessage {
 		m := h.message(perMessage)
 		var length [4]byte
-		binary.LittleEndian.PutUint32(length[:], uint32(len(m))) //nolint:gosec // a few hundred KB
+		binary.LittleEndian.PutUint32(length[:], uint32(len(m)))
 		if _, err := out.Write(append(length[:], m...)); err != nil {
 			return 0, fmt.Errorf("writing messages: %w", err)
 		}
@@ -168,7 +172,7 @@ func readMessages(path string, fn func(message []byte) error) error {
 	var length [4]byte
 	var buf []byte
 	for {
-		if _, err := io.ReadFull(in, length[:]); err == io.EOF { //nolint:errorlint // ReadFull returns it bare
+		if _, err := io.ReadFull(in, length[:]); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("reading messages: %w", err)

@@ -32,7 +32,7 @@ func TestAlertsAreOnMetricsThereAre(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Ingest.Tokens = []ingest.TokenConfig{{File: token, Source: "push", Tenants: []string{"*"}}}
 	cfg.Sources.Kafka = []pull.KafkaConfig{{
-		Name: "broker", Format: ingest.FormatEvent, Tenants: []string{"*"}, Topics: []string{"signins"}, Kafka: stream.Config{Brokers: []string{"127.0.0.1:9"}},
+		Name: "broker", Format: ingest.FormatEvent, Tenants: []string{"*"}, Topics: []string{"logins"}, Kafka: stream.Config{Brokers: []string{"127.0.0.1:9"}},
 	}}
 	p, err := Open(cfg, zap.NewNop())
 	if err != nil {

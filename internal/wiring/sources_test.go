@@ -51,7 +51,7 @@ sources:
   google: [{name: google, credentials_file: key.json, admin: admin@example.com}]
   kafka:
     - {name: hub, format: entra-eventhub, tenants: ["*"], connection_string_file: secret}
-    - {name: broker, format: event, tenants: [acme], topics: [signins], kafka: {brokers: ["kafka.example.com:9092"]}}
+    - {name: broker, format: event, tenants: [acme], topics: [logins], kafka: {brokers: ["kafka.example.com:9092"]}}
   ssf:
     - {name: peer, tenant: acme, issuer: "https://peer.example.com", audience: [us], push: {token_file: token}}
   entra_graph:

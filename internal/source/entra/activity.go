@@ -127,9 +127,12 @@ func privileged(name string) (activity, bool) {
 		prefix string
 		action events.ChangeAction
 	}{
-		{"add member to role", events.Added}, {"add eligible member to role", events.Added},
-		{"restore member from role", events.Added}, {"restore eligible member from role", events.Added},
-		{"remove member from role", events.Removed}, {"remove eligible member from role", events.Removed},
+		{"add member to role", events.Added},
+		{"add eligible member to role", events.Added},
+		{"restore member from role", events.Added},
+		{"restore eligible member from role", events.Added},
+		{"remove member from role", events.Removed},
+		{"remove eligible member from role", events.Removed},
 	} {
 		if strings.HasPrefix(name, p.prefix) {
 			return activity{events.RoleChange, p.action, program}, true

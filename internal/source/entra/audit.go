@@ -207,13 +207,14 @@ func plainly(value []byte, words *words) string {
 	if value[0] == '"' {
 		return c.word()
 	}
-	for a := c.array(); a.element(); {
-		if b := a.next(); b == 't' || b == 'f' {
-			return strconv.FormatBool(a.flag() == events.Yes)
-		}
-		return a.word()
+	a := c.array()
+	if !a.element() {
+		return ""
 	}
-	return ""
+	if b := a.next(); b == 't' || b == 'f' {
+		return strconv.FormatBool(a.flag() == events.Yes)
+	}
+	return a.word()
 }
 
 // audited makes the events of an audit: one for every account that it is about.
@@ -263,11 +264,11 @@ func (r *record) audited(e *events.Event, raw []byte, emit foreign.Emit) {
 // done says what was done, and sets the event's kind and change.
 func (r *record) done(name string, e *events.Event) (activity, bool) {
 	done, ok := activityOf(name)
-	switch lower := strings.ToLower(name); {
-	case lower == revokeSessions:
+	switch strings.ToLower(name) {
+	case revokeSessions:
 		e.Kind = events.SignOut
 		return activity{}, true
-	case lower == updateUser:
+	case updateUser:
 		done, ok = r.updated()
 	}
 	e.Kind = events.AccountChange

@@ -155,25 +155,29 @@ func TestAuditedConsents(t *testing.T) {
 	}{
 		"consent": {
 			activityWith("Consent to application", self, aim("ServicePrincipal", programID, "Document Viewer", "ConsentContext.IsAdminConsent||False", permissions)),
-			events.User{ID: userID, Name: userID + "@example.com"}, "",
+			events.User{ID: userID, Name: userID + "@example.com"},
+			"",
 			events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, To: "Principal", Grants: []string{"Mail.Read", "offline_access"}},
 		},
 		"delegated": {
 			activityWith("Add delegated permission grant", self, aim("ServicePrincipal", graphID, "Microsoft Graph", "DelegatedPermissionGrant.Scope| User.Read| User.Read Mail.Read",
 				"DelegatedPermissionGrant.ConsentType||AllPrincipals", "ServicePrincipal.ObjectID||"+programID, "ServicePrincipal.DisplayName||Document Viewer"), aim("ServicePrincipal", programID, "")),
-			events.User{ID: userID, Name: userID + "@example.com"}, graphID,
+			events.User{ID: userID, Name: userID + "@example.com"},
+			graphID,
 			events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, To: "AllPrincipals", Grants: []string{"Mail.Read"}},
 		},
 		"taken back": {
 			activityWith("Remove delegated permission grant", self, aim("ServicePrincipal", graphID, "Microsoft Graph", "DelegatedPermissionGrant.Scope| User.Read Mail.Read|",
 				"DelegatedPermissionGrant.ConsentType|Principal|"), aim("ServicePrincipal", programID, "Document Viewer")),
-			events.User{ID: userID, Name: userID + "@example.com"}, graphID,
+			events.User{ID: userID, Name: userID + "@example.com"},
+			graphID,
 			events.Change{Type: events.ConsentChange, Action: events.Removed, Target: app, From: "Principal", Grants: []string{"User.Read", "Mail.Read"}},
 		},
 		"of a program": {
 			activityWith("Add app role assignment to service principal", self, aim("ServicePrincipal", graphID, "Microsoft Graph", "AppRole.Value||Mail.ReadWrite",
 				"ServicePrincipal.ObjectID||"+programID, "ServicePrincipal.DisplayName||Document Viewer"), aim("ServicePrincipal", programID, "")),
-			events.User{ID: programID, Type: events.Workload, Name: "Document Viewer"}, graphID,
+			events.User{ID: programID, Type: events.Workload, Name: "Document Viewer"},
+			graphID,
 			events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, Grants: []string{"Mail.ReadWrite"}, Actor: events.Ref{ID: userID, Name: userID + "@example.com"}},
 		},
 	} {

@@ -40,7 +40,8 @@ func guid(r *rand.Rand) string {
 
 // hubRecord is one record of such a message.
 func hubRecord(r *rand.Rand, i int) object {
-	category, properties := "NonInteractiveUserSignInLogs", object(nil)
+	category := "NonInteractiveUserSignInLogs"
+	var properties object
 	operation := "Sign-in activity"
 	switch at := i % 100; {
 	case at < 60:
@@ -77,13 +78,18 @@ func wholeSignIn(r *rand.Rand, interactive bool) object {
 		"appId": fmt.Sprintf("c1a04e77-2b9d-4f63-8a10-6f5e3d2c1b%02d", r.IntN(40)), "appDisplayName": fmt.Sprintf("Example Portal %d", r.IntN(40)),
 		"ipAddress": fmt.Sprintf("203.0.113.%d", r.IntN(256)), "clientAppUsed": "Mobile Apps and Desktop clients", "userAgent": agents[n],
 		"status": object{"errorCode": 0, "additionalDetails": "MFA requirement satisfied by claim in the token"},
-		"deviceDetail": object{"deviceId": guid(r), "displayName": fmt.Sprintf("DESKTOP-%06d", r.IntN(1e6)), "operatingSystem": "Windows10",
-			"browser": "Edge 131.0.0", "isCompliant": true, "isManaged": true, "trustType": "Azure AD joined"},
+		"deviceDetail": object{
+			"deviceId": guid(r), "displayName": fmt.Sprintf("DESKTOP-%06d", r.IntN(1e6)), "operatingSystem": "Windows10",
+			"browser": "Edge 131.0.0", "isCompliant": true, "isManaged": true, "trustType": "Azure AD joined",
+		},
 		"location":  object{"city": "Utrecht", "state": "Utrecht", "countryOrRegion": "NL", "geoCoordinates": object{"latitude": 52.09, "longitude": 5.12}},
 		"mfaDetail": object{}, "correlationId": guid(r), "originalRequestId": guid(r), "isInteractive": interactive, "tokenIssuerName": "",
 		"tokenIssuerType": "AzureAD", "authenticationProcessingDetails": []object{
-			{"key": "Legacy TLS (TLS 1.0, 1.1, 3DES)", "value": "False"}, {"key": "Oauth Scope Info", "value": `["email","openid","profile","User.Read"]`},
-			{"key": "Is CAE Token", "value": "True"}, {"key": "Root Key Type", "value": "Unknown"}},
+			{"key": "Legacy TLS (TLS 1.0, 1.1, 3DES)", "value": "False"},
+			{"key": "Oauth Scope Info", "value": `["email","openid","profile","User.Read"]`},
+			{"key": "Is CAE Token", "value": "True"},
+			{"key": "Root Key Type", "value": "Unknown"},
+		},
 		"networkLocationDetails": []object{{"networkType": "namedNetwork", "networkNames": []string{"Office Utrecht"}}},
 		"clientCredentialType":   "none", "processingTimeInMilliseconds": r.IntN(900), "riskDetail": "none", "riskLevelAggregated": "none",
 		"riskLevelDuringSignIn": "none", "riskState": "none", "riskEventTypes": []string{}, "riskEventTypes_v2": []string{},
@@ -144,8 +150,10 @@ func wholeAudit(r *rand.Rand) object {
 		"resultReason": "User registered Authenticator App with Notification and Code", "activityDisplayName": "User registered security info",
 		"activityDateTime": "2026-03-04T08:15:31.2442191+00:00", "loggedByService": "Authentication Methods", "operationType": "Add", "userAgent": nil,
 		"initiatedBy": object{"user": object{"id": user, "displayName": "Example Person", "userPrincipalName": user + "@example.com", "ipAddress": "203.0.113.9", "roles": []string{}}, "app": nil},
-		"targetResources": []object{{"id": user, "displayName": "Example Person", "type": "User", "userPrincipalName": user + "@example.com", "groupType": nil,
-			"modifiedProperties": []object{{"displayName": "StrongAuthenticationPhoneAppDetail", "oldValue": "[]", "newValue": `[{"DeviceName":"Phone","DeviceToken":"NO_DEVICE_TOKEN"}]`}}}},
+		"targetResources": []object{{
+			"id": user, "displayName": "Example Person", "type": "User", "userPrincipalName": user + "@example.com", "groupType": nil,
+			"modifiedProperties": []object{{"displayName": "StrongAuthenticationPhoneAppDetail", "oldValue": "[]", "newValue": `[{"DeviceName":"Phone","DeviceToken":"NO_DEVICE_TOKEN"}]`}},
+		}},
 		"additionalDetails": []object{{"key": "User-Agent", "value": "Mozilla/5.0"}},
 	}
 }

@@ -354,8 +354,10 @@ func TestGraphPage(t *testing.T) {
 
 func TestT46_OnlyPoliciesThatHadASay(t *testing.T) {
 	policy := func(n int, result string) object {
-		return object{"id": fmt.Sprint(n), "displayName": strings.Repeat("Policy ", 30), "result": result, "enforcedGrantControls": []string{"Mfa", "RequireCompliantDevice"},
-			"enforcedSessionControls": []string{"SignInFrequency"}}
+		return object{
+			"id": fmt.Sprint(n), "displayName": strings.Repeat("Policy ", 30), "result": result, "enforcedGrantControls": []string{"Mfa", "RequireCompliantDevice"},
+			"enforcedSessionControls": []string{"SignInFrequency"},
+		}
 	}
 	var policies []object
 	for i := range 55 {

@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -107,9 +108,7 @@ func TestRiskOfASignIn(t *testing.T) {
 		"riskEventTypes": []string{"unlikelyTravel"}, "riskEventTypes_v2": want.Detections,
 	}
 	e := hub(t, func(_, p object) {
-		for key, v := range properties {
-			p[key] = v
-		}
+		maps.Copy(p, properties)
 	})
 	if diff := cmp.Diff(want, e.Risk); diff != "" {
 		t.Error(diff)

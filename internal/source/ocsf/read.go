@@ -214,8 +214,15 @@ func (r *record) metadata(l *jlexer.Lexer) {
 
 func readPerson(l *jlexer.Lexer, p *person) {
 	readMembers(l, members{
-		{"uid", &p.uid}, {"name", &p.name}, {"email_addr", &p.email}, {"full_name", &p.fullName}, {"type_id", &p.kind}, {"type", &p.kindName},
-		{"risk_level_id", &p.riskLevel}, {"risk_level", &p.riskName}, {"risk_score", &p.riskScore},
+		{"uid", &p.uid},
+		{"name", &p.name},
+		{"email_addr", &p.email},
+		{"full_name", &p.fullName},
+		{"type_id", &p.kind},
+		{"type", &p.kindName},
+		{"risk_level_id", &p.riskLevel},
+		{"risk_level", &p.riskName},
+		{"risk_score", &p.riskScore},
 	})
 }
 

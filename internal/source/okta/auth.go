@@ -36,8 +36,7 @@ type credentials interface {
 func newCredentials(cfg Config, org string, client *upstream.Client, now func() time.Time) (credentials, error) {
 	if cfg.TokenFile != "" {
 		c := &apiToken{path: cfg.TokenFile}
-		_, err := c.authorization(context.Background())
-		return c, err
+		return c, c.read()
 	}
 	signer, err := signerOf(cfg.OAuth)
 	if err != nil {
@@ -73,16 +72,23 @@ type apiToken struct{ path, token string }
 
 func (c *apiToken) authorization(context.Context) (string, error) {
 	if c.token == "" {
-		text, err := secret("token_file", c.path)
-		if err != nil {
+		if err := c.read(); err != nil {
 			return "", err
 		}
-		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return "", fmt.Errorf("token_file: %s does not hold one token", c.path)
-		}
-		c.token = text
 	}
 	return "SSWS " + c.token, nil
+}
+
+func (c *apiToken) read() error {
+	text, err := secret("token_file", c.path)
+	if err != nil {
+		return err
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("token_file: %s does not hold one token", c.path)
+	}
+	c.token = text
+	return nil
 }
 
 func (c *apiToken) forget() { c.token = "" }

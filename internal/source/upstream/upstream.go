@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -120,14 +121,11 @@ func (c *Client) do(ctx context.Context, method, address string, header http.Hea
 	if err != nil {
 		return nil, fmt.Errorf("asking: %w", err)
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("User-Agent", "countersign")
 	res, err := c.cfg.HTTP.Do(req)
 	if err != nil {
-		var hidden *url.Error
-		if errors.As(err, &hidden) {
+		if hidden, ok := errors.AsType[*url.Error](err); ok {
 			err = hidden.Err // the address may hold secrets
 		}
 		return nil, &Error{Err: fmt.Errorf("asking %s: %w", req.URL.Host, err)}

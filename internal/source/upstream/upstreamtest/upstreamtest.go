@@ -2,6 +2,7 @@
 package upstreamtest
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -108,9 +109,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, handler http.Hand
 	case Truncated, Short:
 		whole := httptest.NewRecorder()
 		handler.ServeHTTP(whole, r)
-		for name, values := range whole.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), whole.Header())
 		half := whole.Body.Bytes()[:whole.Body.Len()/2]
 		if f == Truncated {
 			w.Header().Set("Content-Length", strconv.Itoa(whole.Body.Len()))
