@@ -49,15 +49,19 @@ const (
 	SASLPlain       = "plain"
 	SASLScramSHA256 = "scram-sha-256"
 	SASLScramSHA512 = "scram-sha-512"
+	SASLOAuthBearer = "oauthbearer"
 )
 
 // SASLConfig selects SASL authentication; an empty Mechanism means none.
 type SASLConfig struct {
-	// Mechanism is one of plain, scram-sha-256, scram-sha-512, or empty.
+	// Mechanism is one of plain, scram-sha-256, scram-sha-512, oauthbearer, or empty.
 	Mechanism string `yaml:"mechanism"`
-	Username  string `yaml:"username"`
+	// Username and the password are for all but oauthbearer.
+	Username string `yaml:"username"`
 	// PasswordFile holds the password; one trailing line break is ignored. The password itself is never configuration.
 	PasswordFile string `yaml:"password_file"`
+	// OAuth says where the tokens of oauthbearer come from.
+	OAuth OAuthConfig `yaml:"oauth"`
 }
 
 // DefaultConfig is a cluster on this machine, without TLS or SASL.
@@ -104,22 +108,35 @@ func (c Config) Validate() error {
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		add("tls.cert_file: needs tls.key_file and the other way round, set both or neither")
 	}
-	switch c.SASL.Mechanism {
+	c.SASL.validate(add)
+	return errors.Join(errs...)
+}
+
+func (s SASLConfig) validate(add func(format string, args ...any)) {
+	const known = SASLPlain + ", " + SASLScramSHA256 + ", " + SASLScramSHA512 + " or " + SASLOAuthBearer
+	switch s.Mechanism {
 	case "":
-		if c.SASL.Username != "" || c.SASL.PasswordFile != "" {
-			add("sasl.mechanism: empty although credentials are set, use %s, %s or %s", SASLPlain, SASLScramSHA256, SASLScramSHA512)
+		if s != (SASLConfig{}) {
+			add("sasl.mechanism: empty although credentials are set, use %s", known)
 		}
 	case SASLPlain, SASLScramSHA256, SASLScramSHA512:
-		if c.SASL.Username == "" {
+		if s.Username == "" {
 			add("sasl.username: empty, name the user")
 		}
-		if c.SASL.PasswordFile == "" {
+		if s.PasswordFile == "" {
 			add("sasl.password_file: empty, name the file that holds the password")
 		}
+		if s.OAuth != (OAuthConfig{}) {
+			add("sasl.oauth: is for %s only, remove it", SASLOAuthBearer)
+		}
+	case SASLOAuthBearer:
+		if s.Username != "" || s.PasswordFile != "" {
+			add("sasl.username: and password_file are not for %s, remove them", SASLOAuthBearer)
+		}
+		s.OAuth.validate(add)
 	default:
-		add("sasl.mechanism: %q is unknown, use %s, %s or %s", c.SASL.Mechanism, SASLPlain, SASLScramSHA256, SASLScramSHA512)
+		add("sasl.mechanism: %q is unknown, use %s", s.Mechanism, known)
 	}
-	return errors.Join(errs...)
 }
 
 // load reads the certificate files; nil when TLS is off.
@@ -148,18 +165,17 @@ func (t TLSConfig) load() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// load reads the password; nil when SASL is off.
+// load reads the password or the client's secret; nil when SASL is off.
 func (s SASLConfig) load() (sasl.Mechanism, error) {
-	if s.Mechanism == "" {
+	switch s.Mechanism {
+	case "":
 		return nil, nil //nolint:nilnil // nil is how kafka-go says "no SASL"
+	case SASLOAuthBearer:
+		return s.OAuth.load()
 	}
-	raw, err := os.ReadFile(s.PasswordFile)
+	password, err := readSecret(s.PasswordFile)
 	if err != nil {
 		return nil, fmt.Errorf("sasl.password_file: %w", err)
-	}
-	password := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
-	if password == "" {
-		return nil, fmt.Errorf("sasl.password_file: %s is empty, write the password into it", s.PasswordFile)
 	}
 	switch s.Mechanism {
 	case SASLScramSHA256:
@@ -169,4 +185,17 @@ func (s SASLConfig) load() (sasl.Mechanism, error) {
 	default:
 		return plain.Mechanism{Username: s.Username, Password: password}, nil
 	}
+}
+
+// readSecret reads a secret from its file, without one trailing line break.
+func readSecret(path string) (string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	if secret == "" {
+		return "", fmt.Errorf("%s is empty, write the secret into it", path)
+	}
+	return secret, nil
 }

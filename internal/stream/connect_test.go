@@ -57,11 +57,13 @@ func TestConnectSaysWhichFileIsBad(t *testing.T) {
 	empty := filepath.Join(dir, "empty")
 	writeFile(t, empty, nil)
 	for name, change := range map[string]func(*Config){
-		"tls.ca_file: ":              func(c *Config) { c.TLS = TLSConfig{Enabled: true, CAFile: filepath.Join(dir, "none")} },
-		"holds no certificate":       func(c *Config) { c.TLS = TLSConfig{Enabled: true, CAFile: empty} },
-		"tls.cert_file: ":            func(c *Config) { c.TLS = TLSConfig{Enabled: true, CertFile: empty, KeyFile: empty} },
-		"sasl.password_file: ":       func(c *Config) { c.SASL = SASLConfig{SASLPlain, "u", filepath.Join(dir, "none")} },
-		"is empty, write the passwo": func(c *Config) { c.SASL = SASLConfig{SASLPlain, "u", empty} },
+		"tls.ca_file: ":        func(c *Config) { c.TLS = TLSConfig{Enabled: true, CAFile: filepath.Join(dir, "none")} },
+		"holds no certificate": func(c *Config) { c.TLS = TLSConfig{Enabled: true, CAFile: empty} },
+		"tls.cert_file: ":      func(c *Config) { c.TLS = TLSConfig{Enabled: true, CertFile: empty, KeyFile: empty} },
+		"sasl.password_file: ": func(c *Config) {
+			c.SASL = SASLConfig{Mechanism: SASLPlain, Username: "u", PasswordFile: filepath.Join(dir, "none")}
+		},
+		"is empty, write the secret": func(c *Config) { c.SASL = SASLConfig{Mechanism: SASLPlain, Username: "u", PasswordFile: empty} },
 	} {
 		c := DefaultConfig()
 		change(&c)
