@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/geo"
@@ -18,8 +21,8 @@ import (
 	"github.com/countersign-io/countersign/internal/wiring"
 )
 
-// Ingest measures the way of Entra's sign-ins in. Decoding: from the bytes of Event Hubs messages to checked, enriched
-// events, encoded for the log, on one core, beside a bare syntax check of the same bytes. End to end: to the embedded
+// Ingest measures the way of Entra's sign-ins in. Decoding: from the bytes of Event Hubs messages to checked and enriched
+// events, on one core, beside a bare syntax check of the same bytes. End to end: from the same bytes to the embedded
 // broker's acknowledgement, on all cores, beside the same events published ready-made. Hostile: the decoding time when
 // every record has a user agent of its own, over the usual one. assets is where the geo databases are, if anywhere.
 func Ingest(ctx context.Context, o Options, n, people int, assets string) (figures []Figure, err error) {
@@ -38,7 +41,7 @@ func Ingest(ctx context.Context, o Options, n, people int, assets string) (figur
 	}
 	o.Progress("%d bytes a record; geo databases: %s", size/int64(n), known)
 
-	bare, decoded, attacked, err := onOneCore(ctx, places, usual, hostile, n)
+	bare, decoded, attacked, err := onOneCore(places, usual, hostile, n)
 	if err != nil {
 		return nil, err
 	}
@@ -64,15 +67,15 @@ func Ingest(ctx context.Context, o Options, n, people int, assets string) (figur
 }
 
 // onOneCore measures what one core does: the syntax check, the usual records and the hostile ones, a second.
-func onOneCore(ctx context.Context, places *geo.DB, usual, hostile string, n int) (bare, decoded, attacked float64, err error) {
+func onOneCore(places *geo.DB, usual, hostile string, n int) (bare, decoded, attacked float64, err error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	if bare, err = scanBare(usual, n); err != nil {
 		return 0, 0, 0, err
 	}
-	if decoded, err = decodeAlone(ctx, places, usual, n); err != nil {
+	if decoded, err = decodeAlone(places, usual, n); err != nil {
 		return 0, 0, 0, err
 	}
-	attacked, err = decodeAlone(ctx, places, hostile, n)
+	attacked, err = decodeAlone(places, hostile, n)
 	return bare, decoded, attacked, err
 }
 
@@ -97,132 +100,125 @@ func scanBare(path string, n int) (perSecond float64, err error) {
 	return rate(n, time.Since(began)), err
 }
 
-// discard acknowledges everything at once.
-type discard struct{}
-
-func (discard) Publish(context.Context, string, []stream.Record) error { return nil }
-
-// decodeAlone takes all messages in and publishes nowhere.
-func decodeAlone(ctx context.Context, places *geo.DB, path string, n int) (perSecond float64, err error) {
-	p, err := ingest.NewPipeline(ingest.DefaultPipelineConfig(), ingest.PipelineDeps{Publisher: discard{}, Geo: places})
+// decodeAlone decodes and enriches all messages.
+func decodeAlone(places *geo.DB, path string, n int) (perSecond float64, err error) {
+	p, err := ingest.NewPipeline(ingest.DefaultPipelineConfig(), ingest.PipelineDeps{Publisher: nobody{}, Geo: places})
 	if err != nil {
 		return 0, err
 	}
 	runtime.GC()
+	src, accepted := hubSource(), 0
 	began := time.Now()
-	in := p.Intake(hubSource())
 	err = readMessages(path, func(m []byte) error {
-		in.Add(m, 0)
-		if in.Full() {
-			return in.Flush(ctx)
-		}
-		return nil
+		var wrong error
+		src.Decoder.Decode(m, func(_ []byte, e *events.Event, err error) {
+			if err == nil {
+				err = p.Prepare(src, e)
+			}
+			if err != nil {
+				wrong = errors.Join(wrong, err)
+				return
+			}
+			accepted++
+		})
+		return wrong
 	})
-	if err != nil {
-		return 0, err
+	took := time.Since(began)
+	if err == nil && accepted != n {
+		err = fmt.Errorf("%d of %d records were accepted", accepted, n)
 	}
-	r, err := in.Close(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if r.Accepted != n {
-		return 0, fmt.Errorf("%d of %d records were accepted; %v", r.Accepted, n, r.Rejections)
-	}
-	return rate(n, time.Since(began)), nil
+	return rate(n, took), err
+}
+
+// nobody is the publisher of a pipeline that publishes nothing.
+type nobody struct{}
+
+func (nobody) Publish(context.Context, string, []stream.Record) error {
+	return errors.New("nothing is to be published")
 }
 
 func hubSource() ingest.Source {
 	return ingest.Source{Name: "bench", Decoder: entra.EventHub(), Format: "entra-eventhub"}
 }
 
-// keeper publishes, and keeps copies to publish them bare.
+// keeper publishes, and keeps some of what it published, to publish it once more bare.
 type keeper struct {
 	ingest.Publisher
-	mu   sync.Mutex
-	kept [][]stream.Record
+	mu      sync.Mutex
+	kept    [][]stream.Record
+	records int
 }
+
+// keptRecords bounds what a keeper keeps: a large heap would spare the garbage collector work.
+const keptRecords = 50_000
 
 func (k *keeper) Publish(ctx context.Context, topic string, records []stream.Record) error {
 	k.mu.Lock()
-	k.kept = append(k.kept, records)
+	if k.records < keptRecords {
+		k.kept, k.records = append(k.kept, records), k.records+len(records)
+	}
 	k.mu.Unlock()
 	return k.Publisher.Publish(ctx, topic, records)
 }
 
-// endToEnd takes all messages in over as many intakes as there are cores, as partitions of a hub are read, until the
-// broker has acknowledged the last; then publishes the same records once more, ready-made.
+// endToEnd takes all messages in over as many lanes as there are cores, as partitions of a hub are read, until the broker
+// has acknowledged the last; then it publishes some of the same records once more, ready-made.
 func endToEnd(ctx context.Context, cluster *stream.Cluster, places *geo.DB, path string, n, lanes int) (whole, ready float64, err error) {
 	to := &keeper{Publisher: cluster.Publisher(stream.PublisherConfig{})}
 	p, err := ingest.NewPipeline(ingest.DefaultPipelineConfig(), ingest.PipelineDeps{Publisher: to, Geo: places})
 	if err != nil {
 		return 0, 0, err
 	}
-	messages := make(chan []byte, lanes)
-	errs := make(chan error, lanes+1)
-	var wg sync.WaitGroup
+	// Messages wait in memory that is used again, as fetches of a consumer do.
+	messages, free := make(chan []byte, lanes), make(chan []byte, 2*lanes)
+	for range cap(free) {
+		free <- nil
+	}
+	group, running := errgroup.WithContext(ctx)
+	var accepted atomic.Int64
 	began := time.Now()
-	var accepted int
-	var mu sync.Mutex
 	for range lanes {
-		wg.Go(func() {
+		group.Go(func() error {
 			in := p.Intake(hubSource())
 			for m := range messages {
 				in.Add(m, 0)
+				free <- m
 				if in.Full() {
-					if err := in.Flush(ctx); err != nil {
-						errs <- err
-						return
+					if err := in.Flush(running); err != nil {
+						return err
 					}
 				}
 			}
-			r, err := in.Close(ctx)
-			if err != nil {
-				errs <- err
-			}
-			mu.Lock()
-			accepted += r.Accepted
-			mu.Unlock()
+			r, err := in.Close(running)
+			accepted.Add(int64(r.Accepted))
+			return err
 		})
 	}
-	err = readMessages(path, func(m []byte) error {
-		select {
-		case messages <- append([]byte(nil), m...):
-			return nil
-		case err := <-errs:
-			return err
-		}
+	group.Go(func() error {
+		defer close(messages)
+		return readMessages(path, func(m []byte) error {
+			select {
+			case buf := <-free:
+				messages <- append(buf[:0], m...)
+				return nil
+			case <-running.Done():
+				return running.Err()
+			}
+		})
 	})
-	close(messages)
-	wg.Wait()
-	took := time.Since(began)
-	close(errs)
-	for e := range errs {
-		err = errors.Join(err, e)
-	}
-	if err != nil {
+	if err := group.Wait(); err != nil {
 		return 0, 0, err
 	}
-	if accepted != n {
-		return 0, 0, fmt.Errorf("%d of %d records were accepted", accepted, n)
+	took := time.Since(began)
+	if accepted.Load() != int64(n) {
+		return 0, 0, fmt.Errorf("%d of %d records were accepted", accepted.Load(), n)
 	}
-
+	group, running = errgroup.WithContext(ctx)
+	group.SetLimit(2 * lanes)
 	began = time.Now()
-	group := make(chan struct{}, 2*lanes)
-	var bare sync.WaitGroup
-	fails := make(chan error, len(to.kept))
 	for _, chunk := range to.kept {
-		group <- struct{}{}
-		bare.Go(func() {
-			defer func() { <-group }()
-			if err := to.Publisher.Publish(ctx, events.TopicEvents, chunk); err != nil {
-				fails <- err
-			}
-		})
+		group.Go(func() error { return to.Publisher.Publish(running, events.TopicEvents, chunk) })
 	}
-	bare.Wait()
-	close(fails)
-	for e := range fails {
-		err = errors.Join(err, e)
-	}
-	return rate(n, took), rate(n, time.Since(began)), err
+	err = group.Wait()
+	return rate(n, took), rate(to.records, time.Since(began)), err
 }

@@ -183,26 +183,10 @@ func (i *Intake) record(raw []byte, e *events.Event, err error) {
 		}
 		return
 	}
-	now := events.MillisOf(i.p.now())
-	e.Clean()
-	e.Source.Name, e.Ingested = i.src.Name, now
-	if e.Tenant == "" && len(i.src.Tenants) == 1 {
-		e.Tenant = i.src.Tenants[0]
-	}
-	if err := e.Validate(); err != nil {
-		i.reject(reasonInvalid, raw, len(raw), err)
+	if err := i.p.check(&i.src, e); err != nil {
+		i.reject(err.reason, raw, len(raw), err.err)
 		return
 	}
-	if len(i.src.Tenants) > 0 && !slices.Contains(i.src.Tenants, e.Tenant) {
-		i.reject(reasonTenant, raw, len(raw), fmt.Errorf("tenant: is %q, for which this source may not write", e.Tenant))
-		return
-	}
-	if err := i.p.timely(e, now); err != nil {
-		i.reject(reasonTime, raw, len(raw), err)
-		return
-	}
-	e.ID = events.EventID(e.Tenant, e.Source.Family, e.Source.ID)
-	i.p.metrics.lag.Observe(float64(now-e.Time) / events.Second)
 	i.result.LastEvent = max(i.result.LastEvent, e.Time)
 	if i.known(e.ID) {
 		i.result.Duplicates++
@@ -216,6 +200,43 @@ func (i *Intake) record(raw []byte, e *events.Event, err error) {
 	}
 	i.index[e.ID] = len(i.pending)
 	i.pending = append(i.pending, *e)
+}
+
+// refusal says why an event is refused.
+type refusal struct {
+	reason string
+	err    error
+}
+
+// check stamps an event, gives it its id, and says what is wrong with it.
+func (p *Pipeline) check(src *Source, e *events.Event) *refusal {
+	now := events.MillisOf(p.now())
+	e.Clean()
+	e.Source.Name, e.Ingested = src.Name, now
+	if e.Tenant == "" && len(src.Tenants) == 1 {
+		e.Tenant = src.Tenants[0]
+	}
+	if err := e.Validate(); err != nil {
+		return &refusal{reasonInvalid, err}
+	}
+	if len(src.Tenants) > 0 && !slices.Contains(src.Tenants, e.Tenant) {
+		return &refusal{reasonTenant, fmt.Errorf("tenant: is %q, for which this source may not write", e.Tenant)}
+	}
+	if err := p.timely(e, now); err != nil {
+		return &refusal{reasonTime, err}
+	}
+	e.ID = events.EventID(e.Tenant, e.Source.Family, e.Source.ID)
+	p.metrics.lag.Observe(float64(now-e.Time) / events.Second)
+	return nil
+}
+
+// Prepare does to one event what an intake does before it publishes it: it is checked, stamped, named and enriched.
+func (p *Pipeline) Prepare(src Source, e *events.Event) error {
+	if err := p.check(&src, e); err != nil {
+		return err.err
+	}
+	p.enrich(e, src.TrustedPlaces)
+	return nil
 }
 
 // known reports whether an event is on the log, or on its way there.
