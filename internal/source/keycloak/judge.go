@@ -106,8 +106,11 @@ func (r *raw) user() (*events.Event, error) {
 		return nil, err
 	}
 	e.User = r.who(name)
-	if e.User.ID == "" {
+	switch {
+	case e.User.ID == "":
 		return nil, &foreign.Skipped{Reason: "no_user", Category: r.kind}
+	case m.kind == events.SignOut && r.session == "": // without one it would end all of the user's
+		return nil, &foreign.Skipped{Reason: "no_session", Category: r.kind}
 	}
 	e.App.ID = identity(r.client)
 	e.Session.ID = identity(r.session)

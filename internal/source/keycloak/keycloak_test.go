@@ -261,6 +261,8 @@ func TestSignOuts(t *testing.T) {
 	if e.Kind != events.SignOut || e.Session.ID != "3c2b1a09-f8e7-4d6c-b5a4-938271605f4e" || e.User.ID != userID {
 		t.Errorf("%+v", e)
 	}
+	skipped(t, stored(t, "LOGOUT", set("sessionId", nil)), "no_session")
+	skipped(t, head+`type="LOGOUT", realmId="r", clientId="web", userId="u-1", ipAddress="192.0.2.60"`, "no_session")
 	skipped(t, stored(t, "LOGOUT_ERROR", failing("invalid_token", nil)), "category")
 }
 
