@@ -134,6 +134,7 @@ func (r *raw) user() (*events.Event, error) {
 		}
 	case events.AccountChange:
 		e.Change = r.change(m)
+	default: // a sign-out has no more to tell
 	}
 	return e, nil
 }

@@ -35,7 +35,7 @@ func provable(addresses string) (pulltest.Source, error) {
 	poller, err := keycloak.New(keycloak.Config{
 		Name: "sso", Realm: "prod realm", ClientID: "countersign", SecretFile: parts[2], BaseURL: parts[0] + "/auth", AdminEvents: true, PageSize: 20, History: 48 * time.Hour,
 	}, keycloak.Deps{Now: func() time.Time {
-		res, err := http.Get(parts[1]) //nolint:noctx // of the test's own clock
+		res, err := http.Get(parts[1])
 		if err != nil {
 			panic(err)
 		}

@@ -37,7 +37,7 @@ func provable(addresses string) (pulltest.Source, error) {
 	poller, err := o365.New(o365.Config{
 		Name: "o365", Tenant: tenant, ClientID: "countersign", SecretFile: parts[2], BaseURL: parts[0], AuthorityURL: parts[0], History: 48 * time.Hour,
 	}, o365.Deps{Now: func() time.Time {
-		res, err := http.Get(parts[1]) //nolint:noctx // of the test's own clock
+		res, err := http.Get(parts[1])
 		if err != nil {
 			panic(err)
 		}
