@@ -66,6 +66,8 @@ func (s *Source) ingest() ingest.Source {
 type Config struct {
 	// Group is the consumer group that spreads the sources over the processes.
 	Group string `yaml:"group"`
+	// SessionTimeout is how long the others wait for a process that went silent before they take its sources over.
+	SessionTimeout time.Duration `yaml:"session_timeout"`
 	// MinPause is the shortest pause between two calls of a source, and the first one after an error; MaxPause is how far
 	// it grows while errors go on.
 	MinPause time.Duration `yaml:"min_pause"`
@@ -81,7 +83,7 @@ type Config struct {
 // DefaultConfig suits most sources.
 func DefaultConfig() Config {
 	return Config{
-		Group: "countersign-pull", MinPause: time.Second, MaxPause: 5 * time.Minute, Heartbeat: time.Minute,
+		Group: "countersign-pull", SessionTimeout: 30 * time.Second, MinPause: time.Second, MaxPause: 5 * time.Minute, Heartbeat: time.Minute,
 		DrainTimeout: 5 * time.Second, WarmUp: 200_000,
 	}
 }
@@ -92,6 +94,9 @@ func (c Config) Validate() error {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if c.Group == "" {
 		bad("group: is empty, name the consumer group")
+	}
+	if c.SessionTimeout < time.Second {
+		bad("session_timeout: is %v, use for example 30s", c.SessionTimeout)
 	}
 	if c.MinPause <= 0 {
 		bad("min_pause: is %v, use for example 1s", c.MinPause)
@@ -180,6 +185,8 @@ func (r *Runner) Run(ctx context.Context) error {
 	sharing := newNotice(r.deps.Logger, "spreading the sources", "the sources are spread again")
 	share := stream.ShareConfig{
 		Group: r.cfg.Group, Topic: events.TopicCursors,
+		SessionTimeout: r.cfg.SessionTimeout, HeartbeatInterval: min(3*time.Second, r.cfg.SessionTimeout/5),
+		RebalanceTimeout: max(r.cfg.SessionTimeout, 2*r.cfg.DrainTimeout),
 		Report: func(_ int, err error) { sharing.failed(err) },
 	}
 	return r.deps.Cursors.cluster.Share(ctx, share, func(ctx context.Context, partition int) error {

@@ -2,6 +2,7 @@ package pull
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -85,19 +86,27 @@ func (c *Cursors) flush(ctx context.Context) error {
 		return nil
 	}
 	err := c.Refresh(ctx)
+	var problems []error
 	for _, source := range slices.Sorted(maps.Keys(tallies)) {
-		t := tallies[source]
-		if err == nil {
-			var status Status
-			if status, err = c.Get(source); err == nil {
-				err = c.Put(ctx, t.onto(source, status))
-			}
+		failed := err
+		if failed == nil {
+			failed = c.addTo(ctx, source, tallies[source])
+			problems = append(problems, failed)
 		}
-		if err != nil {
-			c.putBack(source, t)
+		if failed != nil {
+			c.putBack(source, tallies[source])
 		}
 	}
-	return err
+	return errors.Join(append(problems, err)...)
+}
+
+// addTo writes a tally onto the newest status of its source.
+func (c *Cursors) addTo(ctx context.Context, source string, t *tally) error {
+	status, err := c.Get(source)
+	if err != nil {
+		return err
+	}
+	return c.Put(ctx, t.onto(source, status))
 }
 
 // onto returns status with what was reported since.

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/geo"
 	"github.com/countersign-io/countersign/internal/ingest"
+	"github.com/countersign-io/countersign/internal/kafkatest"
 	"github.com/countersign-io/countersign/internal/pull"
 	"github.com/countersign-io/countersign/internal/stream"
 )
@@ -30,6 +31,14 @@ const (
 
 // longestWait is how long the process waits where the source would wait longer.
 const longestWait = 20 * time.Millisecond
+
+// sessionTimeout is how long a process that was killed keeps its source. Real brokers take no less than 6 s.
+func sessionTimeout() time.Duration {
+	if kafkatest.Real() {
+		return 6 * time.Second
+	}
+	return time.Second
+}
 
 // child runs one source until it is killed.
 func child(text string) error {
@@ -71,8 +80,7 @@ func child(text string) error {
 	}
 	cfg := pull.DefaultConfig()
 	cfg.MinPause, cfg.MaxPause = 2*time.Millisecond, 200*time.Millisecond
-	// A group of its own: the one who was killed stays a member of his for a while.
-	cfg.Group = fmt.Sprintf("%s-%d", cfg.Group, s.Run)
+	cfg.Group, cfg.SessionTimeout, cfg.DrainTimeout = s.Group, sessionTimeout(), 500*time.Millisecond
 	var tenants []string
 	if source.Tenant != "" {
 		tenants = []string{source.Tenant}

@@ -67,6 +67,8 @@ type Options struct {
 	Letters int
 	// Repeats tolerates events that are on the log more than once.
 	Repeats bool
+	// Takeover has another process wait for the source before the first is killed; else the next is started afterwards.
+	Takeover bool
 	// Timeout bounds how long the last run may take until all is there. Default 60 s.
 	Timeout time.Duration
 	// Seed chooses the moments of the kills; 0 is a random one, which is logged.
@@ -105,14 +107,18 @@ func Prove(t *testing.T, name, upstream string, want []string, o Options) []even
 	if err := p.cluster.EnsureTopics(t.Context(), topics); err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(o.Seed, 0))
+	p.random = rand.New(rand.NewPCG(o.Seed, 0))
 	at := map[string]int{}
 	for run := range o.Kills {
-		at[p.kill(run, random)]++
+		at[p.kill(run)]++
 	}
 	p.finish()
 	t.Logf("seed %d: killed %d times: %v", o.Seed, o.Kills, at)
-	return p.check()
+	all := p.onLog()
+	for _, problem := range p.problems(all, p.letters()) {
+		t.Error(problem)
+	}
+	return all
 }
 
 // proof is one call of Prove.
@@ -122,24 +128,54 @@ type proof struct {
 	want    []string
 	spec    spec
 	cluster *stream.Cluster
+	random  *rand.Rand
+	standby *process // the one to take over, if any
 }
 
 // process is one run of the source.
 type process struct {
+	// die and left say where it dies by itself; die "" is nowhere.
+	die  string
+	left int
+	last string // the step that it was seen at last
+	seen int    // how many
+
 	cmd    *exec.Cmd
 	steps  chan string // as they happen; closed at the end
 	stderr *tailBuffer
+	once   sync.Once // of end
 }
 
-func (p *proof) start(run int, die string, left int) *process {
+// process returns the process of a run: the one that waits, or a new one. The last run does not die.
+func (p *proof) process(run int) *process {
 	p.t.Helper()
+	c := p.standby
+	if c == nil {
+		c = p.start(run)
+	}
+	if p.standby = nil; p.o.Takeover && run < p.o.Kills {
+		p.standby = p.start(run + 1)
+	}
+	return c
+}
+
+func (p *proof) start(run int) *process {
+	p.t.Helper()
+	c := &process{left: 1 + p.random.IntN(3), steps: make(chan string, 1000), stderr: &tailBuffer{}}
+	if run < p.o.Kills {
+		// The process hits a step of its own exactly; from outside it is hit somewhere near.
+		c.die = []string{stepPage, stepPublished, stepKept, ""}[run%4]
+	}
 	s := p.spec
-	s.Run, s.Die, s.Left = run, die, left
+	s.Die, s.Left, s.Group = c.die, c.left, "pull"
+	if !p.o.Takeover {
+		s.Group = fmt.Sprintf("pull-%d", run) // the one who was killed stays a member of his for a while
+	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	c := &process{cmd: exec.Command(os.Args[0]), steps: make(chan string, 1000), stderr: &tailBuffer{}}
+	c.cmd = exec.Command(os.Args[0])
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
 	c.cmd.Stderr = c.stderr
 	out, err := c.cmd.StdoutPipe()
@@ -149,6 +185,7 @@ func (p *proof) start(run int, die string, left int) *process {
 	if err := c.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+	p.t.Cleanup(c.end)
 	go func() {
 		defer close(c.steps)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -161,41 +198,45 @@ func (p *proof) start(run int, die string, left int) *process {
 
 // end kills what still runs.
 func (c *process) end() {
-	_ = c.cmd.Process.Kill()
-	go func() {
-		for range c.steps { //nolint:revive // so that nobody waits to send
+	c.once.Do(func() {
+		_ = c.cmd.Process.Kill() // it may be dead
+		for range c.steps {      //nolint:revive // so that nobody waits to send
 		}
-	}()
-	_ = c.cmd.Wait() // it was killed
+		_ = c.cmd.Wait() // it was killed
+	})
 }
 
 // kill starts the source, kills it at a random step, and returns at which.
-func (p *proof) kill(run int, random *rand.Rand) string {
+func (p *proof) kill(run int) string {
 	p.t.Helper()
-	// The process hits a step of its own exactly; from outside it is hit somewhere near.
-	die := []string{stepPage, stepPublished, stepKept, ""}[run%4]
-	left := 1 + random.IntN(3)
-	c := p.start(run, die, left)
-	defer c.end()
-	last := ""
+	c := p.process(run)
+	defer func() { c.end() }()
 	timeout := time.After(p.o.Timeout)
-	for n := 0; ; {
+	for {
+		var others chan string
+		if p.standby != nil {
+			others = p.standby.steps
+		}
+		var step string
+		var running bool
 		select {
-		case step, running := <-c.steps:
-			switch {
-			case !running && last != die:
-				p.t.Fatalf("the source ended by itself after %q: %s", last, c.stderr)
-			case !running:
-				return last
-			case step == stepIdle:
-				return stepIdle // there is nothing more to fetch now
-			}
-			last = step
-			if n++; die == "" && n == 2*left {
-				return "about " + last
-			}
+		case step, running = <-c.steps:
+		case step, running = <-others:
+			c, p.standby = p.standby, c // it is the one that has the source
 		case <-timeout:
-			p.t.Fatalf("nothing was fetched within %v after %q: %s%s", p.o.Timeout, last, p.status(), c.stderr)
+			p.t.Fatalf("nothing was fetched within %v after %q: %s%s", p.o.Timeout, c.last, p.status(), c.stderr)
+		}
+		switch {
+		case !running && c.last != c.die:
+			p.t.Fatalf("the source ended by itself after %q: %s", c.last, c.stderr)
+		case !running:
+			return c.last
+		case step == stepIdle:
+			return stepIdle // there is nothing more to fetch now
+		}
+		c.last = step
+		if c.seen++; c.die == "" && c.seen == 2*c.left {
+			return "about " + c.last
 		}
 	}
 }
@@ -203,22 +244,25 @@ func (p *proof) kill(run int, random *rand.Rand) string {
 // finish lets the source run until all is there, and twice more to the end of what the upstream has.
 func (p *proof) finish() {
 	p.t.Helper()
-	c := p.start(p.o.Kills, "", 0)
-	defer c.end()
+	c := p.process(p.o.Kills)
+	defer func() { c.end() }()
 	timeout := time.After(p.o.Timeout)
 	for left := 2; left > 0; {
 		select {
 		case step, running := <-c.steps:
-			if !running {
-				p.t.Fatalf("the source ended by itself: %s", c.stderr)
-			}
-			if step == stepIdle && (left < 2 || len(p.missing()) == 0) {
+			switch {
+			case !running && c.last == c.die: // one that waited through all takeovers
+				c = p.start(p.o.Kills)
+			case !running:
+				p.t.Fatalf("the source ended by itself after %q: %s", c.last, c.stderr)
+			case step == stepIdle && (left < 2 || len(p.missing()) == 0):
 				left--
 			}
+			c.last = step
 		case <-timeout:
 			missing := p.missing()
 			p.t.Fatalf("not all is on the log after %v: %d of %d are missing, such as %.3q; %s%s",
-				p.o.Timeout, len(missing), len(p.want), missing, p.status(), c.stderr)
+				p.o.Timeout, len(missing), len(p.want), missing[:min(len(missing), 3)], p.status(), c.stderr)
 		}
 	}
 }
@@ -259,9 +303,27 @@ func (p *proof) missing() []string {
 	return slices.DeleteFunc(slices.Clone(p.want), func(id string) bool { return there[id] })
 }
 
-func (p *proof) check() []events.Event {
+// letters are the reasons of the dead letters by id: a record that is fetched again has the same.
+func (p *proof) letters() map[string]string {
 	p.t.Helper()
-	all := p.onLog()
+	reasons := map[string]string{}
+	err := p.cluster.Table(nil).Load(p.t.Context(), events.TopicDeadLetter, func(r stream.Record) error {
+		l, err := events.DecodeDeadLetter(r.Value)
+		if err == nil {
+			reasons[l.ID] = l.Reason
+		}
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return reasons
+}
+
+// problems compares what is on the log with what should be.
+func (p *proof) problems(all []events.Event, letters map[string]string) []string {
+	var problems []string
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	count := map[string]int{}
 	for i := range all {
 		count[p.id(&all[i])]++
@@ -270,32 +332,21 @@ func (p *proof) check() []events.Event {
 	for _, id := range p.want {
 		wanted[id] = true
 		if count[id] == 0 {
-			p.t.Errorf("event %s is not on the log", id)
+			bad("event %s is not on the log", id)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(count)) {
 		switch n := count[id]; {
 		case !wanted[id]:
-			p.t.Errorf("event %s is on the log and was not wanted", id)
+			bad("event %s is on the log and was not wanted", id)
 		case n > 1 && !p.o.Repeats:
-			p.t.Errorf("event %s is on the log %d times", id, n)
+			bad("event %s is on the log %d times", id, n)
 		}
-	}
-	letters := map[string]string{}
-	err := p.cluster.Table(nil).Load(p.t.Context(), events.TopicDeadLetter, func(r stream.Record) error {
-		l, err := events.DecodeDeadLetter(r.Value)
-		if err == nil {
-			letters[l.ID] = l.Reason
-		}
-		return err
-	})
-	if err != nil {
-		p.t.Fatal(err)
 	}
 	if len(letters) != p.o.Letters {
-		p.t.Errorf("%d dead letters, want %d: %.5q", len(letters), p.o.Letters, slices.Sorted(maps.Values(letters)))
+		bad("%d dead letters, want %d: %q", len(letters), p.o.Letters, slices.Sorted(maps.Values(letters)))
 	}
-	return all
+	return problems
 }
 
 // status is what the source says of itself.
@@ -338,8 +389,7 @@ func (b *tailBuffer) String() string {
 type spec struct {
 	Name, Upstream string
 	Brokers        []string
-	Prefix         string
-	Run            int
+	Prefix, Group  string
 	// Die is the step at which the process kills itself, at the occasion Left, from 1; "" is none.
 	Die  string
 	Left int

@@ -104,6 +104,18 @@ func (p *pages) Fetch(ctx context.Context, position []byte, take func(values [][
 // Kills, repeated and reordered records, cut pages, errors and late records: all is on the log once.
 func TestNothingIsLostOrDoubled(t *testing.T) {
 	t.Parallel()
+	for name, o := range map[string]pulltest.Options{
+		"restart": {Letters: 1}, "takeover": {Letters: 1, Kills: 4, Takeover: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			prove(t, o)
+		})
+	}
+}
+
+func prove(t *testing.T, o pulltest.Options) {
+	t.Helper()
 	h := &history{visible: 60, random: rand.New(rand.NewPCG(1, 2))}
 	var want []string
 	for n := range 160 {
@@ -117,7 +129,7 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 	for range 20 {
 		server.Script("", "", upstreamtest.Truncated, "", upstreamtest.Broken, "", upstreamtest.Short, "", "", upstreamtest.HungUp)
 	}
-	all := pulltest.Prove(t, "pages", server.URL, want, pulltest.Options{Letters: 1})
+	all := pulltest.Prove(t, "pages", server.URL, want, o)
 	if len(all) != len(want) {
 		t.Errorf("%d events, want %d", len(all), len(want))
 	}
