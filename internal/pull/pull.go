@@ -187,7 +187,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		Group: r.cfg.Group, Topic: events.TopicCursors,
 		SessionTimeout: r.cfg.SessionTimeout, HeartbeatInterval: min(3*time.Second, r.cfg.SessionTimeout/5),
 		RebalanceTimeout: max(r.cfg.SessionTimeout, 2*r.cfg.DrainTimeout),
-		Report: func(_ int, err error) { sharing.failed(err) },
+		Report:           func(_ int, err error) { sharing.failed(err) },
 	}
 	return r.deps.Cursors.cluster.Share(ctx, share, func(ctx context.Context, partition int) error {
 		err := r.work(ctx, partition)
