@@ -36,8 +36,8 @@ func ingestBackfillCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "backfill SOURCE", Short: "Fetch the history of a source that can be asked", Args: cobra.ExactArgs(1),
 		Long: "Fetch the history of a source of the configuration's section sources (`countersign sources` lists them).\n" +
-			"An interrupted run goes on where it was when it is started again with the same --since. It may run beside the source\n" +
-			"itself: what is on the log already is not put there once more.\n\n" +
+			"An interrupted run goes on where it was when it is started again with the moment that it prints. It may run beside the\n" +
+			"source itself: an event has one id, by whatever way it comes.\n\n" +
 			"Sources in sources.entra_graph need the ingest binary: ingest backfill -config FILE -since 30d SOURCE",
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := config.Load(wiring.DefaultConfig(), configFile, os.Environ(), "kafka", "topics", "geo", "sources")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"strconv"
+	"strings"
 )
 
 // An id is 32 lower-case hexadecimal digits: the first 128 bits of SHA-256 over length-prefixed fields. The same thing
@@ -30,6 +31,32 @@ func ID(fields ...string) string {
 	}
 	var sum [sha256.Size]byte
 	return hex.EncodeToString(digest.Sum(sum[:0])[:16])
+}
+
+// Canonical is the form of an identity that all sources share: a GUID in lower case, anything else as it is. Providers write
+// GUIDs in either case, and one user must not have two keys.
+func Canonical(id string) string {
+	const size = 36
+	if len(id) != size {
+		return id
+	}
+	upper := false
+	for i := range size {
+		switch c := id[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return id
+			}
+		case c >= 'A' && c <= 'F':
+			upper = true
+		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
+			return id
+		}
+	}
+	if !upper {
+		return id
+	}
+	return strings.ToLower(id)
 }
 
 func field(h hash.Hash, s string) {

@@ -36,6 +36,8 @@ type Config struct {
 type TLSConfig struct {
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
+	// TerminatedElsewhere says that plain HTTP is meant, on an address that others can reach: a proxy in front does TLS.
+	TerminatedElsewhere bool `yaml:"terminated_elsewhere"`
 }
 
 // TokenConfig binds a bearer token to what its bearer may send.
@@ -47,8 +49,10 @@ type TokenConfig struct {
 	Source string `yaml:"source"`
 	// Tenants are the tenants it may write for; "*" alone means every tenant.
 	Tenants []string `yaml:"tenants"`
-	// Format is what it sends unless a request says otherwise; the default is "event".
-	Format string `yaml:"format"`
+	// Format is what it sends; the default is "event". Formats are others that a request may ask for; "*" is every one. A
+	// token of an application is best bound to what it sends: the words of a provider weigh more than an application's.
+	Format  string   `yaml:"format"`
+	Formats []string `yaml:"formats"`
 	// TrustedPlaces keeps the places and networks that its events carry.
 	TrustedPlaces bool `yaml:"trusted_places"`
 }
@@ -59,8 +63,24 @@ const (
 	FormatSession = "session"
 )
 
-// anyTenant stands for every tenant.
-const anyTenant = "*"
+// anyTenant stands for every tenant, anyFormat for every format.
+const (
+	anyTenant = "*"
+	anyFormat = "*"
+)
+
+// format is what the token sends unless a request says otherwise.
+func (t TokenConfig) format() string {
+	if t.Format == "" {
+		return FormatEvent
+	}
+	return t.Format
+}
+
+// allows tells whether the token may send a format.
+func (t TokenConfig) allows(format string) bool {
+	return format == t.format() || slices.Contains(t.Formats, format) || slices.Contains(t.Formats, anyFormat)
+}
 
 // DefaultConfig listens on this machine only, and has no tokens yet.
 func DefaultConfig() Config {
@@ -71,12 +91,19 @@ func DefaultConfig() Config {
 	}
 }
 
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // Validate reports every problem of c at once, each as "field.path: problem, what to do". It opens no file.
 func (c Config) Validate() error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
+	if host, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
 		bad("listen: %q is no address, write host:port", c.Listen)
+	} else if c.TLS == (TLSConfig{}) && !loopback(host) {
+		bad("tls.cert_file: is empty, so that tokens would come over plain HTTP on %s; name a certificate, or set tls.terminated_elsewhere", c.Listen)
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		bad("tls.cert_file: needs tls.key_file and the other way round, set both or neither")

@@ -200,14 +200,14 @@ func (s *Server) source(t *token, r *http.Request, format string) (Source, error
 		format = r.URL.Query().Get("format")
 	}
 	if format == "" {
-		format = t.cfg.Format
-	}
-	if format == "" {
-		format = FormatEvent
+		format = t.cfg.format()
 	}
 	decoder := s.decoders[format]
 	if decoder == nil {
 		return Source{}, refuse(http.StatusBadRequest, "format %.40q is unknown, use one of %s", format, strings.Join(sortedKeys(s.decoders), ", "))
+	}
+	if !t.cfg.allows(format) {
+		return Source{}, refuse(http.StatusForbidden, "this token may not send format %.40q", format)
 	}
 	src := Source{Name: t.cfg.Source, Decoder: decoder, Format: format, TrustedPlaces: t.cfg.TrustedPlaces}
 	if t.cfg.Tenants[0] != anyTenant {
@@ -261,6 +261,10 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) (body io.Reader, d
 	}
 }
 
+func (s *Server) tooMany() error {
+	return refuse(http.StatusRequestEntityTooLarge, "the body holds more than %d records; send it in parts", s.cfg.MaxRecords)
+}
+
 func (s *Server) tooLarge() error {
 	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes; send it in parts", s.cfg.MaxBody)
 }
@@ -270,6 +274,9 @@ func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Read
 	// A client that is gone or too slow ends the reading, and with it the request's context; what came whole before is
 	// published all the same, within the patience.
 	ctx = context.WithoutCancel(ctx)
+	if err := s.settle(ctx); err != nil {
+		return Result{}, s.publishError(err)
+	}
 	in := s.pipeline.Intake(src)
 	in.patience = s.cfg.PublishTimeout
 	split := newSplitter(body, src.Decoder.MaxValue(), as, 0)
@@ -285,11 +292,14 @@ func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Read
 		case err != nil:
 			broken = s.bodyError(err)
 		case values > s.cfg.MaxRecords:
-			broken = refuse(http.StatusRequestEntityTooLarge, "the body holds more than %d records; send it in parts", s.cfg.MaxRecords)
+			broken = s.tooMany()
 		case v.err != nil:
 			in.Refuse(v.bytes, v.size, v.number, v.err)
 		default:
 			in.Add(v.bytes, v.number)
+		}
+		if in.Records() > s.cfg.MaxRecords {
+			broken = s.tooMany() // in few values
 		}
 		if in.Full() {
 			if err := in.Flush(ctx); err != nil {
@@ -310,6 +320,16 @@ func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Read
 		return result, refuse(http.StatusBadRequest, "every record was rejected")
 	}
 	return result, nil
+}
+
+// settle reads what is on the log, when that is not known.
+func (s *Server) settle(ctx context.Context) error {
+	if s.deps.Recall == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.PublishTimeout)
+	defer cancel()
+	return s.pipeline.Settle(ctx, s.deps.Recall)
 }
 
 // bodyError words what went wrong with reading a body.

@@ -96,7 +96,7 @@ func newServer(t testing.TB, to Publisher, change func(*Config)) *httptest.Serve
 		t.Fatal(err)
 	}
 	cfg := DefaultConfig()
-	cfg.Tokens = []TokenConfig{{File: token, Source: "test", Tenants: []string{"acme"}}}
+	cfg.Tokens = []TokenConfig{{File: token, Source: "test", Tenants: []string{"acme"}, Formats: []string{"*"}}}
 	cfg.PublishTimeout = 2 * time.Second
 	if change != nil {
 		change(&cfg)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,9 @@ type Deps struct {
 	Challenge func(r *http.Request) (answer any, ok bool)
 	// Receivers serves what is below /v1/ssf/, with authentication of its own; nil is none.
 	Receivers http.Handler
+	// Recall tells the pipeline the newest ids of the log; it is called after a publish failed whose records may be there.
+	// nil is never.
+	Recall func(context.Context) error
 	// Report is told what became of every request of a source; nil is not.
 	Report func(source, format string, result Result, err error)
 }
@@ -66,8 +70,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	var problems []error
 	for i, t := range cfg.Tokens {
-		if t.Format != "" && deps.Decoders[t.Format] == nil {
-			problems = append(problems, fmt.Errorf("tokens[%d].format: %.40q is unknown, use one of %s", i, t.Format, strings.Join(sortedKeys(deps.Decoders), ", ")))
+		for _, format := range append(slices.Clone(t.Formats), t.format()) {
+			if format != anyFormat && deps.Decoders[format] == nil {
+				problems = append(problems, fmt.Errorf("tokens[%d].format: %.40q is unknown, use one of %s", i, format, strings.Join(sortedKeys(deps.Decoders), ", ")))
+			}
 		}
 	}
 	tokens, err := loadTokens(cfg.Tokens)

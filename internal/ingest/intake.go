@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -61,6 +59,7 @@ const (
 	reasonInvalid     = "invalid"
 	reasonTime        = "time"
 	reasonTenant      = "tenant"
+	reasonFamily      = "family"
 )
 
 // A chunk is what is published at once. Larger ones make better record batches, smaller ones answer sooner.
@@ -82,15 +81,20 @@ type Intake struct {
 	pending []events.Event
 	index   map[string]int
 	letters []stream.Record
+	written map[string]bool // the ids of letters
 	bytes   int
 
-	// flight is the chunk being published, nil when there is none; its ids are in flying.
+	// flight is the chunk being published, nil when there is none; its ids are in flying and posted.
 	flight chan error
 	flying map[string]int
+	posted map[string]bool
 
-	line    int // of the value at hand
+	value   []byte // at hand
+	line    int    // its number
 	origin  Origin
 	ordinal int // of the record in it
+	refused int // records of it
+	records int // of all values
 }
 
 // chunks are the events of intakes that are over: growing a slice of such large values anew costs as much as decoding
@@ -99,7 +103,10 @@ var chunks = sync.Pool{New: func() any { return new([]events.Event) }}
 
 // Intake begins an intake from src.
 func (p *Pipeline) Intake(src Source) *Intake {
-	return &Intake{p: p, publisher: p.publisher, src: src, pending: *chunks.Get().(*[]events.Event), index: map[string]int{}}
+	src.Tenants = canonical(src.Tenants)
+	return &Intake{
+		p: p, publisher: p.publisher, src: src, pending: *chunks.Get().(*[]events.Event), index: map[string]int{}, written: map[string]bool{},
+	}
 }
 
 // release gives back what the intake needs no more.
@@ -132,10 +139,19 @@ func (p *Pipeline) Take(ctx context.Context, src Source, values [][]byte) (Resul
 
 // Add takes one value. What is wrong with its records goes into the result and the dead letters.
 func (i *Intake) Add(value []byte, line int) {
-	i.line, i.ordinal = line, 0
-	i.bytes += len(value)
+	i.begin(value, line)
 	i.src.Decoder.Decode(value, i.record)
+	i.value = nil
 }
+
+// begin turns to a value.
+func (i *Intake) begin(value []byte, line int) {
+	i.value, i.line, i.ordinal, i.refused = value, line, 0, 0
+	i.bytes += len(value)
+}
+
+// Records is how many records all values had so far.
+func (i *Intake) Records() int { return i.records }
 
 // AddFrom is Add of a value that was read from a foreign log. One that is larger than the decoder takes is refused.
 func (i *Intake) AddFrom(value []byte, origin Origin) {
@@ -150,8 +166,7 @@ func (i *Intake) AddFrom(value []byte, origin Origin) {
 
 // Refuse takes a value that cannot be decoded, of which head is the beginning and size the full length.
 func (i *Intake) Refuse(head []byte, size, line int, err error) {
-	i.line, i.ordinal = line, 0
-	i.bytes += len(head)
+	i.begin(head, line)
 	reason := reasonUndecodable
 	if errors.Is(err, errLarger) {
 		reason = reasonTooLarge
@@ -167,6 +182,7 @@ func (i *Intake) Full() bool {
 // record takes one record: it is the emit of Decode.
 func (i *Intake) record(raw []byte, e *events.Event, err error) {
 	i.ordinal++
+	i.records++
 	if err == nil && len(raw) > events.MaxRecord {
 		err = events.ErrTooLarge
 	}
@@ -193,6 +209,11 @@ func (i *Intake) record(raw []byte, e *events.Event, err error) {
 		return
 	}
 	i.p.enrich(e, i.src.TrustedPlaces)
+	// What is short cannot become too long: a character has at most six bytes when it is encoded.
+	if len(raw) > events.MaxRecord/8 && len(events.Encode(e)) > events.MaxRecord {
+		i.reject(reasonTooLarge, raw, len(raw), fmt.Errorf("as an event: %w", events.ErrTooLarge))
+		return
+	}
 	if at, pending := i.index[e.ID]; pending {
 		fill(&i.pending[at], e)
 		i.result.Duplicates++
@@ -202,82 +223,12 @@ func (i *Intake) record(raw []byte, e *events.Event, err error) {
 	i.pending = append(i.pending, *e)
 }
 
-// refusal says why an event is refused.
-type refusal struct {
-	reason string
-	err    error
-}
-
-// check stamps an event, gives it its id, and says what is wrong with it.
-func (p *Pipeline) check(src *Source, e *events.Event) *refusal {
-	now := events.MillisOf(p.now())
-	e.Clean()
-	e.Source.Name, e.Ingested = src.Name, now
-	if e.Tenant == "" && len(src.Tenants) == 1 {
-		e.Tenant = src.Tenants[0]
-	}
-	if err := e.Validate(); err != nil {
-		return &refusal{reasonInvalid, err}
-	}
-	if len(src.Tenants) > 0 && !slices.Contains(src.Tenants, e.Tenant) {
-		return &refusal{reasonTenant, fmt.Errorf("tenant: is %q, for which this source may not write", e.Tenant)}
-	}
-	if err := p.timely(e, now); err != nil {
-		return &refusal{reasonTime, err}
-	}
-	e.ID = events.EventID(e.Tenant, e.Source.Family, e.Source.ID)
-	p.metrics.lag.Observe(float64(now-e.Time) / events.Second)
-	return nil
-}
-
-// Prepare does to one event what an intake does before it publishes it: it is checked, stamped, named and enriched.
-func (p *Pipeline) Prepare(src Source, e *events.Event) error {
-	if err := p.check(&src, e); err != nil {
-		return err.err
-	}
-	p.enrich(e, src.TrustedPlaces)
-	return nil
-}
-
 // known reports whether an event is on the log, or on its way there.
 func (i *Intake) known(id string) bool {
 	if _, flying := i.flying[id]; flying {
 		return true
 	}
-	return i.p.recent.Contains(recentOf(id))
-}
-
-// timely checks an event's time against the clock.
-func (p *Pipeline) timely(e *events.Event, now events.Millis) error {
-	if skew := e.Time - now; skew > events.Millis(p.cfg.MaxSkew.Milliseconds()) {
-		return fmt.Errorf("time: %v is %v in the future, at most %v is allowed; check the sender's clock",
-			e.Time, time.Duration(skew)*time.Millisecond, p.cfg.MaxSkew)
-	}
-	if e.Time < now-events.Millis(p.cfg.MaxAge.Milliseconds()) {
-		return fmt.Errorf("time: %v is older than %v days", e.Time, int(p.cfg.MaxAge.Hours()/24))
-	}
-	return nil
-}
-
-// reject counts a record as refused and writes its dead letter.
-func (i *Intake) reject(reason string, raw []byte, size int, err error) {
-	i.p.metrics.rejected[reason].Inc()
-	i.result.Rejected++
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	if i.ordinal > 1 {
-		text = fmt.Sprintf("record %d of the value: %s", i.ordinal, text)
-	}
-	if len(i.result.Rejections) < MaxRejections {
-		i.result.Rejections = append(i.result.Rejections, Rejection{Line: i.line, Error: text})
-	}
-	kept := raw[:min(len(raw), events.MaxRecord)]
-	letter := &events.DeadLetter{
-		ID: events.ID("dead_letter", i.src.Name, string(kept)), Time: events.MillisOf(i.p.now()), Source: i.src.Name,
-		Stage: "ingest", Reason: text, Line: i.line, Bytes: kept, Size: size,
-		Topic: i.origin.Topic, Partition: i.origin.Partition, Offset: i.origin.Offset,
-	}
-	i.letters = append(i.letters, stream.Record{Key: []byte(i.src.Name), Value: events.Encode(letter)})
-	i.bytes += len(kept)
+	return i.p.recent.contains(recentOf(id))
 }
 
 // Flush begins to publish what was taken since the last Flush, after what that began is acknowledged. With nothing
@@ -302,6 +253,7 @@ func (i *Intake) Flush(ctx context.Context) error {
 	}(i.flight)
 	// The events in flight are encoded; their memory serves the next chunk.
 	i.flying, i.index = i.index, map[string]int{}
+	i.posted, i.written = i.written, map[string]bool{}
 	i.pending, i.letters, i.bytes = i.pending[:0], nil, 0
 	return nil
 }
@@ -331,12 +283,16 @@ func (i *Intake) wait() error {
 	}
 	err := <-i.flight
 	i.flight = nil
-	flown := i.flying
-	i.flying = nil
+	flown, posted := i.flying, i.posted
+	i.flying, i.posted = nil, nil
 	if err != nil {
+		i.p.unsure.Store(true)
 		return err
 	}
 	for id := range flown {
+		i.p.Remember(id)
+	}
+	for id := range posted {
 		i.p.Remember(id)
 	}
 	i.result.Accepted += len(flown)

@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(.0005, 2, 16),
 		}),
 	}
-	for _, reason := range []string{reasonUndecodable, reasonTooLarge, reasonInvalid, reasonTime, reasonTenant} {
+	for _, reason := range []string{reasonUndecodable, reasonTooLarge, reasonInvalid, reasonTime, reasonTenant, reasonFamily} {
 		m.rejected[reason] = rejected.WithLabelValues(reason)
 	}
 	m.skipped.WithLabelValues("category").Add(0)
@@ -91,7 +91,7 @@ func newHTTPMetrics(reg prometheus.Registerer) (*httpMetrics, error) {
 			Name: "countersign_ingest_received_bytes_total", Help: "Bytes of bodies, as they came.",
 		}),
 	}
-	for _, status := range []string{"200", "400", "401", "408", "413", "415", "429", "503"} {
+	for _, status := range []string{"200", "400", "401", "403", "408", "413", "415", "429", "503"} {
 		m.requests.WithLabelValues(status).Add(0)
 	}
 	return m, register(reg, m.requests, m.inFlight, m.duration, m.bytes)

@@ -2,12 +2,11 @@ package ingest
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/countersign-io/countersign/internal/geo"
@@ -20,15 +19,16 @@ type PipelineConfig struct {
 	// MaxAge is how old an event may be, MaxSkew how far in the future.
 	MaxAge  time.Duration `yaml:"max_age"`
 	MaxSkew time.Duration `yaml:"max_skew"`
-	// RecentIDs is how many ids of accepted events are remembered to spare the log repeats, at about 100 bytes each;
-	// UserAgents how many user agents. Repeats that were forgotten do no harm.
+	// RecentIDs is how many ids of accepted events are remembered to spare the log repeats, at about 40 bytes each.
+	// It should cover what sources look back on: two days of Graph, three of Google. Repeats that were forgotten are on
+	// the log twice, with one id. UserAgents is how many user agents are remembered.
 	RecentIDs  int `yaml:"recent_ids"`
 	UserAgents int `yaml:"user_agents"`
 }
 
 // DefaultPipelineConfig accepts events of ten years.
 func DefaultPipelineConfig() PipelineConfig {
-	return PipelineConfig{MaxAge: 3650 * 24 * time.Hour, MaxSkew: 10 * time.Minute, RecentIDs: 1 << 18, UserAgents: 1 << 14}
+	return PipelineConfig{MaxAge: 3650 * 24 * time.Hour, MaxSkew: 10 * time.Minute, RecentIDs: 1 << 22, UserAgents: 1 << 14}
 }
 
 // Validate reports every problem of c at once, each as "field.path: problem, what to do".
@@ -51,10 +51,12 @@ func (c PipelineConfig) Validate() error {
 	return errors.Join(problems...)
 }
 
-// PipelineDeps are what a Pipeline needs from outside. Registerer and Now may be nil.
+// PipelineDeps are what a Pipeline needs from outside. Families, Registerer and Now may be nil.
 type PipelineDeps struct {
-	Publisher  Publisher
-	Geo        *geo.DB
+	Publisher Publisher
+	Geo       *geo.DB
+	// Families are the identity spaces of the foreign formats: senders of events may not write into them.
+	Families   map[string]bool
 	Registerer prometheus.Registerer
 	// Now is the clock that stamps events; nil is time.Now.
 	Now func() time.Time
@@ -66,9 +68,12 @@ type Pipeline struct {
 	publisher Publisher
 	geo       *geo.DB
 	agents    *useragent.Parser
-	recent    *lru.Cache[recentID, struct{}]
-	now       func() time.Time
-	metrics   *metrics
+	recent    *memory
+	reserved  map[string]bool
+	// unsure is set when a publish failed whose records may be on the log all the same.
+	unsure  atomic.Bool
+	now     func() time.Time
+	metrics *metrics
 }
 
 // NewPipeline returns a pipeline.
@@ -79,7 +84,7 @@ func NewPipeline(cfg PipelineConfig, deps PipelineDeps) (*Pipeline, error) {
 	if deps.Publisher == nil || deps.Geo == nil {
 		return nil, errors.New("a pipeline needs a publisher and a geo database")
 	}
-	p := &Pipeline{cfg: cfg, publisher: deps.Publisher, geo: deps.Geo, now: deps.Now}
+	p := &Pipeline{cfg: cfg, publisher: deps.Publisher, geo: deps.Geo, reserved: deps.Families, recent: newMemory(cfg.RecentIDs), now: deps.Now}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -87,27 +92,28 @@ func NewPipeline(cfg PipelineConfig, deps PipelineDeps) (*Pipeline, error) {
 	if p.agents, err = useragent.New(cfg.UserAgents); err != nil {
 		return nil, err
 	}
-	if p.recent, err = lru.New[recentID, struct{}](cfg.RecentIDs); err != nil {
-		return nil, fmt.Errorf("creating the memory of ids: %w", err)
-	}
 	if p.metrics, err = newMetrics(deps.Registerer); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// recentID is an event id in binary.
-type recentID [16]byte
-
-// recentOf returns the binary form of an event id; what is no event id has one too, which is nobody's.
-func recentOf(id string) (r recentID) {
-	_, _ = hex.Decode(r[:], []byte(id[:min(len(id), 2*len(r))]))
-	return r
-}
-
 // Remember tells the pipeline that an event is on the log, so that its repeats are dropped. Whoever starts a pipeline
 // tells it the newest ids: then a record that was acknowledged just before a crash is not put on the log once more.
-func (p *Pipeline) Remember(id string) { p.recent.Add(recentOf(id), struct{}{}) }
+func (p *Pipeline) Remember(id string) { p.recent.add(recentOf(id)) }
+
+// Settle calls recall, which reads the newest ids of the log, if a publish has failed since: its records may be there, and
+// their senders send them again.
+func (p *Pipeline) Settle(ctx context.Context, recall func(context.Context) error) error {
+	if !p.unsure.Swap(false) {
+		return nil
+	}
+	if err := recall(ctx); err != nil {
+		p.unsure.Store(true)
+		return fmt.Errorf("reading what is on the log: %w", err)
+	}
+	return nil
+}
 
 // publish waits while the publisher is overloaded, when patient; else that is an error at once.
 func (p *Pipeline) publish(ctx context.Context, to Publisher, topic string, records []stream.Record, patient bool) error {

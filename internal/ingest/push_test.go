@@ -23,7 +23,7 @@ func front(t *testing.T, to Publisher, change func(*Deps)) *httptest.Server {
 		t.Fatal(err)
 	}
 	cfg := DefaultConfig()
-	cfg.Tokens = []TokenConfig{{File: token, Source: "test", Tenants: []string{"acme"}}}
+	cfg.Tokens = []TokenConfig{{File: token, Source: "test", Tenants: []string{"acme"}, Formats: []string{"*"}}}
 	deps := Deps{Pipeline: newPipeline(t, to), Decoders: decoders(), CloudEvents: func(inner Decoder, attribute func(string) string) Decoder {
 		if attribute == nil {
 			return cloudevents.Structured(inner)

@@ -92,7 +92,7 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	conf.Archiver.FlushInterval = 500 * time.Millisecond
 	conf.Detector.SessionTimeout = 6 * time.Second
 	conf.Ingest.Tokens = []ingest.TokenConfig{
-		{File: s.IngestToken, Source: "push", Tenants: []string{"*"}},
+		{File: s.IngestToken, Source: "push", Tenants: []string{"*"}, Formats: []string{"*"}},
 		{File: s.DemoToken, Source: "demo", Tenants: []string{"*"}, TrustedPlaces: true},
 	}
 	assets := cfg.Assets

@@ -34,7 +34,7 @@ func Backfill(ctx context.Context, cfg Config, log *zap.Logger, client GraphClie
 	if err != nil {
 		return err
 	}
-	if err := p.Cluster.EnsureTopics(ctx, cfg.Topics.Specs()); err != nil {
+	if err := p.ensureTopics(ctx); err != nil {
 		return err
 	}
 	cursors, err := pull.OpenCursors(ctx, p.Cluster, log)
@@ -50,7 +50,8 @@ func Backfill(ctx context.Context, cfg Config, log *zap.Logger, client GraphClie
 	status, err := runner.Backfill(ctx, source, span.Since, span.Until, func(done float64) { _ = bar.Set(int(done * whole)) })
 	fmt.Fprintf(out, "\n%d accepted, %d known already, %d skipped, %d refused\n", status.Accepted, status.Duplicates, status.Skipped, status.Rejected)
 	if err != nil {
-		return fmt.Errorf("%w; run the same command again to go on", err)
+		// The exact moment: "30d" means another one tomorrow.
+		return fmt.Errorf("%w; to go on, run it again with since %s", err, span.Since.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -77,12 +78,11 @@ func parseMoment(text string, now time.Time) (time.Time, error) {
 	}
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		if n, err := strconv.Atoi(days); err == nil && n > 0 && n <= 3650 {
-			// A whole day, so that the same words a little later go on with the same run.
 			return now.UTC().AddDate(0, 0, -n).Truncate(24 * time.Hour), nil
 		}
 	}
 	if d, err := time.ParseDuration(text); err == nil && d > 0 {
-		return now.Add(-d).Truncate(time.Hour), nil
+		return now.Add(-d).Truncate(time.Minute), nil
 	}
 	return time.Time{}, fmt.Errorf("%.40q is no time: write 2026-03-04T08:00:00Z, 2026-03-04, 720h or 30d", text)
 }

@@ -23,11 +23,12 @@ type inflow struct {
 	asked        []pull.Source
 	kafka        []*pull.Kafka
 	cursors      atomic.Pointer[pull.Cursors]
+	warm         chan struct{} // closed when the pipeline knows the newest events
 }
 
 // newInflow builds the configured sources. It asks nobody.
 func (p *Process) newInflow(pipeline *ingest.Pipeline, client GraphClient) (*inflow, error) {
-	in := &inflow{p: p, pipeline: pipeline}
+	in := &inflow{p: p, pipeline: pipeline, warm: make(chan struct{})}
 	var problems []error
 	for i, cfg := range p.Config.Sources.SSF {
 		t, err := ssf.New(cfg, ssf.Deps{Logger: p.Log.Named("ssf"), Registerer: p.Metrics})
@@ -85,10 +86,29 @@ func (in *inflow) receivers() http.Handler {
 	})
 }
 
-// run reads the cursors, and runs the sources until ctx ends.
+// recall tells the pipeline the newest events of the log.
+func (in *inflow) recall(ctx context.Context) error {
+	return pull.WarmUp(ctx, in.p.Cluster, in.pipeline, in.p.Config.Sources.Runner.WarmUp)
+}
+
+// ready waits until the pipeline knows the newest events: what senders send again, because a process died before it
+// answered, must be known as repeats.
+func (in *inflow) ready(ctx context.Context) error {
+	select {
+	case <-in.warm:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run reads cursors and the newest events, and runs the sources until ctx ends.
 func (in *inflow) run(ctx context.Context) error {
 	log := in.p.Log.Named("sources")
 	cursors, err := pull.OpenCursors(ctx, in.p.Cluster, log)
+	if err == nil {
+		err = in.recall(ctx)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // asked to stop before there was anything to stop
@@ -102,11 +122,18 @@ func (in *inflow) run(ctx context.Context) error {
 		return err
 	}
 	in.cursors.Store(cursors)
+	close(in.warm)
+	// The status is kept until the last source has stopped.
+	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	reported := make(chan error, 1)
+	go func() { reported <- cursors.Run(reporting) }()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return cursors.Run(ctx) })
 	group.Go(func() error { return runner.Run(ctx) })
 	for _, k := range in.kafka {
 		group.Go(func() error { return k.Run(ctx) })
 	}
-	return group.Wait()
+	err = group.Wait()
+	stop()
+	return errors.Join(err, <-reported)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/countersign-io/countersign/internal/source/ecs"
 	"github.com/countersign-io/countersign/internal/source/entra"
 	"github.com/countersign-io/countersign/internal/source/google"
+	"github.com/countersign-io/countersign/internal/source/keycloak"
 	"github.com/countersign-io/countersign/internal/source/native"
 	"github.com/countersign-io/countersign/internal/source/o365"
 	"github.com/countersign-io/countersign/internal/source/ocsf"
@@ -34,8 +35,8 @@ import (
 	"github.com/countersign-io/countersign/schemas"
 )
 
-// Drain is how long each part may take to stop.
-const Drain = 15 * time.Second
+// Drain is how long each part may take to stop; it is longer than what the parts give the work at hand.
+const Drain = 30 * time.Second
 
 // Process is one process in the making: parts are added, then it runs.
 type Process struct {
@@ -77,19 +78,22 @@ func (p *Process) AddTopics() {
 		Name: "topics",
 		Run:  func(ctx context.Context) error { <-ctx.Done(); return nil },
 		Ready: func(ctx context.Context) error {
-			return retry(ctx, time.Minute, func(ctx context.Context) error {
-				if p.Config.Topics.Create {
-					return p.Cluster.EnsureTopics(ctx, p.Config.Topics.Specs())
-				}
-				for _, spec := range p.Config.Topics.Specs() {
-					if _, err := p.Cluster.Partitions(ctx, spec.Name); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			return retry(ctx, time.Minute, p.ensureTopics)
 		},
 	})
+}
+
+// ensureTopics makes the topics, or looks that they are there.
+func (p *Process) ensureTopics(ctx context.Context) error {
+	if p.Config.Topics.Create {
+		return p.Cluster.EnsureTopics(ctx, p.Config.Topics.Specs())
+	}
+	for _, spec := range p.Config.Topics.Specs() {
+		if _, err := p.Cluster.Partitions(ctx, spec.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // retry tries until it succeeds, at most for limit. A topic that differs from its specification stays so.
@@ -120,7 +124,7 @@ func (p *Process) Pipeline() (*ingest.Pipeline, error) {
 	}
 	p.Add(lifecycle.Service{Name: "geo", Run: places.Run})
 	pipeline, err := ingest.NewPipeline(p.Config.Ingest.Pipeline, ingest.PipelineDeps{
-		Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Geo: places, Registerer: p.Metrics,
+		Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Geo: places, Families: families(), Registerer: p.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ingest.pipeline: %w", err)
@@ -138,6 +142,15 @@ func Decoders() map[string]ingest.Decoder {
 		"entra-eventhub": entra.EventHub(), "entra-loganalytics": entra.LogAnalytics(), formatGraph: entra.Graph(),
 		okta.Family: okta.SystemLog(), google.Family: google.Activities(), o365.Family: o365.Audit(), auth0.Family: auth0.Logs(),
 		cloudtrail.Family: cloudtrail.Records(), ocsf.Family: ocsf.Events(), ecs.Family: ecs.Documents(), ssf.Family: ssf.Claims(),
+		keycloak.Family: keycloak.Events(),
+	}
+}
+
+// families are the identity spaces of the foreign formats.
+func families() map[string]bool {
+	return map[string]bool{
+		session.Family: true, entra.Family: true, okta.Family: true, google.Family: true, o365.Family: true, auth0.Family: true,
+		cloudtrail.Family: true, keycloak.Family: true, ocsf.Family: true, ecs.Family: true, ssf.Family: true,
 	}
 }
 
@@ -162,12 +175,13 @@ func (p *Process) AddIngest(client GraphClient) (*ingest.Server, error) {
 	}
 	s, err := ingest.New(p.Config.Ingest, ingest.Deps{
 		Pipeline: pipeline, Decoders: Decoders(), Logger: p.Log.Named("ingest"), Registerer: p.Metrics, Ready: p.Cluster.Ping,
-		CloudEvents: cloudEvents, Challenge: okta.Challenge, Receivers: in.receivers(), Report: in.Report,
+		CloudEvents: cloudEvents, Challenge: okta.Challenge, Receivers: in.receivers(), Recall: in.recall,
+		Report: in.Report,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	p.Add(lifecycle.Service{Name: "sources", Run: in.run})
+	p.Add(lifecycle.Service{Name: "sources", Run: in.run, Ready: in.ready})
 	p.Add(lifecycle.Service{Name: "ingest", Run: s.Run, Ready: func(ctx context.Context) error {
 		s.Addr(ctx)
 		return ctx.Err()

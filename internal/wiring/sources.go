@@ -11,6 +11,7 @@ import (
 	"github.com/countersign-io/countersign/internal/source/auth0"
 	"github.com/countersign-io/countersign/internal/source/entra/graph"
 	"github.com/countersign-io/countersign/internal/source/google"
+	"github.com/countersign-io/countersign/internal/source/keycloak"
 	"github.com/countersign-io/countersign/internal/source/o365"
 	"github.com/countersign-io/countersign/internal/source/okta"
 	"github.com/countersign-io/countersign/internal/source/ssf"
@@ -28,6 +29,8 @@ type SourcesConfig struct {
 	Google []google.Config    `yaml:"google"`
 	O365   []o365.Config      `yaml:"o365"`
 	Auth0  []auth0.Config     `yaml:"auth0"`
+	// Keycloak asks the admin API for events.
+	Keycloak []keycloak.Config `yaml:"keycloak"`
 	// SSF receives Security Event Tokens, pushed or polled.
 	SSF []ssf.Config `yaml:"ssf"`
 }
@@ -61,6 +64,9 @@ func (c SourcesConfig) names() []SourceName {
 	}
 	for _, a := range c.Auth0 {
 		add(a.Name, auth0.Family, "auth0")
+	}
+	for _, k := range c.Keycloak {
+		add(k.Name, keycloak.Family, "keycloak")
 	}
 	for _, s := range c.SSF {
 		add(s.Name, ssf.Family, "ssf")
@@ -113,6 +119,9 @@ func (c SourcesConfig) Validate() error {
 	}
 	for i, s := range c.Auth0 {
 		under(fmt.Sprintf("auth0[%d]", i), s.Validate())
+	}
+	for i, s := range c.Keycloak {
+		under(fmt.Sprintf("keycloak[%d]", i), s.Validate())
 	}
 	for i, s := range c.SSF {
 		under(fmt.Sprintf("ssf[%d]", i), s.Validate())
@@ -181,6 +190,10 @@ func (c SourcesConfig) asked(client GraphClient, transmitters []*ssf.Transmitter
 	for i, cfg := range c.Auth0 {
 		p, err := auth0.New(cfg, auth0.Deps{})
 		add("auth0", i, cfg.Name, auth0.Family, cfg.Tenant, p, err)
+	}
+	for i, cfg := range c.Keycloak {
+		p, err := keycloak.New(cfg, keycloak.Deps{})
+		add("keycloak", i, cfg.Name, keycloak.Family, "", p, err)
 	}
 	for i, t := range transmitters {
 		if c.SSF[i].Polls() {

@@ -80,7 +80,7 @@ func TestMomentsInEveryForm(t *testing.T) {
 	now := time.Date(2026, 3, 4, 8, 15, 31, 0, time.UTC)
 	for text, want := range map[string]string{
 		"2026-03-01T12:00:00+02:00": "2026-03-01T10:00:00Z", "2026-03-01": "2026-03-01T00:00:00Z", "30d": "2026-02-02T00:00:00Z",
-		"90m": "2026-03-04T06:00:00Z", "soon": "", "": "", "-3h": "", "0d": "", "99999d": "",
+		"90m": "2026-03-04T06:45:00Z", "soon": "", "": "", "-3h": "", "0d": "", "99999d": "",
 	} {
 		span, err := ParseSpan(text, "", now)
 		if got := span.Since.UTC().Format(time.RFC3339); (err == nil) != (want != "") || err == nil && got != want {
