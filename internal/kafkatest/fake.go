@@ -3,6 +3,7 @@ package kafkatest
 import (
 	"crypto/tls"
 	"errors"
+	"net"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -102,4 +103,9 @@ func WithTLS(cfg *tls.Config) Option { return kfake.TLS(cfg) }
 // WithUser makes a fake ask for SASL, and know one user. mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
 func WithUser(mechanism, user, password string) []Option {
 	return []Option{kfake.EnableSASL(), kfake.Superuser(mechanism, user, password)}
+}
+
+// WithListener makes a fake one broker that listens where the test has decided beforehand.
+func WithListener(l net.Listener) []Option {
+	return []Option{kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) { return l, nil })}
 }
