@@ -72,20 +72,36 @@ func (j *journal) last() Status {
 
 // script is a Fetcher that plays its steps and then waits for its context to end.
 type script struct {
-	steps []func(take func([][]byte, []byte) error) (time.Duration, error)
+	mu    sync.Mutex
+	steps []fetched
 	at    []time.Time // of the calls
 	from  []string    // their positions
 }
 
 func (s *script) Fetch(ctx context.Context, position []byte, take func([][]byte, []byte) error) (time.Duration, error) {
-	s.at, s.from = append(s.at, time.Now()), append(s.from, string(position))
-	if len(s.steps) == 0 {
+	step := s.next(position)
+	if step == nil {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	step := s.steps[0]
-	s.steps = s.steps[1:]
 	return step(take)
+}
+
+func (s *script) next(position []byte) (step fetched) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.from = append(s.at, time.Now()), append(s.from, string(position))
+	if len(s.steps) > 0 {
+		step, s.steps = s.steps[0], s.steps[1:]
+	}
+	return step
+}
+
+// calls is how often it was called.
+func (s *script) calls() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.at)
 }
 
 // pauses are the times between the calls.
@@ -137,8 +153,8 @@ func play(t *testing.T, j *journal, log *zap.Logger, steps ...fetched) (*script,
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- p.run(ctx) }()
-	for len(s.at) <= len(steps) {
-		time.Sleep(time.Hour) //nolint:forbidigo // a bubble's clock
+	for s.calls() <= len(steps) {
+		sleep(t.Context(), time.Hour)
 		synctest.Wait()
 	}
 	cancel()
@@ -296,7 +312,7 @@ func TestStatusIsASignOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &journal{}
 		play(t, j, nil, idles(20*time.Minute), func(func([][]byte, []byte) error) (time.Duration, error) {
-			time.Sleep(20 * time.Minute) //nolint:forbidigo // a bubble's clock
+			sleep(t.Context(), 20*time.Minute)
 			return time.Minute, nil
 		})
 		for i := 1; i < len(j.puts); i++ {
