@@ -24,7 +24,8 @@ func install(t *testing.T) *installation {
 	t.Helper()
 	i := &installation{brokers: kafkatest.Brokers(t), prefix: kafkatest.Name("pull") + "."}
 	err := i.connect(t).EnsureTopics(t.Context(), []stream.TopicSpec{
-		{Name: events.TopicEvents, Partitions: 3, Replication: 1}, {Name: events.TopicDeadLetter, Partitions: 1, Replication: 1},
+		{Name: events.TopicEvents, Partitions: 3, Replication: 1},
+		{Name: events.TopicDeadLetter, Partitions: 1, Replication: 1},
 		{Name: events.TopicCursors, Partitions: 3, Replication: 1, Compact: true},
 	})
 	if err != nil {

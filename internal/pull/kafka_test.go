@@ -128,7 +128,8 @@ func install(t *testing.T) *installation {
 	}
 	t.Cleanup(func() { _ = cluster.Close() })
 	if err := cluster.EnsureTopics(t.Context(), []stream.TopicSpec{
-		{Name: events.TopicEvents, Partitions: 3, Replication: 1}, {Name: events.TopicDeadLetter, Partitions: 1, Replication: 1},
+		{Name: events.TopicEvents, Partitions: 3, Replication: 1},
+		{Name: events.TopicDeadLetter, Partitions: 1, Replication: 1},
 		{Name: events.TopicCursors, Partitions: 1, Replication: 1, Compact: true},
 	}); err != nil {
 		t.Fatal(err)

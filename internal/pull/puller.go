@@ -42,14 +42,13 @@ func (p *puller) run(ctx context.Context) error {
 		before := p.position()
 		wait, err := p.fetch(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the end of ctx is no error
+			return nil
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			failures = 0
 			p.succeeded(ctx)
 			wait = max(wait, p.cfg.MinPause)
-		default:
+		} else {
 			if !bytes.Equal(before, p.position()) {
 				failures = 0 // it got on
 			}

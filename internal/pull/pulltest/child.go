@@ -105,7 +105,7 @@ type stepper struct {
 func (s *stepper) at(step string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Println(step)
+	fmt.Fprintln(os.Stdout, step)
 	if step != s.die {
 		return
 	}

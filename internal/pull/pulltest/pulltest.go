@@ -50,11 +50,11 @@ func Main(m *testing.M, sources map[string]Factory) {
 	if text := os.Getenv(childEnv); text != "" {
 		if err := child(text); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			os.Exit(1) //nolint:forbidigo // it is all of TestMain
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // it is all of TestMain
 }
 
 // Options say how a source is tried. The zero value kills it ten times (three in short runs).
@@ -101,7 +101,8 @@ func Prove(t *testing.T, name, upstream string, want []string, o Options) []even
 	}
 	t.Cleanup(func() { _ = p.cluster.Close() })
 	topics := []stream.TopicSpec{
-		{Name: events.TopicEvents, Partitions: 3, Replication: 1}, {Name: events.TopicDeadLetter, Partitions: 1, Replication: 1},
+		{Name: events.TopicEvents, Partitions: 3, Replication: 1},
+		{Name: events.TopicDeadLetter, Partitions: 1, Replication: 1},
 		{Name: events.TopicCursors, Partitions: 2, Replication: 1, Compact: true},
 	}
 	if err := p.cluster.EnsureTopics(t.Context(), topics); err != nil {
@@ -200,7 +201,8 @@ func (p *proof) start(run int) *process {
 func (c *process) end() {
 	c.once.Do(func() {
 		_ = c.cmd.Process.Kill() // it may be dead
-		for range c.steps {      //nolint:revive // so that nobody waits to send
+		for range c.steps {
+			continue // nobody may wait to send
 		}
 		_ = c.cmd.Wait() // it was killed
 	})
