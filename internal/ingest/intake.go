@@ -111,10 +111,10 @@ func (p *Pipeline) Intake(src Source) *Intake {
 
 // release gives back what the intake needs no more.
 func (i *Intake) release() {
-	clear(i.pending[:cap(i.pending)]) // nothing of the sender's may be kept alive
-	i.pending = i.pending[:0]
-	chunks.Put(&i.pending)
+	chunk := i.pending[:0]
+	clear(chunk[:cap(chunk)]) // nothing of the sender's may be kept alive
 	i.pending = nil
+	chunks.Put(&chunk)
 }
 
 // Take takes values in and waits until all is acknowledged, for as long as ctx lives. The result holds what was
