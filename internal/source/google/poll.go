@@ -131,13 +131,9 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if deps.Requests == 0 {
 		deps.Requests = perSecond
 	}
-	base, err := url.Parse(strings.TrimSuffix(cfg.BaseURL, "/"))
-	if err != nil {
-		return nil, fmt.Errorf("base_url: %w", err)
-	}
 	return &Poller{
-		base: base.String(), streams: streams(cfg.Applications), history: cfg.History, now: deps.Now,
-		client: upstream.New(upstream.Config{HTTP: deps.HTTP, Requests: deps.Requests, Period: time.Second, Hosts: []string{base.Host}, Now: deps.Now}),
+		base: strings.TrimSuffix(cfg.BaseURL, "/"), streams: streams(cfg.Applications), history: cfg.History, now: deps.Now,
+		client: upstream.New(upstream.Config{HTTP: deps.HTTP, Requests: deps.Requests, Period: time.Second, Base: cfg.BaseURL, Now: deps.Now}),
 		access: &access{file: cfg.CredentialsFile, admin: cfg.Admin, http: deps.HTTP},
 	}, nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/source/foreign"
+	"golang.org/x/oauth2"
+
 	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
@@ -44,7 +46,7 @@ type Deps struct {
 type Poller struct {
 	cfg    Config
 	client *upstream.Client
-	tokens *tokens
+	tokens *upstream.Tokens
 	now    func() time.Time
 }
 
@@ -60,14 +62,14 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if deps.HTTP == nil {
 		deps.HTTP = upstream.NewHTTP(time.Minute)
 	}
-	base, err := url.Parse(cfg.BaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("base_url: %w", err)
-	}
 	return &Poller{
-		cfg: cfg, now: deps.Now, tokens: &tokens{cfg: cfg, http: deps.HTTP},
+		cfg: cfg, now: deps.Now,
+		tokens: &upstream.Tokens{
+			HTTP: deps.HTTP, URL: cfg.BaseURL + "/realms/" + url.PathEscape(cfg.Realm) + "/protocol/openid-connect/token",
+			ClientID: cfg.ClientID, SecretFile: cfg.SecretFile, Style: oauth2.AuthStyleInParams,
+		},
 		client: upstream.New(upstream.Config{
-			HTTP: deps.HTTP, Requests: requestsPerSecond, Period: time.Second, Hosts: []string{base.Host}, Now: deps.Now,
+			HTTP: deps.HTTP, Requests: requestsPerSecond, Period: time.Second, Base: cfg.BaseURL, Now: deps.Now,
 		}),
 	}, nil
 }
@@ -299,7 +301,7 @@ func (j *journey) page(ctx context.Context, feed string, s sweep, offset int) (*
 	// needed; and they are the same for all pages of a sweep, for the offset counts what they leave.
 	query.Set("dateFrom", s.Bottom.Time().AddDate(0, 0, -1).Format(time.DateOnly))
 	query.Set("dateTo", s.Top.Time().AddDate(0, 0, 2).Format(time.DateOnly))
-	answer, err := j.ask(ctx, j.cfg.BaseURL+"/admin/realms/"+url.PathEscape(j.cfg.Realm)+"/"+feed+"?"+query.Encode())
+	answer, err := j.client.Authorized(ctx, j.tokens, http.MethodGet, j.cfg.BaseURL+"/admin/realms/"+url.PathEscape(j.cfg.Realm)+"/"+feed+"?"+query.Encode())
 	if err != nil {
 		if failed, ok := errors.AsType[*upstream.Error](err); ok && failed.Status == http.StatusForbidden {
 			return nil, fmt.Errorf("asking for %s: the client needs the role view-events of the realm: %w", feed, err)

@@ -294,14 +294,14 @@ func TestSecretsStaySecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Fetch(t.Context(), nil, (&taken{}).take); err == nil || strings.Contains(err.Error(), "horse") || !strings.Contains(err.Error(), "getting a token: answered 404") {
+	if _, err := p.Fetch(t.Context(), nil, (&taken{}).take); err == nil || strings.Contains(err.Error(), "horse") || !strings.Contains(err.Error(), "getting an access token: the token endpoint answered 404") {
 		t.Errorf("error %v", err)
 	}
 	cfg.SecretFile += ".gone"
 	if p, err = keycloak.New(cfg, keycloak.Deps{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Fetch(t.Context(), nil, (&taken{}).take); err == nil || !strings.Contains(err.Error(), "reading secret_file") {
+	if _, err := p.Fetch(t.Context(), nil, (&taken{}).take); err == nil || !strings.Contains(err.Error(), "reading the client's secret") {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

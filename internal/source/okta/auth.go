@@ -10,12 +10,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"net/http"
 	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,19 +46,9 @@ func newCredentials(cfg Config, org string, client *upstream.Client, now func() 
 
 // secret reads a file that holds one.
 func secret(field, path string) (string, error) {
-	const most = 64 << 10
-	f, err := os.Open(path)
+	text, err := upstream.ReadSecret(path)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", field, err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, most+1))
-	text := strings.TrimSpace(string(raw))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%s: %w", field, err)
-	case text == "" || len(raw) > most:
-		return "", fmt.Errorf("%s: %s is empty or larger than %d bytes", field, path, most)
 	}
 	return text, nil
 }
@@ -197,33 +183,3 @@ func parsePEM(text string) (any, error) {
 	}
 	return nil, errors.New("holds no private key that is not encrypted")
 }
-
-// resets returns an HTTP client by whose answers it is known when Okta wants to be asked again: Okta tells the second in
-// which its limit starts anew, and no Retry-After.
-func resets(c *http.Client, now func() time.Time) *http.Client {
-	inner := c.Transport
-	if inner == nil {
-		inner = http.DefaultTransport
-	}
-	changed := *c
-	changed.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-		res, err := inner.RoundTrip(r)
-		if err != nil || res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "" {
-			return res, err
-		}
-		if reset, err := strconv.ParseInt(res.Header.Get("X-Rate-Limit-Reset"), 10, 64); err == nil {
-			clock := now()
-			if theirs, err := http.ParseTime(res.Header.Get("Date")); err == nil {
-				clock = theirs
-			}
-			wait := time.Unix(reset, 0).Sub(clock).Seconds()
-			res.Header.Set("Retry-After", strconv.Itoa(int(min(max(math.Ceil(wait), 1), 3600))))
-		}
-		return res, nil
-	})
-	return &changed
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

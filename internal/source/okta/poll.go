@@ -146,9 +146,8 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if deps.HTTP == nil {
 		deps.HTTP = upstream.NewHTTP(time.Minute) // Okta gives up after half of it
 	}
-	host, _ := url.Parse(org)
 	p := &Poller{cfg: cfg, org: org, now: deps.Now, client: upstream.New(upstream.Config{
-		HTTP: resets(deps.HTTP, deps.Now), Requests: cfg.RequestsPerMinute, Period: time.Minute, Hosts: []string{host.Host}, Now: deps.Now,
+		HTTP: deps.HTTP, Reset: "X-Rate-Limit-Reset", Requests: cfg.RequestsPerMinute, Period: time.Minute, Base: org, Now: deps.Now,
 	})}
 	if p.auth, err = newCredentials(cfg, org, p.client, deps.Now); err != nil {
 		return nil, err

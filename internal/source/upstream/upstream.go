@@ -29,9 +29,12 @@ type Config struct {
 	Period   time.Duration
 	// MaxBody bounds an answer in bytes; 0 is [MaxBody].
 	MaxBody int64
-	// Hosts are the only ones that are asked, host or host:port in lower case: addresses of further pages come out of
-	// answers, and credentials must not follow them elsewhere.
-	Hosts []string
+	// Base is the API's address. Only its scheme and host are asked: addresses of further pages come out of answers, and
+	// credentials must not follow them elsewhere, or in the clear.
+	Base string
+	// Reset is the header, "" for none, by which the API tells when it takes requests again, in seconds since 1970, where it
+	// sends no Retry-After with its 429.
+	Reset string
 	// Now is the clock by which a date in Retry-After is read; nil is time.Now.
 	Now func() time.Time
 }
@@ -97,6 +100,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrLarger is in the [Error] of an answer that exceeds the bound.
+var ErrLarger = errors.New("the answer is larger")
+
 // RetryAfter is how long the upstream asked to be left alone; 0 when it did not say.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
 
@@ -108,6 +114,26 @@ func (c *Client) Get(ctx context.Context, address string, header http.Header) (*
 // Post sends a body.
 func (c *Client) Post(ctx context.Context, address string, header http.Header, body []byte) (*Answer, error) {
 	return c.do(ctx, http.MethodPost, address, header, body)
+}
+
+// Authorized asks for an address (GET), or makes an empty request of another method, with an access token. It asks once
+// more, with a new token, when the one at hand is refused.
+func (c *Client) Authorized(ctx context.Context, tokens *Tokens, method, address string) (*Answer, error) {
+	if err := c.allowed(address); err != nil {
+		return nil, err
+	}
+	for again := false; ; again = true {
+		token, err := tokens.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := c.do(ctx, method, address, http.Header{"Authorization": {"Bearer " + token}, "Accept": {"application/json"}}, nil)
+		refused, ok := errors.AsType[*Error](err)
+		if !ok || refused.Status != http.StatusUnauthorized || again {
+			return answer, err
+		}
+		tokens.Drop()
+	}
 }
 
 func (c *Client) do(ctx context.Context, method, address string, header http.Header, body []byte) (*Answer, error) {
@@ -133,30 +159,51 @@ func (c *Client) do(ctx context.Context, method, address string, header http.Hea
 	defer res.Body.Close()
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		detail, _ := io.ReadAll(io.LimitReader(res.Body, 512)) // for people: what came is enough
-		return nil, &Error{Status: res.StatusCode, Detail: strings.TrimSpace(string(detail)), Wait: retryAfter(res.Header.Get("Retry-After"), c.cfg.Now())}
+		return nil, &Error{Status: res.StatusCode, Detail: strings.TrimSpace(string(detail)), Wait: c.wait(res)}
 	}
 	answer, err := io.ReadAll(io.LimitReader(res.Body, c.cfg.MaxBody+1))
 	switch {
 	case err != nil:
 		return nil, &Error{Status: res.StatusCode, Err: fmt.Errorf("reading the answer: %w", err)}
 	case int64(len(answer)) > c.cfg.MaxBody:
-		return nil, &Error{Status: res.StatusCode, Err: fmt.Errorf("the answer is larger than %d bytes", c.cfg.MaxBody)}
+		return nil, &Error{Status: res.StatusCode, Err: fmt.Errorf("%w than %d bytes", ErrLarger, c.cfg.MaxBody)}
 	}
 	return &Answer{Status: res.StatusCode, Header: res.Header, Body: answer}, nil
 }
 
-// allowed refuses addresses that lead to another host.
+// ErrElsewhere is in the error of an address that does not lead to the upstream.
+var ErrElsewhere = errors.New("which is not the upstream")
+
+// allowed refuses addresses that lead to another host, or there by another scheme.
 func (c *Client) allowed(address string) error {
+	base, err := url.Parse(c.cfg.Base)
+	if err != nil {
+		return fmt.Errorf("the upstream's address: %w", err)
+	}
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return errors.New("the address to ask is no http or https address")
+	switch {
+	case err != nil:
+		return fmt.Errorf("the address to ask is none, %w", ErrElsewhere)
+	case u.Scheme != "https" && u.Scheme != "http", u.Scheme != base.Scheme, u.Host == "", !strings.EqualFold(u.Host, base.Host):
+		return fmt.Errorf("the address to ask leads to %.100q, %w", u.Scheme+"://"+u.Host, ErrElsewhere)
 	}
-	for _, host := range c.cfg.Hosts {
-		if strings.EqualFold(u.Host, host) {
-			return nil
-		}
+	return nil
+}
+
+// wait is how long an answer asks to be left alone.
+func (c *Client) wait(res *http.Response) time.Duration {
+	now, text := c.cfg.Now(), res.Header.Get("Retry-After")
+	if res.StatusCode != http.StatusTooManyRequests || text != "" || c.cfg.Reset == "" {
+		return retryAfter(text, now)
 	}
-	return fmt.Errorf("the address to ask leads to %.100q, which is not the upstream", u.Host)
+	reset, err := strconv.ParseInt(res.Header.Get(c.cfg.Reset), 10, 64)
+	if err != nil {
+		return 0
+	}
+	if theirs, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		now = theirs // the two are of one clock
+	}
+	return min(max(time.Unix(reset, 0).Sub(now), time.Second), time.Hour)
 }
 
 // retryAfter reads seconds or a date, at most a day.

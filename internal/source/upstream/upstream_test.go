@@ -17,7 +17,7 @@ func ok(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"re
 func TestFaultsAreErrorsThatSayWhenToComeBack(t *testing.T) {
 	t.Parallel()
 	s := upstreamtest.New(t, http.HandlerFunc(ok))
-	c := upstream.New(upstream.Config{Hosts: []string{s.Host}})
+	c := upstream.New(upstream.Config{Base: s.URL})
 	for fault, status := range map[upstreamtest.Fault]int{
 		upstreamtest.Throttled: 429, upstreamtest.ThrottledSilently: 429, upstreamtest.Broken: 500, upstreamtest.Unavailable: 503,
 		upstreamtest.Expired: 401, upstreamtest.Gone: 410, upstreamtest.Truncated: 200, upstreamtest.HungUp: 0,
@@ -48,7 +48,7 @@ func TestRetryAfterInSecondsOrAsDate(t *testing.T) {
 			w.Header().Set("Retry-After", text)
 			w.WriteHeader(http.StatusTooManyRequests)
 		}))
-		_, err := upstream.New(upstream.Config{Hosts: []string{s.Host}, Now: func() time.Time { return now }}).Get(t.Context(), s.URL, nil)
+		_, err := upstream.New(upstream.Config{Base: s.URL, Now: func() time.Time { return now }}).Get(t.Context(), s.URL, nil)
 		if e, is := errors.AsType[*upstream.Error](err); !is || e.RetryAfter() != want {
 			t.Errorf("%q: %v, want %v", text, err, want)
 		}
@@ -60,8 +60,8 @@ func TestOtherHostsAreNotAsked(t *testing.T) {
 	t.Parallel()
 	other := upstreamtest.New(t, http.HandlerFunc(ok))
 	s := upstreamtest.New(t, http.RedirectHandler(other.URL, http.StatusFound))
-	c := upstream.New(upstream.Config{Hosts: []string{s.Host}})
-	for _, address := range []string{other.URL, "ftp://" + s.Host, "/relative", "https://" + s.Host + "@evil.example/", s.URL} {
+	c := upstream.New(upstream.Config{Base: s.URL})
+	for _, address := range []string{other.URL, "ftp://" + s.Host, "https://" + s.Host, "/relative", "https://" + s.Host + "@evil.example/", s.URL} {
 		if a, err := c.Get(t.Context(), address, http.Header{"Authorization": {"Bearer x"}}); err == nil {
 			t.Errorf("%s answered %d", address, a.Status)
 		}
@@ -74,7 +74,7 @@ func TestOtherHostsAreNotAsked(t *testing.T) {
 func TestLargeAnswersAreRefused(t *testing.T) {
 	t.Parallel()
 	s := upstreamtest.New(t, http.HandlerFunc(ok))
-	if _, err := upstream.New(upstream.Config{Hosts: []string{s.Host}, MaxBody: 5}).Get(t.Context(), s.URL, nil); err == nil || !strings.Contains(err.Error(), "larger than 5 bytes") {
+	if _, err := upstream.New(upstream.Config{Base: s.URL, MaxBody: 5}).Get(t.Context(), s.URL, nil); err == nil || !strings.Contains(err.Error(), "larger than 5 bytes") {
 		t.Errorf("%v", err)
 	}
 }
