@@ -32,6 +32,8 @@ type blob struct {
 	created, listed time.Time
 	records         []string
 	gone            string // the error code it answers with
+	status          int    // what it answers instead
+	size            int    // it answers so many bytes more
 }
 
 // feed plays the Management Activity API and who gives its tokens.
@@ -226,6 +228,12 @@ func (f *feed) content(w http.ResponseWriter, id string) {
 	for _, b := range f.blobs {
 		switch {
 		case b.id != id:
+		case b.status != 0:
+			w.WriteHeader(b.status)
+			return
+		case b.size != 0:
+			fmt.Fprintf(w, "[%s]", strings.Repeat(" ", b.size))
+			return
 		case b.gone != "":
 			refuse(w, http.StatusBadRequest, b.gone)
 			return

@@ -94,7 +94,7 @@ func record(value []byte, emit foreign.Emit) {
 	case r.is("8", "AzureActiveDirectory"):
 		r.change(value, emit)
 	case r.recordType == "" && r.content != "":
-		emit(value, nil, errors.New("contentUri: names content that is not here; it expired before it was fetched, or this is a notification"))
+		emit(value, nil, errors.New("contentUri: names content that is not here; it expired before it was fetched, could not be fetched, or this is a notification"))
 	case r.recordType == "":
 		emit(value, nil, errors.New("RecordType: is missing"))
 	default:

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
@@ -43,7 +45,7 @@ type Deps struct {
 type Poller struct {
 	cfg        Config
 	client     *upstream.Client
-	tokens     *tokens
+	tokens     *upstream.Tokens
 	now        func() time.Time
 	subscribed map[string]bool
 }
@@ -63,14 +65,14 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if deps.HTTP == nil {
 		deps.HTTP = upstream.NewHTTP(2 * time.Minute)
 	}
-	base, err := url.Parse(cfg.BaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("base_url: %w", err)
-	}
 	return &Poller{
-		cfg: cfg, now: deps.Now, subscribed: map[string]bool{}, tokens: &tokens{cfg: cfg, http: deps.HTTP},
+		cfg: cfg, now: deps.Now, subscribed: map[string]bool{},
+		tokens: &upstream.Tokens{
+			HTTP: deps.HTTP, URL: cfg.AuthorityURL + "/" + cfg.Tenant + "/oauth2/v2.0/token", ClientID: cfg.ClientID, SecretFile: cfg.SecretFile,
+			Scopes: []string{cfg.BaseURL + "/.default"}, Style: oauth2.AuthStyleInParams,
+		},
 		client: upstream.New(upstream.Config{
-			HTTP: deps.HTTP, Requests: requestsPerSecond, Period: time.Second, Hosts: []string{base.Host}, Now: deps.Now,
+			HTTP: deps.HTTP, Requests: requestsPerSecond, Period: time.Second, Base: cfg.BaseURL, Now: deps.Now,
 		}),
 	}, nil
 }
@@ -82,6 +84,8 @@ type state struct {
 	Swept   time.Time `json:"swept"`
 	// Seen are the contents of the last day that are on the log.
 	Seen []hour `json:"seen,omitempty"`
+	// Stuck are the contents that could not be fetched so far. Through does not move while there are any.
+	Stuck []attempts `json:"stuck,omitempty"`
 	// Since and Until are what a backfill was asked for.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
@@ -93,10 +97,13 @@ type journey struct {
 	at   state
 	seen *seen
 	take take
+	// failed are the contents that could not be fetched in this call, problem is the last one's.
+	failed  map[digest]bool
+	problem error
 }
 
 func (p *Poller) journey(text []byte, take take) (*journey, error) {
-	j := &journey{Poller: p, take: take}
+	j := &journey{Poller: p, take: take, failed: map[digest]bool{}}
 	if text != nil {
 		if err := json.Unmarshal(text, &j.at); err != nil {
 			return nil, fmt.Errorf("reading the position: %w", err)
@@ -203,7 +210,8 @@ func (p *Poller) Backfill(ctx context.Context, since, until time.Time, position 
 	return j.hand(nil)
 }
 
-// walk fetches all contents that became available from a moment to another, window by window.
+// walk fetches all contents that became available from a moment to another, window by window. One that cannot be fetched
+// does not stop the others; it is the error in the end, and the position stays before it.
 func (j *journey) walk(ctx context.Context, from, to time.Time, step time.Duration, done func(time.Time)) error {
 	for from.Before(to) {
 		end := from.Add(step)
@@ -218,12 +226,16 @@ func (j *journey) walk(ctx context.Context, from, to time.Time, step time.Durati
 				return err
 			}
 		}
-		if end.After(j.at.Through) {
+		if end.After(j.at.Through) && len(j.failed) == 0 {
 			j.at.Through = end
 		}
 		done(end)
 		from = end
 	}
+	if len(j.failed) > 0 {
+		return errors.Join(j.problem, j.count())
+	}
+	j.at.Stuck = nil
 	return nil
 }
 
@@ -304,14 +316,23 @@ func (j *journey) content(ctx context.Context, entry []byte) error {
 		c = content{ID: string(entry), Created: j.now()} // it stands for itself
 	}
 	c.text = entry
-	if j.seen.has(c.ID) {
+	if j.seen.has(c.ID) || j.failed[digestOf(c.ID)] {
 		return nil
 	}
 	values := [][]byte{entry}
 	if c.URI != "" {
-		var err error
-		if values, err = j.records(ctx, c); err != nil {
+		records, err := j.records(ctx, c)
+		switch {
+		case err == nil:
+			values = records
+		case !stuck(err):
 			return err
+		case j.tried(c.ID): // it stands for itself
+		case len(j.failed) == maxStuck:
+			return errors.Join(err, j.count())
+		default:
+			j.problem = err
+			return nil // the others need not wait for it
 		}
 	}
 	j.seen.add(c.Created, c.ID)
@@ -330,7 +351,7 @@ func (j *journey) records(ctx context.Context, c content) ([][]byte, error) {
 		return nil, fmt.Errorf("fetching a content: %w", err)
 	}
 	if !json.Valid(answer.Body) {
-		return nil, errors.New("fetching a content: the answer is no complete JSON")
+		return nil, fmt.Errorf("fetching a content: %w", errIncomplete)
 	}
 	if text := bytes.TrimSpace(answer.Body); text[0] != '[' {
 		return [][]byte{text}, nil // what it is, the decoder will say

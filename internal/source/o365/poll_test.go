@@ -370,7 +370,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 		var c taken
 		_, err = p.Fetch(t.Context(), nil, c.take)
-		if err == nil || strings.Contains(err.Error(), "horse") || !strings.Contains(err.Error(), "getting a token: answered 40") {
+		if err == nil || strings.Contains(err.Error(), "horse") || !strings.Contains(err.Error(), "getting an access token: the token endpoint answered 40") {
 			t.Errorf("error %v", err)
 		}
 	}
@@ -379,7 +379,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Fetch(t.Context(), nil, (&taken{}).take); err == nil || !strings.Contains(err.Error(), "reading secret_file") {
+	if _, err := p.Fetch(t.Context(), nil, (&taken{}).take); err == nil || !strings.Contains(err.Error(), "reading the client's secret") {
 		t.Errorf("error %v", err)
 	}
 }
