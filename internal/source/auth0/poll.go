@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/source/foreign"
 	"github.com/countersign-io/countersign/internal/source/upstream"
@@ -106,7 +108,7 @@ type Poller struct {
 	base   string
 	now    func() time.Time
 	client *upstream.Client
-	auth   *application
+	tokens *upstream.Tokens
 }
 
 // New returns a poller. It reads the file that cfg names, and asks nobody.
@@ -126,20 +128,17 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if deps.HTTP == nil {
 		deps.HTTP = upstream.NewHTTP(time.Minute)
 	}
-	host, err := url.Parse(base)
-	if err != nil {
-		return nil, fmt.Errorf("tenant_url: %w", err)
-	}
 	client := upstream.New(upstream.Config{
-		HTTP: resets(deps.HTTP, deps.Now), Requests: cfg.RequestsPerMinute, Period: time.Minute, Hosts: []string{host.Host}, Now: deps.Now,
+		HTTP: deps.HTTP, Reset: "X-RateLimit-Reset", Requests: cfg.RequestsPerMinute, Period: time.Minute, Base: base, Now: deps.Now,
 	})
-	p := &Poller{cfg: cfg, base: base, now: deps.Now, client: client, auth: &application{
-		client: client, base: base, id: cfg.ClientID, secretFile: cfg.ClientSecretFile, now: deps.Now,
-	}}
-	if _, err := p.auth.secret(); err != nil {
-		return nil, err
+	if _, err := upstream.ReadSecret(cfg.ClientSecretFile); err != nil {
+		return nil, fmt.Errorf("client_secret_file: %w", err)
 	}
-	return p, nil
+	tokens := &upstream.Tokens{
+		HTTP: deps.HTTP, URL: base + "/oauth/token", ClientID: cfg.ClientID, SecretFile: cfg.ClientSecretFile,
+		Params: url.Values{"audience": {base + "/api/v2/"}}, Style: oauth2.AuthStyleInParams,
+	}
+	return &Poller{cfg: cfg, base: base, now: deps.Now, client: client, tokens: tokens}, nil
 }
 
 func orElse[T comparable](value, otherwise T) T {
@@ -157,6 +156,9 @@ type cursor struct {
 	From string        `json:"from,omitempty"`
 	Date events.Millis `json:"date,omitempty"`
 }
+
+// before is the time from which a search that goes on from a position begins.
+func (at cursor) before() events.Millis { return at.Date - events.Millis(overlap.Milliseconds()) }
 
 // maxLink bounds the link that is kept, in bytes.
 const maxLink = 8 << 10
@@ -191,7 +193,12 @@ func (p *Poller) Fetch(ctx context.Context, position []byte, take func(values []
 	if err != nil {
 		return 0, err
 	}
-	since := events.MillisOf(p.now().Add(-p.cfg.History))
+	since := func(at cursor) events.Millis {
+		if at.Date == 0 {
+			return events.MillisOf(p.now().Add(-p.cfg.History))
+		}
+		return max(at.before(), events.MillisOf(p.now().Add(-Retention))) // also after an absence longer than the history
+	}
 	return p.cfg.Interval, p.walk(ctx, at, since, take, func(*page) bool { return false })
 }
 
@@ -203,7 +210,8 @@ func (p *Poller) Backfill(ctx context.Context, since, until time.Time, position 
 		return err
 	}
 	from, to, done := events.MillisOf(since), events.MillisOf(until), 0.0
-	return p.walk(ctx, at, from, take, func(pg *page) bool {
+	begin := func(at cursor) events.Millis { return max(from, at.before()) }
+	return p.walk(ctx, at, begin, take, func(pg *page) bool {
 		if to > from {
 			done = max(done, min(1, float64(pg.newest-from)/float64(to-from)))
 			progress(done)
@@ -215,9 +223,9 @@ func (p *Poller) Backfill(ctx context.Context, since, until time.Time, position 
 // walk follows the pages from a position until one is empty or the last. A position without an id begins with a search
 // for the first records from since. When Auth0 does not take a link, it goes on by ids, and when it does not know one, by
 // the time, once.
-func (p *Poller) walk(ctx context.Context, at cursor, since events.Millis, take func([][]byte, []byte) error, last func(*page) bool) error {
+func (p *Poller) walk(ctx context.Context, at cursor, since func(cursor) events.Millis, take func([][]byte, []byte) error, last func(*page) bool) error {
 	for links, ids := true, true; ; {
-		address := p.question(at, since)
+		address := p.question(at, since(at))
 		pg, err := p.page(ctx, address)
 		switch {
 		case !refused(err):
@@ -264,7 +272,6 @@ func (p *Poller) question(at cursor, since events.Millis) string {
 	}
 	// The search only finds where to begin. It ends after a thousand records, and is in the order of time, in which a
 	// record that was stored late, and has a high id, may be the first.
-	since = max(since, at.Date-events.Millis(overlap.Milliseconds()))
 	return p.base + logsPath + "?" + url.Values{
 		"q": {"date:[" + since.String() + " TO *]"}, "sort": {"date:1"}, "page": {"0"}, "per_page": {strconv.Itoa(pageSize)}, "include_totals": {"false"},
 	}.Encode()
@@ -285,7 +292,7 @@ type page struct {
 }
 
 func (p *Poller) page(ctx context.Context, address string) (*page, error) {
-	answer, err := p.get(ctx, address)
+	answer, err := p.client.Authorized(ctx, p.tokens, http.MethodGet, address)
 	if err != nil {
 		return nil, err
 	}
@@ -321,20 +328,4 @@ func (p *Poller) page(ctx context.Context, address string) (*page, error) {
 		return nil, errors.New("the page has no record with a log_id to go on from")
 	}
 	return pg, nil
-}
-
-// get asks, and once more with a new token when the old one is not taken.
-func (p *Poller) get(ctx context.Context, address string) (*upstream.Answer, error) {
-	for again := false; ; again = true {
-		token, err := p.auth.accessToken(ctx)
-		if err != nil {
-			return nil, err
-		}
-		answer, err := p.client.Get(ctx, address, http.Header{"Authorization": {"Bearer " + token}, "Accept": {"application/json"}})
-		if e, ok := errors.AsType[*upstream.Error](err); ok && e.Status == http.StatusUnauthorized && !again {
-			p.auth.forget()
-			continue
-		}
-		return answer, err
-	}
 }

@@ -223,6 +223,28 @@ func TestLinksAndIdsThatAreNoLongerTaken(t *testing.T) {
 	}
 }
 
+// After an absence, however long, a search goes back to the newest record, as far as Auth0 keeps any.
+func TestAbsenceLongerThanTheHistory(t *testing.T) {
+	t.Parallel()
+	for away, from := range map[time.Duration]string{
+		5 * 24 * time.Hour:  "date:[2026-02-27T08:50:00.000Z TO *]",
+		90 * 24 * time.Hour: "date:[2026-02-02T09:00:00.000Z TO *]",
+	} {
+		last := now.Add(-away)
+		o := newTenant(t, append(entriesOf(50, last), entry{"9002026030409000001", last.Add(time.Hour)}))
+		if away > auth0.Retention {
+			o.entries[50].date = now.Add(-29 * 24 * time.Hour)
+		}
+		r := newReader(t, config(o.URL))
+		r.position = fmt.Appendf(nil, `{"from":%q,"date":%q}`, o.entries[49].id, events.MillisOf(last).String())
+		o.Script("", upstreamtest.Gone) // a token, and the id is no longer known
+		r.mustFetch(t)
+		if q := o.asked()[1].Get("q"); q != from || r.ids["9002026030409000001"] == 0 {
+			t.Errorf("away for %v: it searches %s and finds %v", away, q, r.ids)
+		}
+	}
+}
+
 // Neither a record from the future nor one that is late moves where a search begins.
 func TestTimesThatAreFarOff(t *testing.T) {
 	t.Parallel()

@@ -130,14 +130,14 @@ func (o *tenant) answer(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o *tenant) grant(w http.ResponseWriter, r *http.Request) {
-	var asked map[string]string
-	if json.NewDecoder(r.Body).Decode(&asked) != nil || asked["grant_type"] != "client_credentials" || asked["client_id"] != "exampleClient01" ||
-		asked["client_secret"] != o.secret || asked["audience"] != o.URL+"/api/v2/" {
+	if r.PostFormValue("grant_type") != "client_credentials" || r.PostFormValue("client_id") != "exampleClient01" ||
+		r.PostFormValue("client_secret") != o.secret || r.PostFormValue("audience") != o.URL+"/api/v2/" {
 		http.Error(w, `{"error":"access_denied","error_description":"Unauthorized"}`, http.StatusUnauthorized)
 		return
 	}
 	o.granted++
 	o.token = "token-" + strconv.Itoa(o.granted)
+	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": o.token, "token_type": "Bearer", "expires_in": 86400})
 }
 
