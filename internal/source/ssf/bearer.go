@@ -2,14 +2,8 @@ package ssf
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"sync"
-
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/countersign-io/countersign/internal/source/upstream"
 )
@@ -23,18 +17,16 @@ type bearer interface {
 func newBearer(cfg PollConfig, deps Deps) (bearer, error) {
 	if cfg.ClientCredentials.used() {
 		c := cfg.ClientCredentials
-		secret, err := readSecret(c.ClientSecretFile)
-		if err != nil {
+		if _, err := upstream.ReadSecret(c.ClientSecretFile); err != nil {
 			return nil, fmt.Errorf("client_credentials.client_secret_file: %w", err)
 		}
 		client := upstream.NewHTTP(askTimeout)
 		client.Transport = deps.Transport
-		return &granted{
-			client: client,
-			grant:  clientcredentials.Config{ClientID: c.ClientID, ClientSecret: secret, TokenURL: c.TokenURL, Scopes: c.Scopes},
-		}, nil
+		return granted{&upstream.Tokens{
+			HTTP: client, URL: c.TokenURL, ClientID: c.ClientID, SecretFile: c.ClientSecretFile, Scopes: c.Scopes,
+		}}, nil
 	}
-	token, err := readSecret(cfg.TokenFile)
+	token, err := upstream.ReadSecret(cfg.TokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("token_file: %w", err)
 	}
@@ -52,7 +44,7 @@ func (f *filed) token(_ context.Context, renew bool) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if renew {
-		token, err := readSecret(f.path)
+		token, err := upstream.ReadSecret(f.path)
 		if err != nil {
 			return "", fmt.Errorf("reading the token again: %w", err)
 		}
@@ -62,37 +54,11 @@ func (f *filed) token(_ context.Context, renew bool) (string, error) {
 }
 
 // granted is a token from an authorization server.
-type granted struct {
-	grant  clientcredentials.Config
-	client *http.Client
-	mu     sync.Mutex
-	at     *oauth2.Token
-}
+type granted struct{ *upstream.Tokens }
 
-func (g *granted) token(ctx context.Context, renew bool) (string, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if renew || !g.at.Valid() {
-		fresh, err := g.grant.Token(context.WithValue(ctx, oauth2.HTTPClient, g.client))
-		if err != nil {
-			return "", fmt.Errorf("getting a token: %w", plain(err))
-		}
-		g.at = fresh
+func (g granted) token(ctx context.Context, renew bool) (string, error) {
+	if renew {
+		g.Drop()
 	}
-	return g.at.AccessToken, nil
-}
-
-// plain words an error of the token endpoint without what it answered, and without its address: both may hold secrets.
-func plain(err error) error {
-	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		status := 0
-		if refused.Response != nil {
-			status = refused.Response.StatusCode
-		}
-		return fmt.Errorf("the token endpoint answered %d %.60q", status, refused.ErrorCode)
-	}
-	if hidden, ok := errors.AsType[*url.Error](err); ok {
-		return hidden.Err
-	}
-	return errors.New("the token endpoint answered no token")
+	return g.Get(ctx)
 }

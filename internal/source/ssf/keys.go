@@ -261,11 +261,7 @@ func fetchKeys(ctx context.Context, client *http.Client, address string) ([]jose
 }
 
 func get(ctx context.Context, client *http.Client, address string) ([]byte, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, errors.New("the address is none")
-	}
-	answer, err := upstream.New(upstream.Config{HTTP: client, MaxBody: maxJWKS, Hosts: []string{u.Host}}).
+	answer, err := upstream.New(upstream.Config{HTTP: client, MaxBody: maxJWKS, Base: address}).
 		Get(ctx, address, http.Header{"Accept": {"application/json"}})
 	if err != nil {
 		return nil, err
@@ -297,6 +293,10 @@ func discover(ctx context.Context, client *http.Client, cfg Config) (published, 
 	}
 	if problem := addressProblem(metadata.JWKSURI); problem != "" {
 		return published{}, fmt.Errorf("jwks_uri in the transmitter's configuration: %s", problem)
+	}
+	if strings.HasPrefix(cfg.Issuer, "https:") && !strings.HasPrefix(metadata.JWKSURI, "https:") {
+		// Plain http is for transmitters on this machine; one elsewhere must not have us ask it.
+		return published{}, fmt.Errorf("jwks_uri in the transmitter's configuration: %.200q is not https, as the issuer is", metadata.JWKSURI)
 	}
 	keys, err := fetchKeys(ctx, client, metadata.JWKSURI)
 	return published{keys: keys, critical: slices.Clone(metadata.Critical)}, err

@@ -3,6 +3,7 @@ package ssf_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -56,6 +57,23 @@ func TestRotation(t *testing.T) {
 	}
 	if n := p.asked("/jwks"); n != 3 {
 		t.Errorf("the keys were asked for %d times", n)
+	}
+}
+
+// Plain http is for transmitters on this machine: one elsewhere must not have us ask something here.
+func TestKeysOfAnHTTPSIssuerComeByHTTPS(t *testing.T) {
+	t.Parallel()
+	p := newParty(t, rs256())
+	var issuer string
+	remote := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		write(w, object{"issuer": issuer, "jwks_uri": p.URL + "/jwks"})
+	}))
+	t.Cleanup(remote.Close)
+	issuer = remote.URL
+	d := newDesk(p.transmitter(t, ssf.Deps{Transport: remote.Client().Transport}, func(c *ssf.Config) { c.Issuer = issuer }))
+	w := d.push(rs256().sign(t, p.claims("j", func(c object) { c["iss"] = issuer }), nil), nil)
+	if w.Code != http.StatusServiceUnavailable || p.asked("/jwks") != 0 {
+		t.Errorf("answered %d, the keys were asked for %d times", w.Code, p.asked("/jwks"))
 	}
 }
 

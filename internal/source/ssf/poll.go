@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -74,13 +73,10 @@ type poller struct {
 }
 
 func newPoller(cfg PollConfig, deps Deps) (*poller, error) {
-	u, err := url.Parse(cfg.URL)
-	if err != nil {
-		return nil, errors.New("url: is no address")
-	}
 	client := upstream.NewHTTP(cfg.Wait + pollTimeout)
 	client.Transport = deps.Transport
-	p := &poller{cfg: cfg, client: upstream.New(upstream.Config{HTTP: client, MaxBody: maxAnswer, Hosts: []string{u.Host}})}
+	p := &poller{cfg: cfg, client: upstream.New(upstream.Config{HTTP: client, MaxBody: maxAnswer, Base: cfg.URL})}
+	var err error
 	p.bearer, err = newBearer(cfg, deps)
 	return p, err
 }

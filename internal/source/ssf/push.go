@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
 // ErrOverloaded is what take returns, wrapped or not, when too much is waiting already and nothing was written.
@@ -196,7 +198,7 @@ func (p *push) complain(t *Transmitter, message string, err error) {
 
 // readDigest reads a token's file and keeps its digest.
 func readDigest(path string) (digest [sha256.Size]byte, err error) {
-	token, err := readSecret(path)
+	token, err := upstream.ReadSecret(path)
 	if err != nil {
 		return digest, err
 	}
@@ -210,17 +212,4 @@ func readDigest(path string) (digest [sha256.Size]byte, err error) {
 		return digest, fmt.Errorf("%s holds %d characters, a token needs at least %d", path, len(token), minToken)
 	}
 	return sha256.Sum256([]byte(token)), nil
-}
-
-// readSecret reads a file with one secret in it.
-func readSecret(path string) (string, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	secret := strings.TrimSpace(string(raw))
-	if secret == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return secret, nil
 }
