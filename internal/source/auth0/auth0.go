@@ -19,8 +19,6 @@
 package auth0
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -159,11 +157,5 @@ func first(texts ...string) string {
 	return ""
 }
 
-// bounded is an id, or the hash of one that is longer than ids may be.
-func bounded(id string) string {
-	if len(id) <= events.MaxID {
-		return id
-	}
-	sum := sha256.Sum256([]byte(id))
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
+// bounded is a text as an id of this family.
+func bounded(id string) string { return foreign.Identity(Family, id) }

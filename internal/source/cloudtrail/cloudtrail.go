@@ -89,13 +89,8 @@ func missing(field, text string) error {
 	return nil
 }
 
-// bounded is an id that fits the log; one that is too long is hashed.
-func bounded(id string) string {
-	if len(id) <= events.MaxID {
-		return id
-	}
-	return events.ID(Family, id)
-}
+// bounded is a text as an id of this family.
+func bounded(id string) string { return foreign.Identity(Family, id) }
 
 // either returns the first text that says something.
 func either(texts ...string) string {

@@ -180,7 +180,7 @@ func TestT23_WhoItIs(t *testing.T) {
 		},
 		"a long one": {
 			object{"type": "AssumedRole", "principalId": "AROAEXAMPLE:" + strings.Repeat("x", 300)},
-			events.User{ID: events.ID("cloudtrail", "AROAEXAMPLE:"+strings.Repeat("x", 300)), Name: strings.Repeat("x", 256)},
+			events.User{ID: "hash:" + events.ID("cloudtrail", "AROAEXAMPLE:"+strings.Repeat("x", 300)), Name: strings.Repeat("x", 256)},
 		},
 	} {
 		if diff := cmp.Diff(c.want, one(t, set("userIdentity", c.identity)).User); diff != "" {

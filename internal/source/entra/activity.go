@@ -108,6 +108,16 @@ const (
 	revokeSessions = "update stsrefreshtokenvalidfrom timestamp"
 )
 
+// ActivityOf says what an audited activity, by its display name, does to the account of a user: not those that concern a
+// program only. Other logs of the same directory have the same activities.
+func ActivityOf(name string) (events.ChangeType, events.ChangeAction, bool) {
+	done, ok := activityOf(name)
+	if !ok || done.whose == program && done.change != events.RoleChange {
+		return "", "", false
+	}
+	return done.change, done.action, true
+}
+
 // activityOf finds an activity by its display name.
 func activityOf(name string) (activity, bool) {
 	name = strings.TrimSuffix(strings.ToLower(name), ".")

@@ -26,23 +26,29 @@ func codes(list string) map[string]bool {
 // mfaFailed is the code of a second factor that failed or was denied.
 const mfaFailed = "500121"
 
+// OutcomeOf is the outcome that an error code of a sign-in means. Codes that nobody knows are failures; without a code
+// there is no outcome.
+func OutcomeOf(code string) events.Outcome {
+	switch {
+	case code == "0" || strings.EqualFold(code, "success"):
+		return events.Success
+	case code == "":
+		return ""
+	case interrupts[code]:
+		return events.Interrupt
+	case blocks[code]:
+		return events.Blocked
+	}
+	return events.Failure
+}
+
 // judge sets the outcome and how identity was proved.
 func (r *record) judge(e *events.Event) {
 	e.Code = r.errorCode
 	if e.Code == "" {
 		e.Code = r.resultType
 	}
-	switch code := e.Code; {
-	case code == "0" || strings.EqualFold(code, "success"):
-		e.Outcome = events.Success
-	case code == "":
-	case interrupts[code]:
-		e.Outcome = events.Interrupt
-	case blocks[code]:
-		e.Outcome = events.Blocked
-	default:
-		e.Outcome = events.Failure // also for codes nobody knows
-	}
+	e.Outcome = OutcomeOf(e.Code)
 	if e.Outcome != events.Success {
 		if e.Reason = r.failureReason; e.Reason == "" {
 			e.Reason = r.resultDetail

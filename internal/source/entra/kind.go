@@ -175,13 +175,8 @@ func (r *record) emittedAt() events.Millis {
 	return m
 }
 
-// bounded keeps an id to the length that an event may have. What is longer is no id of Entra's, but somebody's attempt.
-func bounded(id string) string {
-	if len(id) > events.MaxID {
-		return events.ID(Family, id)
-	}
-	return id
-}
+// bounded is a text as an id of this family.
+func bounded(id string) string { return foreign.Identity(Family, id) }
 
 // byName is the id of who is known by a name only, in a space of its own.
 func byName(name string) string {

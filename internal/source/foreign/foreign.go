@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mailru/easyjson/jlexer"
 
@@ -180,6 +182,15 @@ func Country(s string) string {
 	s = strings.ToUpper(Known(s))
 	if len(s) != 2 || s[0] < 'A' || s[0] > 'Z' || s[1] < 'A' || s[1] > 'Z' {
 		return ""
+	}
+	return s
+}
+
+// Identity is s as an id of a family: what is longer than ids may be, or holds control characters or broken text, which
+// nobody could tell apart once they are cleaned, becomes its hash.
+func Identity(family, s string) string {
+	if len(s) > events.MaxID || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }) {
+		return "hash:" + events.ID(family, s)
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/mailru/easyjson/jlexer"
@@ -156,4 +157,22 @@ func FuzzObject(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	longest := strings.Repeat("x", events.MaxID)
+	for _, id := range []string{"", "a b", "name:\u00e9", longest} {
+		if got := Identity("f", id); got != id {
+			t.Errorf("%q becomes %q", id, got)
+		}
+	}
+	hashes := map[string]bool{}
+	for _, id := range []string{longest + "x", longest + "y", "a\n", "a\x00", "a\u0085", "a\xff"} {
+		got := Identity("f", id)
+		if !strings.HasPrefix(got, "hash:") || hashes[got] || got == Identity("g", id) {
+			t.Errorf("%q becomes %q", id, got)
+		}
+		hashes[got] = true
+	}
 }

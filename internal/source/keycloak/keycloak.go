@@ -15,7 +15,6 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -128,13 +127,8 @@ func (r *raw) sourceID() string {
 	return "hash:" + events.ID(fields...)
 }
 
-// identity makes a text fit to be an id: what is too long or holds control characters becomes its hash.
-func identity(s string) string {
-	if len(s) > events.MaxID || strings.ContainsFunc(s, unicode.IsControl) || strings.ContainsRune(s, utf8.RuneError) {
-		return "hash:" + events.ID(Family, s)
-	}
-	return s
-}
+// identity is a text as an id of this family.
+func identity(s string) string { return foreign.Identity(Family, s) }
 
 // guid reports whether s has the form of a GUID.
 func guid(s string) bool {

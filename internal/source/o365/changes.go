@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/source/entra"
 	"github.com/countersign-io/countersign/internal/source/foreign"
 )
 
@@ -14,59 +15,22 @@ type verdict struct {
 	action events.ChangeAction
 }
 
-// operations are those on the directory that concern a user, in lower case and without the full stop that some end in.
+// operations are those that Entra's own audits do not have, or under another name, in lower case and without the full
+// stop that some end in.
 var operations = map[string]verdict{
-	"change user password":           {events.CredentialChange, events.Updated},
-	"reset user password":            {events.CredentialChange, events.Reset},
-	"reset password (by admin)":      {events.CredentialChange, events.Reset},
-	"reset password (self-service)":  {events.CredentialChange, events.Reset},
-	"change password (self-service)": {events.CredentialChange, events.Updated},
-	"set force change user password": {events.CredentialChange, events.Updated},
-
-	"user registered security info":              {events.MethodChange, events.Added},
+	"set force change user password":             {events.CredentialChange, events.Updated},
 	"user registered all required security info": {events.MethodChange, events.Added},
-	"admin registered security info":             {events.MethodChange, events.Added},
-	"user updated security info":                 {events.MethodChange, events.Updated},
-	"admin updated security info":                {events.MethodChange, events.Updated},
-	"user changed default security info":         {events.MethodChange, events.Updated},
-	"user deleted security info":                 {events.MethodChange, events.Removed},
-	"admin deleted security info":                {events.MethodChange, events.Removed},
-	"enable strong authentication":               {events.MethodChange, events.Enabled},
-	"disable strong authentication":              {events.MethodChange, events.Disabled},
+	"add oauth2permissiongrant":                  {events.ConsentChange, events.Added},
+	"remove oauth2permissiongrant":               {events.ConsentChange, events.Removed},
+}
 
-	"consent to application":            {events.ConsentChange, events.Added},
-	"add delegated permission grant":    {events.ConsentChange, events.Added},
-	"add oauth2permissiongrant":         {events.ConsentChange, events.Added},
-	"remove delegated permission grant": {events.ConsentChange, events.Removed},
-	"remove oauth2permissiongrant":      {events.ConsentChange, events.Removed},
-
-	"add member to role":               {events.RoleChange, events.Added},
-	"add eligible member to role":      {events.RoleChange, events.Added},
-	"add scoped member to role":        {events.RoleChange, events.Added},
-	"remove member from role":          {events.RoleChange, events.Removed},
-	"remove eligible member from role": {events.RoleChange, events.Removed},
-	"remove scoped member from role":   {events.RoleChange, events.Removed},
-	"add member to group":              {events.RoleChange, events.Added},
-	"remove member from group":         {events.RoleChange, events.Removed},
-
-	"add device":                          {events.DeviceChange, events.Added},
-	"register device":                     {events.DeviceChange, events.Added},
-	"add registered owner to device":      {events.DeviceChange, events.Added},
-	"add registered users to device":      {events.DeviceChange, events.Added},
-	"update device":                       {events.DeviceChange, events.Updated},
-	"delete device":                       {events.DeviceChange, events.Removed},
-	"unregister device":                   {events.DeviceChange, events.Removed},
-	"remove registered owner from device": {events.DeviceChange, events.Removed},
-	"remove registered users from device": {events.DeviceChange, events.Removed},
-	"device no longer compliant":          {events.DeviceChange, events.Updated},
-	"device no longer managed":            {events.DeviceChange, events.Updated},
-
-	"add user":         {events.LifecycleChange, events.Added},
-	"delete user":      {events.LifecycleChange, events.Removed},
-	"hard delete user": {events.LifecycleChange, events.Removed},
-	"restore user":     {events.LifecycleChange, events.Enabled},
-	"enable account":   {events.LifecycleChange, events.Enabled},
-	"disable account":  {events.LifecycleChange, events.Disabled},
+// verdictOf says what an operation on the directory does to an account.
+func verdictOf(operation string) (verdict, bool) {
+	if v, known := operations[operation]; known {
+		return v, true
+	}
+	of, action, known := entra.ActivityOf(operation)
+	return verdict{of, action}, known
 }
 
 // Operations with rules of their own: one says in its modified properties what it did, the other ends every session.
@@ -79,7 +43,7 @@ const (
 func (r *raw) change(record []byte, emit foreign.Emit) {
 	operation := strings.ToLower(strings.TrimSuffix(r.operation, "."))
 	kind, verdicts, targets := events.AccountChange, []verdict(nil), []string{""}
-	if v, known := operations[operation]; known {
+	if v, known := verdictOf(operation); known {
 		verdicts = []verdict{v}
 	}
 	switch operation {

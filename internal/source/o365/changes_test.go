@@ -75,6 +75,7 @@ func TestChanges(t *testing.T) {
 		},
 		"security info":         {"User registered security info", nil, userID, events.Change{Type: events.MethodChange, Action: events.Added, Actor: admin}},
 		"strong authentication": {"Disable Strong Authentication.", nil, userID, events.Change{Type: events.MethodChange, Action: events.Disabled, Actor: admin}},
+		"passkey":               {"Add passkey (device-bound).", nil, userID, events.Change{Type: events.MethodChange, Action: events.Added, Actor: admin}},
 		"role": {
 			"Add member to role.", modified(property("Role.ObjectID", "", role.ID), property("Role.DisplayName", "", role.Name), property("Role.TemplateId", "", "x")),
 			userID, events.Change{Type: events.RoleChange, Action: events.Added, Target: role, Actor: admin},

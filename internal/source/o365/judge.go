@@ -1,11 +1,11 @@
 package o365
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/source/entra"
 )
 
 // judge sets the outcome of a sign-in and how identity was proved.
@@ -64,33 +64,11 @@ func (r *raw) outcome() events.Outcome {
 		}
 		return events.Failure
 	case r.errorNumber != "":
-		return outcomeOf(r.errorNumber)
+		return entra.OutcomeOf(r.errorNumber)
 	case strings.EqualFold(r.operation, "UserLoggedIn"):
 		return events.Success
 	}
 	return ""
-}
-
-// interrupts are codes of flows that go on, blocks those of attempts that a policy, a lock or the protection of the
-// account refused. They are Entra's.
-var (
-	interrupts = strings.Fields(`16000 16001 50055 50058 50072 50074 50076 50078 50079 50097 50125 50127 50129 50140 50144 50158
-		50168 50199 65001 70016 81010 90094 90095 700020 1000000 1000002`)
-	blocks = strings.Fields(`50005 50053 50057 50105 50131 53000 53001 53002 53003 53004 53010 53011 500021 500022 500212 500213
-		530032 530034 530035`)
-)
-
-// outcomeOf is the outcome that an error number means; codes that nobody knows are failures.
-func outcomeOf(code string) events.Outcome {
-	switch {
-	case code == "0":
-		return events.Success
-	case slices.Contains(interrupts, code):
-		return events.Interrupt
-	case slices.Contains(blocks, code):
-		return events.Blocked
-	}
-	return events.Failure
 }
 
 // methods sets the methods of the first factor, and returns the strongest. The number is a set of bits that Microsoft

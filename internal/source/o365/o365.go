@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -279,13 +278,8 @@ func puid(s string) bool {
 
 func hex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' }
 
-// identity makes a text fit to be an id: what is too long or holds control characters becomes its hash.
-func identity(s string) string {
-	if len(s) > events.MaxID || strings.ContainsFunc(s, unicode.IsControl) || strings.ContainsRune(s, utf8.RuneError) {
-		return "hash:" + events.ID(Family, s)
-	}
-	return s
-}
+// identity is a text as an id of this family.
+func identity(s string) string { return foreign.Identity(Family, s) }
 
 func flag(s string) events.Tri {
 	switch strings.ToLower(s) {

@@ -26,7 +26,6 @@ type raw struct {
 	actor, target             []entry
 	modified                  []modification
 	content                   string // the address of an entry in a list of contents
-	audited                   bool   // the row had an AuditData
 }
 
 // entry is one entry of a list of identities.

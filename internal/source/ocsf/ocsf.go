@@ -245,13 +245,8 @@ func (p *place) provider() events.Place {
 	return out
 }
 
-// identity bounds an id: a longer one is told apart by its hash.
-func identity(s string) string {
-	if len(s) <= events.MaxID {
-		return s
-	}
-	return "hash:" + events.ID(Family, s)
-}
+// identity is a text as an id of this family.
+func identity(s string) string { return foreign.Identity(Family, s) }
 
 // fold returns a GUID in lower case, which is how GUIDs are compared, and everything else as it is.
 func fold(s string) string {

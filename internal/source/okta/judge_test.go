@@ -349,7 +349,7 @@ func FuzzSystemLog(f *testing.F) {
 			if e.Auth.Strength != "" && e.Outcome != events.Success {
 				t.Errorf("%q proves something: %+v", e.Outcome, e.Auth)
 			}
-			if e.User.Type == events.Unresolved && !strings.HasPrefix(e.User.ID, "name:") && !strings.HasPrefix(e.User.ID, "sha256:") {
+			if e.User.Type == events.Unresolved && !strings.HasPrefix(e.User.ID, "name:") && !strings.HasPrefix(e.User.ID, "hash:") {
 				t.Errorf("an unresolved user %q", e.User.ID)
 			}
 			e.Tenant = "example"

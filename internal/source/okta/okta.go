@@ -21,8 +21,6 @@
 package okta
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -181,11 +179,5 @@ func first(texts ...string) string {
 	return ""
 }
 
-// bounded is an id, or the hash of one that is longer than ids may be.
-func bounded(id string) string {
-	if len(id) <= events.MaxID {
-		return id
-	}
-	sum := sha256.Sum256([]byte(id))
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
+// bounded is a text as an id of this family.
+func bounded(id string) string { return foreign.Identity(Family, id) }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/revocation"
@@ -179,10 +178,7 @@ func sourceID(c *claims, index int) string {
 	if len(c.events) > 1 {
 		id = fmt.Sprintf("%s#%d", id, index)
 	}
-	if len(id) > events.MaxID || strings.ContainsFunc(id, unicode.IsControl) {
-		return events.ID(Family, id)
-	}
-	return id
+	return bounded(id)
 }
 
 func signOut(p *payload, e *events.Event) error {

@@ -223,10 +223,5 @@ func stable(id string) string {
 	return bounded(id)
 }
 
-// bounded is an id that is not too long to be one: a longer one, of which nobody sees the whole, is hashed.
-func bounded(id string) string {
-	if len(id) <= events.MaxID {
-		return id
-	}
-	return events.ID(Family, id)
-}
+// bounded is a text as an id of this family.
+func bounded(id string) string { return foreign.Identity(Family, id) }
