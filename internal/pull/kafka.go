@@ -29,7 +29,9 @@ type KafkaConfig struct {
 	Tenants []string `yaml:"tenants"`
 	// Topics are read from their first record on, or from where the group came.
 	Topics []string `yaml:"topics"`
-	// Group is the consumer group, by default "countersign". Every process of an installation has the same.
+	// Group begins the names of the consumer groups, by default "countersign." and the source's name. Every topic has a
+	// group of its own, this name, a dot and the topic's: in one group a topic that is missing keeps all others from being
+	// assigned. Every process of an installation has the same.
 	Group string `yaml:"group"`
 	// TrustedPlaces keeps the places and networks that its events carry.
 	TrustedPlaces bool `yaml:"trusted_places"`
@@ -40,8 +42,8 @@ type KafkaConfig struct {
 	ConnectionStringFile string `yaml:"connection_string_file"`
 }
 
-// defaultGroup is the consumer group of a source that names none.
-const defaultGroup = "countersign"
+// missingPause is how often it is looked whether a topic that was missing is there.
+const missingPause = 10 * time.Second
 
 // anyTenant stands for every tenant.
 const anyTenant = "*"
@@ -164,7 +166,7 @@ func NewKafka(cfg KafkaConfig, deps KafkaDeps) (*Kafka, error) {
 		}
 	}
 	if cfg.Group == "" {
-		cfg.Group = defaultGroup
+		cfg.Group = "countersign." + cfg.Name
 	}
 	cluster, err := stream.Connect(cfg.Kafka, deps.Registerer)
 	if err != nil {
@@ -194,15 +196,35 @@ func (k *Kafka) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, topic := range k.cfg.Topics {
 		cfg := stream.ConsumerConfig{
-			Group: k.cfg.Group, Topic: topic, MaxRecords: kafkaBatchRecords, MaxBytes: kafkaBatchBytes, FetchBytes: kafkaFetchBytes,
+			Group: k.cfg.Group + "." + topic, Topic: topic, MaxRecords: kafkaBatchRecords, MaxBytes: kafkaBatchBytes, FetchBytes: kafkaFetchBytes,
 			MinFetchBytes: 1, MaxWait: 20 * time.Millisecond,
 			Report: func(_ int, err error) { k.failed(err) },
 		}
 		group.Go(func() error {
+			if !k.present(ctx, topic) {
+				return nil
+			}
 			return k.cluster.Consume(ctx, cfg, func(ctx context.Context, _ int, batch []stream.Record) error { return k.take(ctx, batch) })
 		})
 	}
 	return group.Wait()
+}
+
+// present waits until a topic is there; it is false when ctx ended first.
+func (k *Kafka) present(ctx context.Context, topic string) bool {
+	for {
+		_, err := k.cluster.Partitions(ctx, topic)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		k.failed(fmt.Errorf("looking for topic %s: %w", topic, err))
+		if !sleep(ctx, missingPause) {
+			return false
+		}
+	}
 }
 
 func (k *Kafka) failed(err error) {

@@ -291,7 +291,7 @@ func TestUncommittedRecordsAreNotDoubled(t *testing.T) {
 		want[id] = 1
 		h.send(t, hub, n%4, message(id))
 	}
-	fault := h.fake.Fault(kafkatest.Fault{Keys: []kafkatest.Key{kafkatest.KeyOffsetCommit}, Group: "g", Err: kerr.UnknownServerError, Count: -1})
+	fault := h.fake.Fault(kafkatest.Fault{Keys: []kafkatest.Key{kafkatest.KeyOffsetCommit}, Group: "g." + hub, Err: kerr.UnknownServerError, Count: -1})
 	stop := i.start(t, cfg, entra.EventHub(), nil)
 	i.await(t, want)
 	stop()
@@ -309,7 +309,7 @@ func TestUncommittedRecordsAreNotDoubled(t *testing.T) {
 	}
 }
 
-// An identity broker writes our own events into topics of its own.
+// An identity broker writes our own events into topics of its own. One that is not there stops none of the others.
 func TestOwnEventsOutOfSeveralTopics(t *testing.T) {
 	t.Parallel()
 	i := install(t)
@@ -334,7 +334,7 @@ func TestOwnEventsOutOfSeveralTopics(t *testing.T) {
 	}
 	kafkatest.Transact(t, brokers, two, 0, true, fmt.Sprintf(`{"kind":"sign_in","user":{"id":"u"},"time":%q,"source":{"id":"in-a-transaction"}}`, events.MillisOf(time.Now())))
 	want["in-a-transaction"] = 1
-	stop := i.start(t, pull.KafkaConfig{Name: "broker", Format: ingest.FormatEvent, Tenants: []string{"acme"}, Topics: []string{one, two}, Group: kafkatest.Name("group"), Kafka: kcfg}, native.Decoder{}, nil)
+	stop := i.start(t, pull.KafkaConfig{Name: "broker", Format: ingest.FormatEvent, Tenants: []string{"acme"}, Topics: []string{one, two, kafkatest.Name("nowhere")}, Group: kafkatest.Name("group"), Kafka: kcfg}, native.Decoder{}, nil)
 	defer stop()
 	i.await(t, want)
 	stop()

@@ -259,7 +259,7 @@ func (w *world) restored() (state []string, ckpts []checkpoint) {
 // settle waits until every partition's checkpoint is at the end of its input.
 func (w *world) settle() {
 	w.t.Helper()
-	kafkatest.Eventually(w.t, 90*time.Second, func() error {
+	kafkatest.Eventually(w.t, 3*time.Minute, func() error {
 		_, ckpts := w.restored()
 		for p, recs := range w.events {
 			if len(recs) == 0 {

@@ -73,6 +73,8 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	// A source runs where the partition of its cursor is.
 	cursors := topic(events.TopicCursors, 0)
 	cursors.Compact, cursors.TombstoneRetention = true, day
+	// Every source writes once a minute, and only closed segments are compacted: what is read at a start stays short.
+	cursors.Configs = map[string]string{"segment.ms": "3600000"}
 	letters := topic(events.TopicDeadLetter, c.Findings)
 	return []stream.TopicSpec{
 		topic(events.TopicEvents, c.Events), state, topic(events.TopicFindings, c.Findings), revocations,
