@@ -19,6 +19,7 @@
 package auth0
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,7 +75,7 @@ func (r *record) event() (*events.Event, error) {
 		Code:          r.kind,
 		Interactive:   kind.interactive,
 		App:           events.Ref{ID: bounded(r.clientID), Name: r.clientName},
-		Session:       events.Session{ID: bounded(first(r.details.session, r.promptSession())), Token: bounded(r.details.transaction), TokenType: kind.token},
+		Session:       events.Session{ID: bounded(cmp.Or(r.details.session, r.promptSession())), Token: bounded(r.details.transaction), TokenType: kind.token},
 		ProviderPlace: r.place.provider(),
 		UserAgent:     r.agent,
 		Risk:          r.details.risk.risk(),
@@ -106,7 +107,7 @@ func (r *record) who(e *events.Event, kind rule) error {
 	e.User = events.User{ID: bounded(r.userID), Name: r.userName}
 	switch {
 	case kind.program:
-		e.User = events.User{ID: bounded(first(r.clientID, r.userID)), Type: events.Workload, Name: r.clientName}
+		e.User = events.User{ID: bounded(cmp.Or(r.clientID, r.userID)), Type: events.Workload, Name: r.clientName}
 	case kind.unknown, e.Outcome != events.Success && !strings.Contains(r.userID, "|"):
 		e.User.ID = ""
 		if r.userName != "" {
@@ -145,16 +146,6 @@ func known(family string) string {
 		return ""
 	}
 	return foreign.Known(strings.TrimSuffix(family, " 0.0.0"))
-}
-
-// first is the first text that says something.
-func first(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }
 
 // bounded is a text as an id of this family.

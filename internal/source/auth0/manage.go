@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,7 +31,7 @@ func (r *record) managed() (rule, bool) {
 	kind, ok := q.meaning(rest)
 	if ok {
 		// The record's own user is the one who asked.
-		q.actor, q.actorName = first(q.actor, r.userID, r.clientID), first(q.actorName, r.userName, r.clientName)
+		q.actor, q.actorName = cmp.Or(q.actor, r.userID, r.clientID), cmp.Or(q.actorName, r.userName, r.clientName)
 		r.userID, r.userName = id, ""
 	}
 	return kind, ok

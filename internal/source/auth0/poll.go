@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -120,8 +121,8 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.History, cfg.Interval = orElse(cfg.History, DefaultHistory), orElse(cfg.Interval, DefaultInterval)
-	cfg.RequestsPerMinute = orElse(cfg.RequestsPerMinute, DefaultRequestsPerMinute)
+	cfg.History, cfg.Interval = cmp.Or(cfg.History, DefaultHistory), cmp.Or(cfg.Interval, DefaultInterval)
+	cfg.RequestsPerMinute = cmp.Or(cfg.RequestsPerMinute, DefaultRequestsPerMinute)
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
@@ -139,14 +140,6 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 		Params: url.Values{"audience": {base + "/api/v2/"}}, Style: oauth2.AuthStyleInParams,
 	}
 	return &Poller{cfg: cfg, base: base, now: deps.Now, client: client, tokens: tokens}, nil
-}
-
-func orElse[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }
 
 // cursor is a position: the link to go on with, the id after which it goes on without a link, and the time of the newest
@@ -311,7 +304,7 @@ func (p *Poller) page(ctx context.Context, address string) (*page, error) {
 		if json.Unmarshal(raw, &r) != nil {
 			continue // for the decoder to refuse
 		}
-		if id := first(r.ID, r.Old); id != "" && len(id) <= events.MaxID {
+		if id := cmp.Or(r.ID, r.Old); id != "" && len(id) <= events.MaxID {
 			pg.last = id
 			if pg.least == "" || id < pg.least {
 				pg.least = id

@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/mailru/easyjson/jlexer"
@@ -103,7 +104,7 @@ func read(l *jlexer.Lexer) *record {
 			l.SkipRecursive()
 		}
 	})
-	r.id = first(r.id, fallback)
+	r.id = cmp.Or(r.id, fallback)
 	return r
 }
 
@@ -128,7 +129,7 @@ func readPlace(l *jlexer.Lexer, p *place) {
 
 // provider is the place as the record says it. Coordinates without a city are the middle of a country.
 func (p *place) provider() events.Place {
-	out := events.Place{City: p.city, Country: first(foreign.Country(p.code), foreign.Country(p.country))}
+	out := events.Place{City: p.city, Country: cmp.Or(foreign.Country(p.code), foreign.Country(p.country))}
 	if p.city != "" && p.lat >= -90 && p.lat <= 90 && p.lon >= -180 && p.lon <= 180 {
 		out.Lat, out.Lon = p.lat, p.lon
 	}
@@ -143,7 +144,7 @@ func readDetails(l *jlexer.Lexer, d *details) {
 		case "transaction_id":
 			d.transaction = foreign.Text(l)
 		case "authenticator", "factor":
-			d.factor = first(d.factor, readFactor(l))
+			d.factor = cmp.Or(d.factor, readFactor(l))
 		case "prompts":
 			foreign.Array(l, func(l *jlexer.Lexer) {
 				if p := readPrompt(l); len(d.prompts) < maxElements {
@@ -175,7 +176,7 @@ func readFactor(l *jlexer.Lexer) (name string) {
 	}
 	foreign.Object(l, func(l *jlexer.Lexer, key string) {
 		if key == "type" || key == "name" {
-			name = first(name, foreign.Text(l))
+			name = cmp.Or(name, foreign.Text(l))
 			return
 		}
 		l.SkipRecursive()
@@ -287,7 +288,7 @@ func readActor(l *jlexer.Lexer, r *request) {
 			case "email":
 				r.actorName = foreign.Text(l)
 			case "name":
-				r.actorName = first(r.actorName, foreign.Text(l))
+				r.actorName = cmp.Or(r.actorName, foreign.Text(l))
 			default:
 				l.SkipRecursive()
 			}

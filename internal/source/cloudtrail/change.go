@@ -1,6 +1,7 @@
 package cloudtrail
 
 import (
+	"cmp"
 	"maps"
 	"strings"
 
@@ -79,7 +80,7 @@ var root = map[string]change{
 
 // ofIAM is a change of the IAM user that the request names, or else of who made it.
 func (c change) ofIAM(r *record, e *events.Event) error {
-	name := either(r.request["userName"], r.response["user.userName"])
+	name := cmp.Or(r.request["userName"], r.response["user.userName"])
 	if name == "" || r.who.kind == "IAMUser" && strings.EqualFold(name, r.who.name) {
 		return c.ofSelf(r, e)
 	}
@@ -92,7 +93,7 @@ func (c change) ofIAM(r *record, e *events.Event) error {
 
 // ofDirectory is a change of the user whose id the request or the answer holds, or else of who made it.
 func (c change) ofDirectory(r *record, e *events.Event) error {
-	id := either(r.request["userId"], r.request["member.memberId"], r.request["memberId.userId"], r.request["memberId"], r.response["user.userId"])
+	id := cmp.Or(r.request["userId"], r.request["member.memberId"], r.request["memberId.userId"], r.request["memberId"], r.response["user.userId"])
 	if id == "" || strings.EqualFold(id, r.who.onBehalfOf) {
 		return c.ofSelf(r, e)
 	}

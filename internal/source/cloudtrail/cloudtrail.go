@@ -17,6 +17,7 @@
 package cloudtrail
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -54,7 +55,7 @@ func (r *record) event() (*events.Event, error) {
 		return nil, err
 	}
 	e := &events.Event{
-		Tenant: either(r.recipient, r.who.account), Time: at,
+		Tenant: cmp.Or(r.recipient, r.who.account), Time: at,
 		Source:    events.Source{Family: Family, ID: bounded(strings.ToLower(r.id)), Category: r.name},
 		UserAgent: r.agent,
 		Code:      r.errorCode, Reason: r.errorMessage,
@@ -91,13 +92,3 @@ func missing(field, text string) error {
 
 // bounded is a text as an id of this family.
 func bounded(id string) string { return foreign.Identity(Family, id) }
-
-// either returns the first text that says something.
-func either(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}

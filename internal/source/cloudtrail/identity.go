@@ -1,6 +1,7 @@
 package cloudtrail
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -16,7 +17,7 @@ var errNobody = errors.New("userIdentity: names nobody: neither principalId nor 
 // user is who made the request, as far as that is known.
 func (r *record) user() (events.User, error) {
 	w := &r.who
-	name := either(r.extra["UserName"], w.name)
+	name := cmp.Or(r.extra["UserName"], w.name)
 	if name == hidden {
 		name = ""
 	}
@@ -25,10 +26,10 @@ func (r *record) user() (events.User, error) {
 		return events.User{ID: bounded(strings.ToLower(w.onBehalfOf)), Name: name}, nil
 	case w.kind == "Root" && w.principal+w.account != "":
 		// Its principal id is the account's; it has no name unless the account has an alias.
-		return events.User{ID: bounded(either(w.principal, w.account)), Name: either(name, "root"), Privileged: events.Yes}, nil
+		return events.User{ID: bounded(cmp.Or(w.principal, w.account)), Name: cmp.Or(name, "root"), Privileged: events.Yes}, nil
 	case w.isPrincipal():
 		_, session, _ := strings.Cut(w.principal, ":")
-		user := events.User{ID: bounded(w.principal), Name: either(name, session)}
+		user := events.User{ID: bounded(w.principal), Name: cmp.Or(name, session)}
 		if w.isProgram() {
 			user.Type = events.Workload
 		}

@@ -1,6 +1,7 @@
 package cloudtrail
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -68,9 +69,9 @@ func console(r *record, e *events.Event) (err error) {
 	case strings.EqualFold(answer, "Failure"), r.errorCode != "", r.errorMessage != "":
 		e.Outcome = events.Failure
 	}
-	e.Code = either(r.errorCode, r.response["ConsoleLogin"])
+	e.Code = cmp.Or(r.errorCode, r.response["ConsoleLogin"])
 	provider := r.extra["SamlProviderArn"]
-	e.App.ID = bounded(either(page(r.extra["LoginTo"]), provider))
+	e.App.ID = bounded(cmp.Or(page(r.extra["LoginTo"]), provider))
 	if provider != "" {
 		e.Auth.Protocol = "saml"
 	}
@@ -151,7 +152,7 @@ func verification(r *record, e *events.Event) (err error) {
 	e.Kind, e.Interactive = events.SignIn, events.Yes
 	names, _, second := r.proved()
 	e.Auth.Methods = names
-	e.Code = either(r.errorCode, r.service["CredentialVerification"])
+	e.Code = cmp.Or(r.errorCode, r.service["CredentialVerification"])
 	switch answer := r.service["CredentialVerification"]; {
 	case strings.EqualFold(answer, "Success"):
 		e.Outcome = events.Interrupt
@@ -174,7 +175,7 @@ func authentication(r *record, e *events.Event) (err error) {
 	}
 	e.Kind, e.Interactive = events.SignIn, events.Yes
 	e.App.ID = bounded(page(r.extra["LoginTo"]))
-	e.Code = either(r.errorCode, r.service["UserAuthentication"])
+	e.Code = cmp.Or(r.errorCode, r.service["UserAuthentication"])
 	e.Outcome = r.outcome()
 	if answer := r.service["UserAuthentication"]; answer != "" && !strings.EqualFold(answer, "Success") {
 		e.Outcome = events.Failure

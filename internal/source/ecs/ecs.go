@@ -8,6 +8,7 @@
 package ecs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -72,7 +73,7 @@ func (r *record) event(raw []byte) (*events.Event, error) {
 
 // category is the source's own word for its kind of record.
 func (r *record) category() string {
-	return first(r.action, r.dataset, strings.Join(r.categories, " "))
+	return cmp.Or(r.action, r.dataset, strings.Join(r.categories, " "))
 }
 
 // common is what all kinds of documents tell alike. Its texts are identities no longer than an event takes.
@@ -82,17 +83,17 @@ func (r *record) common(raw []byte) *events.Event {
 		from = &r.client
 	}
 	e := &events.Event{
-		Tenant: fold(first(r.organization, r.account)),
+		Tenant: events.Canonical(cmp.Or(r.organization, r.account)),
 		User:   r.user.account(),
-		Source: events.Source{Family: Family, ID: identity(first(r.id, r.hit)), Category: r.category()},
-		Code:   first(r.errorCode, r.code),
+		Source: events.Source{Family: Family, ID: identity(cmp.Or(r.id, r.hit)), Category: r.category()},
+		Code:   cmp.Or(r.errorCode, r.code),
 		App:    events.Ref{ID: identity(r.serviceID), Name: r.serviceName},
 		// Not of ECS, but where OpenTelemetry and many pipelines put it.
 		Session:       events.Session{ID: identity(r.session)},
 		ProviderPlace: from.place(), UserAgent: r.userAgent,
 		Device: events.Device{
 			ID: identity(r.device), Name: r.deviceModel,
-			OS: first(r.agentOS, r.agentOSFull), Browser: strings.TrimSpace(r.browser + " " + r.browserVersion),
+			OS: cmp.Or(r.agentOS, r.agentOSFull), Browser: strings.TrimSpace(r.browser + " " + r.browserVersion),
 		},
 		Risk: r.risk(),
 	}
@@ -110,8 +111,8 @@ func (r *record) common(raw []byte) *events.Event {
 	if r.ruleID != "" || r.ruleName != "" {
 		e.Access.Policies = []events.AccessPolicy{{ID: r.ruleID, Name: r.ruleName}}
 	}
-	e.IP, e.AddressText = foreign.Address(first(from.ip, from.address))
-	if emitted, err := foreign.Time(first(r.created, r.ingested)); err == nil {
+	e.IP, e.AddressText = foreign.Address(cmp.Or(from.ip, from.address))
+	if emitted, err := foreign.Time(cmp.Or(r.created, r.ingested)); err == nil {
 		e.Emitted = emitted // only a measure of lag: not worth a record
 	}
 	return e
@@ -122,7 +123,7 @@ const nullSID = "S-1-0-0"
 
 // account is the user by the stable id, or else by the name that was tried, in a space of its own.
 func (p *person) account() events.User {
-	out := events.User{ID: fold(p.id), Name: first(p.name, p.email, p.fullName)}
+	out := events.User{ID: events.Canonical(p.id), Name: cmp.Or(p.name, p.email, p.fullName)}
 	if strings.EqualFold(out.ID, nullSID) {
 		out.ID = ""
 	}
@@ -130,7 +131,7 @@ func (p *person) account() events.User {
 	if strings.HasSuffix(p.name, "$") || out.ID == "S-1-5-18" || out.ID == "S-1-5-19" || out.ID == "S-1-5-20" {
 		out.Type = events.Workload
 	}
-	if name := first(p.name, p.email); out.ID == "" && name != "" {
+	if name := cmp.Or(p.name, p.email); out.ID == "" && name != "" {
 		out.ID = "name:" + strings.ToLower(name)
 		if out.Type == "" {
 			out.Type = events.Unresolved
@@ -142,7 +143,7 @@ func (p *person) account() events.User {
 
 // place is the place as the document says it. Coordinates without a city are the middle of a country.
 func (p *endpoint) place() events.Place {
-	out := events.Place{City: p.city, Region: first(p.region, p.regionCode), Country: foreign.Country(p.country)}
+	out := events.Place{City: p.city, Region: cmp.Or(p.region, p.regionCode), Country: foreign.Country(p.country)}
 	lat, latErr := strconv.ParseFloat(p.lat, 64)
 	lon, lonErr := strconv.ParseFloat(p.lon, 64)
 	if latErr == nil && lonErr == nil && p.city != "" && lat >= -90 && lat <= 90 && lon >= -180 && lon <= 180 {
@@ -163,27 +164,3 @@ func (r *record) of(category string) bool { return slices.Contains(r.categories,
 
 // identity is a text as an id of this family.
 func identity(s string) string { return foreign.Identity(Family, s) }
-
-// fold returns a GUID in lower case, which is how GUIDs are compared, and everything else as it is.
-func fold(s string) string {
-	if len(s) != 36 {
-		return s
-	}
-	for i, c := range []byte(s) {
-		dash := i == 8 || i == 13 || i == 18 || i == 23
-		hex := c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
-		if dash != (c == '-') || !dash && !hex {
-			return s
-		}
-	}
-	return strings.ToLower(s)
-}
-
-func first(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}

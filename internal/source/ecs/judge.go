@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,7 +66,7 @@ func (r *record) result(e *events.Event) {
 		}
 	}
 	if e.Outcome != events.Success {
-		e.Reason = first(r.reason, r.errorMessage)
+		e.Reason = cmp.Or(r.reason, r.errorMessage)
 	}
 }
 
@@ -97,7 +98,7 @@ func (r *record) interactive() events.Tri {
 
 // risk is what the source thinks.
 func (r *record) risk() events.Risk {
-	out := events.Risk{Level: band(first(r.scoreNorm, r.score))}
+	out := events.Risk{Level: band(cmp.Or(r.scoreNorm, r.score))}
 	switch strings.ToLower(r.userRisk) {
 	case "low":
 		out.User = events.RiskLow

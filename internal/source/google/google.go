@@ -11,6 +11,7 @@
 package google
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -125,10 +126,10 @@ func (a *activity) user(h *happening) (events.User, error) {
 	affected := h.text("affected_email_address")
 	switch about := affected != "" && a.email != "" && !strings.EqualFold(affected, a.email); {
 	case a.profile != "" && !about:
-		return events.User{ID: bounded(a.profile), Name: either(a.email, affected)}, nil
+		return events.User{ID: bounded(a.profile), Name: cmp.Or(a.email, affected)}, nil
 	case affected != "" || a.email != "":
 		// No account is known for the name: it gets a space of its own.
-		name := either(affected, a.email)
+		name := cmp.Or(affected, a.email)
 		return events.User{ID: bounded("name:" + strings.ToLower(name)), Type: events.Unresolved, Name: name}, nil
 	case a.key != "":
 		return events.User{ID: bounded(a.key), Type: events.Workload}, nil
@@ -143,12 +144,4 @@ func bounded(id string) string {
 		return id
 	}
 	return events.ID(Family, id)
-}
-
-// either returns the first text that says something.
-func either(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

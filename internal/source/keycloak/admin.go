@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -43,7 +44,7 @@ func (r *raw) admin() (*events.Event, error) {
 }
 
 func (r *raw) unconcerned() error {
-	return &foreign.Skipped{Reason: "category", Category: first(r.resource, "admin event") + " " + r.operation}
+	return &foreign.Skipped{Reason: "category", Category: cmp.Or(r.resource, "admin event") + " " + r.operation}
 }
 
 // adminChange says what was done to a user, by the path behind his id. signOut says that his sessions were ended.
@@ -65,7 +66,7 @@ func (r *raw) adminChange(path []string) (c events.Change, signOut bool) {
 			c.To = strings.Join(names, ", ")
 		}
 	case "groups":
-		c = events.Change{Type: events.RoleChange, Action: membership, Target: events.Ref{ID: identity(target), Name: first(r.represented("path"), r.represented("name"))}}
+		c = events.Change{Type: events.RoleChange, Action: membership, Target: events.Ref{ID: identity(target), Name: cmp.Or(r.represented("path"), r.represented("name"))}}
 	case "reset-password":
 		c = events.Change{Type: events.CredentialChange, Action: events.Reset}
 	case "remove-totp":
@@ -119,7 +120,7 @@ func (r *raw) represented(member string) (text string) {
 				found = foreign.Text(l)
 			}
 		})
-		text = first(text, found)
+		text = cmp.Or(text, found)
 	})
 	return text
 }

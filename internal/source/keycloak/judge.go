@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -120,13 +121,13 @@ func (r *raw) user() (*events.Event, error) {
 	}
 	switch {
 	case m.done:
-		e.Outcome, e.Code, e.Reason = events.Success, "", first(r.details["reason"], r.failure)
+		e.Outcome, e.Code, e.Reason = events.Success, "", cmp.Or(r.details["reason"], r.failure)
 	case m.step && e.Outcome == events.Success:
 		e.Outcome = events.Interrupt
 	}
 	switch m.kind {
 	case events.SignIn:
-		e.Session.Token = identity(first(r.details["token_id"], r.details["refresh_token_id"], r.details["code_id"]))
+		e.Session.Token = identity(cmp.Or(r.details["token_id"], r.details["refresh_token_id"], r.details["code_id"]))
 		e.Auth.Protocol = m.protocol
 		r.proof(e)
 		if name == "IMPERSONATE" { // somebody else works in the user's name
@@ -141,7 +142,7 @@ func (r *raw) user() (*events.Event, error) {
 
 // who is the user; one whom nobody knows is known by the name that was tried, a program by its client.
 func (r *raw) who(name string) events.User {
-	u := events.User{ID: identity(r.userID), Name: first(r.details["username"], r.details["email"])}
+	u := events.User{ID: identity(r.userID), Name: cmp.Or(r.details["username"], r.details["email"])}
 	switch {
 	case name == "CLIENT_LOGIN":
 		u.Type = events.Workload
@@ -173,7 +174,7 @@ var credentials = map[string]struct {
 // proof sets how identity was proved. Keycloak tells little of it: the protocol, and the last credential at times.
 func (r *raw) proof(e *events.Event) {
 	if e.Auth.Protocol == "" {
-		e.Auth.Protocol = first(r.details["grant_type"], r.details["auth_method"])
+		e.Auth.Protocol = cmp.Or(r.details["grant_type"], r.details["auth_method"])
 		if e.Auth.Protocol == "password" {
 			e.Auth.Protocol = "ropc"
 		}
@@ -203,7 +204,7 @@ func (r *raw) change(m meaning) events.Change {
 	c.Target.Name = m.on
 	switch {
 	case m.of == events.ConsentChange:
-		c.Target = events.Ref{ID: identity(first(r.details["revoked_client"], r.client))}
+		c.Target = events.Ref{ID: identity(cmp.Or(r.details["revoked_client"], r.client))}
 		c.Grants = bounded(strings.Fields(r.details["scope"]))
 	case m.of == events.RecoveryChange:
 		c.From, c.To = r.details["previous_email"], r.details["updated_email"]

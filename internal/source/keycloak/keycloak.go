@@ -147,12 +147,3 @@ func guid(s string) bool {
 	}
 	return true
 }
-
-func first(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}

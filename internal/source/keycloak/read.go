@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,11 +38,11 @@ func read(value []byte) (*raw, error) {
 		case "sequence", "event.sequence":
 			line.sequence = foreign.Text(l)
 		case "hostName", "host.hostname", "host.name":
-			line.host = first(line.host, foreign.Text(l))
+			line.host = cmp.Or(line.host, foreign.Text(l))
 		case "host":
-			line.host = first(line.host, named(l, "hostname", "name"))
+			line.host = cmp.Or(line.host, named(l, "hostname", "name"))
 		case "event":
-			line.sequence = first(line.sequence, named(l, "sequence"))
+			line.sequence = cmp.Or(line.sequence, named(l, "sequence"))
 		default:
 			r.member(l, key)
 		}
@@ -59,17 +60,17 @@ func read(value []byte) (*raw, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
-	text.time = first(timestamp, r.time, text.time)
+	text.time = cmp.Or(timestamp, r.time, text.time)
 	text.line = fmt.Sprintf("%q %q %q %q", line.host, line.sequence, text.time, line.message)
 	return text, nil
 }
 
 func (line *logLine) log(l *jlexer.Lexer) {
 	if l.CurrentToken() == jlexer.TokenString {
-		line.message = first(line.message, foreign.Text(l))
+		line.message = cmp.Or(line.message, foreign.Text(l))
 		return
 	}
-	line.logger = first(line.logger, named(l, "logger"))
+	line.logger = cmp.Or(line.logger, named(l, "logger"))
 }
 
 // named reads one of the members of an object, the first by the order of names.
@@ -82,7 +83,7 @@ func named(l *jlexer.Lexer, names ...string) string {
 		}
 		l.SkipRecursive()
 	})
-	return first(found...)
+	return cmp.Or(found...)
 }
 
 func (r *raw) member(l *jlexer.Lexer, key string) {
@@ -112,7 +113,7 @@ func (r *raw) member(l *jlexer.Lexer, key string) {
 	case "operationType":
 		r.operation = foreign.Text(l)
 	case "resourceType", "resourceTypeAsString":
-		r.resource = first(r.resource, foreign.Text(l))
+		r.resource = cmp.Or(r.resource, foreign.Text(l))
 	case "resourcePath":
 		r.path = foreign.Text(l)
 	case "representation":
@@ -150,7 +151,7 @@ func (r *raw) readActor(l *jlexer.Lexer) {
 		case "ipAddress":
 			r.address = foreign.Text(l)
 		case "realmId":
-			r.realm = first(r.realm, foreign.Text(l))
+			r.realm = cmp.Or(r.realm, foreign.Text(l))
 		default:
 			l.SkipRecursive()
 		}

@@ -1,6 +1,7 @@
 package o365
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -157,7 +158,7 @@ func (r *raw) property(v verdict) events.Ref {
 	for _, m := range r.modified {
 		for _, prefix := range prefixes {
 			field, ok := strings.CutPrefix(m.name, prefix)
-			value := strings.Trim(first(m.after, m.before), "[]\" \t\r\n")
+			value := strings.Trim(cmp.Or(m.after, m.before), "[]\" \t\r\n")
 			switch {
 			case !ok:
 			case field == "ObjectID":
@@ -175,7 +176,7 @@ func (r *raw) property(v verdict) events.Ref {
 func (r *raw) grants() []string {
 	var scopes []string
 	for _, m := range r.modified {
-		value := first(m.after, m.before)
+		value := cmp.Or(m.after, m.before)
 		switch m.name {
 		case "ConsentAction.Permissions":
 			if _, after, ok := strings.Cut(value, "=>"); ok {

@@ -1,6 +1,7 @@
 package o365
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 // judge sets the outcome of a sign-in and how identity was proved.
 func (r *raw) judge(e *events.Event) {
-	e.Code = first(r.errorNumber, r.logonError)
+	e.Code = cmp.Or(r.errorNumber, r.logonError)
 	e.Outcome = r.outcome()
 	if e.Outcome != events.Success {
 		e.Reason = r.logonError

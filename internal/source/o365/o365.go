@@ -14,6 +14,7 @@ package o365
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -126,9 +127,9 @@ func (r *raw) event(kind events.Kind) (*events.Event, error) {
 		Source: events.Source{Family: Family, ID: identity(strings.ToLower(r.id)), Category: strings.TrimSuffix(r.operation, ".")},
 		App:    events.Ref{ID: identity(r.app)},
 		Session: events.Session{
-			ID: identity(first(r.device["SessionId"], r.session)), Token: identity(r.token),
+			ID: identity(cmp.Or(r.device["SessionId"], r.session)), Token: identity(r.token),
 		},
-		UserAgent: first(r.extended["UserAgent"], r.agent),
+		UserAgent: cmp.Or(r.extended["UserAgent"], r.agent),
 		Device: events.Device{
 			ID: identity(r.device["Id"]), Name: r.device["DisplayName"], OS: r.device["OS"], Browser: r.device["BrowserType"],
 			Compliant: flag(r.device["IsCompliant"]), Managed: flag(r.device["IsManaged"]),
@@ -139,7 +140,7 @@ func (r *raw) event(kind events.Kind) (*events.Event, error) {
 		e.Device.Compliant, e.Device.Managed = events.Yes, events.Yes
 	}
 	// ClientIP may be a service of Microsoft's; the actor's address, where it is given, is the person's.
-	e.IP, e.AddressText = foreign.Address(first(r.actorIP, r.clientIP))
+	e.IP, e.AddressText = foreign.Address(cmp.Or(r.actorIP, r.clientIP))
 	return e, nil
 }
 
@@ -243,7 +244,7 @@ func (w who) ref() events.Ref {
 		u := w.user()
 		return events.Ref{ID: u.ID, Name: u.Name}
 	}
-	return events.Ref{ID: w.id, Name: first(w.name, w.upn)}
+	return events.Ref{ID: w.id, Name: cmp.Or(w.name, w.upn)}
 }
 
 // guid reports whether s has the form of a GUID.
@@ -289,13 +290,4 @@ func flag(s string) events.Tri {
 		return events.No
 	}
 	return events.Unknown
-}
-
-func first(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }

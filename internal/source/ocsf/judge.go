@@ -1,6 +1,7 @@
 package ocsf
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ var activities = map[string]string{
 
 // category is the record's kind as OCSF itself words it in type_name.
 func (r *record) category(class, activity string) string {
-	return first(r.typeName, class+": "+first(activity, r.activityName, "Unknown"))
+	return cmp.Or(r.typeName, class+": "+cmp.Or(activity, r.activityName, "Unknown"))
 }
 
 // authenticated says what an event of class 3002 means.
@@ -65,7 +66,7 @@ func signedOut(e *events.Event) error {
 // result sets what became of the attempt, and why.
 func (r *record) result(e *events.Event) {
 	if e.Outcome = r.outcome(); e.Outcome != events.Success {
-		e.Reason = first(r.detail, r.message)
+		e.Reason = cmp.Or(r.detail, r.message)
 	}
 }
 
@@ -333,13 +334,13 @@ func (r *record) changed(activity string, e *events.Event) error {
 	switch {
 	case c.kind == events.MethodChange && len(r.factors) > 0:
 		f := r.factors[0]
-		e.Change.Target.Name = first(factors[f.kind].name, strings.ToLower(f.name))
+		e.Change.Target.Name = cmp.Or(factors[f.kind].name, strings.ToLower(f.name))
 	case c.kind == events.RoleChange && len(r.policies) > 0:
 		p := r.policies[0]
 		e.Change.Target = events.Ref{ID: identity(p.uid), Name: p.name}
 	}
 	if a := &r.actor.user; !r.user.same(a) {
-		e.Change.Actor = events.Ref{ID: identity(a.stable()), Name: first(a.name, a.email, a.fullName)}
+		e.Change.Actor = events.Ref{ID: identity(a.stable()), Name: cmp.Or(a.name, a.email, a.fullName)}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@
 package ocsf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -114,7 +115,7 @@ func (r *record) kind() (class, activity string) {
 func (r *record) common(raw []byte) *events.Event {
 	from := &r.source
 	e := &events.Event{
-		Tenant:  fold(first(r.tenant, r.account)),
+		Tenant:  events.Canonical(cmp.Or(r.tenant, r.account)),
 		User:    r.who(),
 		Source:  events.Source{Family: Family, ID: identity(r.uid)},
 		Code:    r.code,
@@ -152,18 +153,18 @@ func (r *record) who() events.User {
 	uid := u.stable()
 	if u.same(a) {
 		if uid == "" {
-			uid, u.kind, u.kindName = a.stable(), first(u.kind, a.kind), first(u.kindName, a.kindName)
+			uid, u.kind, u.kindName = a.stable(), cmp.Or(u.kind, a.kind), cmp.Or(u.kindName, a.kindName)
 		}
-		u.name, u.email, u.fullName = first(u.name, a.name), first(u.email, a.email), first(u.fullName, a.fullName)
+		u.name, u.email, u.fullName = cmp.Or(u.name, a.name), cmp.Or(u.email, a.email), cmp.Or(u.fullName, a.fullName)
 	}
-	out := events.User{ID: uid, Name: first(u.name, u.email, u.fullName)}
+	out := events.User{ID: uid, Name: cmp.Or(u.name, u.email, u.fullName)}
 	if u.program(uid) {
 		out.Type = events.Workload
 	}
 	if u.kind == adminUser {
 		out.Privileged = events.Yes
 	}
-	if name := first(u.name, u.email); uid == "" && name != "" {
+	if name := cmp.Or(u.name, u.email); uid == "" && name != "" {
 		// A name without an account is keyed by what was tried, in a space of its own.
 		out.ID = "name:" + strings.ToLower(name)
 		if out.Type == "" {
@@ -189,7 +190,7 @@ func (p *person) stable() string {
 	if strings.EqualFold(p.uid, nullSID) {
 		return ""
 	}
-	return fold(p.uid)
+	return events.Canonical(p.uid)
 }
 
 // program tells whether the account is not a person's.
@@ -247,27 +248,3 @@ func (p *place) provider() events.Place {
 
 // identity is a text as an id of this family.
 func identity(s string) string { return foreign.Identity(Family, s) }
-
-// fold returns a GUID in lower case, which is how GUIDs are compared, and everything else as it is.
-func fold(s string) string {
-	if len(s) != 36 {
-		return s
-	}
-	for i, c := range []byte(s) {
-		dash := i == 8 || i == 13 || i == 18 || i == 23
-		hex := c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
-		if dash != (c == '-') || !dash && !hex {
-			return s
-		}
-	}
-	return strings.ToLower(s)
-}
-
-func first(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}

@@ -1,6 +1,7 @@
 package okta
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -39,7 +40,7 @@ func newCredentials(cfg Config, org string, client *upstream.Client, now func() 
 		return nil, err
 	}
 	return &service{
-		client: client, signer: signer, id: cfg.OAuth.ClientID, scope: orElse(cfg.OAuth.Scope, "okta.logs.read"),
+		client: client, signer: signer, id: cfg.OAuth.ClientID, scope: cmp.Or(cfg.OAuth.Scope, "okta.logs.read"),
 		endpoint: org + "/oauth2/v1/token", now: now,
 	}, nil
 }
@@ -145,7 +146,7 @@ func signerOf(cfg OAuth) (jose.Signer, error) {
 		if err := key.UnmarshalJSON([]byte(text)); err != nil {
 			return nil, fmt.Errorf("oauth.key_file: %s holds no JSON Web Key", cfg.KeyFile)
 		}
-		key.KeyID = orElse(key.KeyID, cfg.KeyID)
+		key.KeyID = cmp.Or(key.KeyID, cfg.KeyID)
 	} else if key.Key, err = parsePEM(text); err != nil {
 		return nil, fmt.Errorf("oauth.key_file: %s: %w", cfg.KeyFile, err)
 	}

@@ -1,6 +1,7 @@
 package okta
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -244,7 +245,7 @@ func (r *record) judgeChange(e *events.Event, kind rule) {
 
 func (r *record) targetRef(kind string) events.Ref {
 	if t := r.target(kind); t != nil {
-		return events.Ref{ID: bounded(t.id), Name: first(t.name, t.alternate)}
+		return events.Ref{ID: bounded(t.id), Name: cmp.Or(t.name, t.alternate)}
 	}
 	return events.Ref{}
 }

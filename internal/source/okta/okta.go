@@ -21,6 +21,7 @@
 package okta
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -69,14 +70,14 @@ func (r *record) event() (*events.Event, error) {
 		Kind: kind.kind, Time: published,
 		Source:        events.Source{Family: Family, ID: bounded(r.uuid), Category: r.eventType},
 		App:           r.app(),
-		Session:       events.Session{ID: bounded(first(r.auth.session, r.auth.root)), Token: bounded(r.transaction)},
+		Session:       events.Session{ID: bounded(cmp.Or(r.auth.session, r.auth.root)), Token: bounded(r.transaction)},
 		Network:       events.Network{ASN: r.security.asn, Org: r.security.org},
 		ProviderPlace: r.client.place.provider(),
 		Device:        r.deviceOf(),
 		UserAgent:     r.client.agent,
 		Risk:          r.risk(),
 	}
-	e.IP, e.AddressText = foreign.Address(first(r.client.ip, r.firstHop))
+	e.IP, e.AddressText = foreign.Address(cmp.Or(r.client.ip, r.firstHop))
 	if r.client.zone != "" {
 		e.Access.Locations = []string{r.client.zone}
 	}
@@ -109,10 +110,10 @@ func (r *record) who(e *events.Event) error {
 		if e.Kind != events.SignIn || !r.actor.program() {
 			return &foreign.Skipped{Reason: "no_user", Category: r.eventType}
 		}
-		e.User = events.User{ID: bounded(actor.id), Type: events.Workload, Name: first(actor.name, actor.alternate)}
+		e.User = events.User{ID: bounded(actor.id), Type: events.Workload, Name: cmp.Or(actor.name, actor.alternate)}
 		return nil
 	}
-	e.User = events.User{ID: bounded(subject.id), Name: first(subject.alternate, subject.name)}
+	e.User = events.User{ID: bounded(subject.id), Name: cmp.Or(subject.alternate, subject.name)}
 	if e.User.ID == "" {
 		if subject.alternate == "" {
 			return &foreign.Skipped{Reason: "no_user", Category: r.eventType}
@@ -120,7 +121,7 @@ func (r *record) who(e *events.Event) error {
 		e.User.ID, e.User.Type = bounded("name:"+strings.ToLower(subject.alternate)), events.Unresolved
 	}
 	if e.Kind == events.AccountChange && actor.id != subject.id {
-		e.Change.Actor = events.Ref{ID: bounded(actor.id), Name: first(actor.alternate, actor.name)}
+		e.Change.Actor = events.Ref{ID: bounded(actor.id), Name: cmp.Or(actor.alternate, actor.name)}
 	}
 	return nil
 }
@@ -133,10 +134,10 @@ func (e *entity) program() bool {
 // app is the application that was signed in to, or the one that asked.
 func (r *record) app() events.Ref {
 	if t := r.target("AppInstance"); t != nil {
-		return events.Ref{ID: bounded(t.id), Name: first(t.name, t.alternate)}
+		return events.Ref{ID: bounded(t.id), Name: cmp.Or(t.name, t.alternate)}
 	}
 	if r.actor.program() {
-		return events.Ref{ID: bounded(r.actor.id), Name: first(r.actor.name, r.actor.alternate)}
+		return events.Ref{ID: bounded(r.actor.id), Name: cmp.Or(r.actor.name, r.actor.alternate)}
 	}
 	return events.Ref{ID: bounded(r.client.id)}
 }
@@ -145,8 +146,8 @@ func (r *record) app() events.Ref {
 // fingerprint that the sign-in page took.
 func (r *record) deviceOf() events.Device {
 	d := events.Device{
-		ID: bounded(first(r.device.id, r.debug.deviceToken, r.debug.fingerprint)), Name: r.device.name, Managed: r.device.managed,
-		OS: first(r.device.os, r.client.os), Browser: r.client.browser,
+		ID: bounded(cmp.Or(r.device.id, r.debug.deviceToken, r.debug.fingerprint)), Name: r.device.name, Managed: r.device.managed,
+		OS: cmp.Or(r.device.os, r.client.os), Browser: r.client.browser,
 	}
 	switch strings.ToLower(r.client.device) {
 	case "computer":
@@ -167,16 +168,6 @@ func (r *record) target(kind string) *entity {
 		}
 	}
 	return nil
-}
-
-// first is the first text that says something.
-func first(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }
 
 // bounded is a text as an id of this family.

@@ -1,6 +1,7 @@
 package okta
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,8 +139,8 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.History, cfg.Interval = orElse(cfg.History, DefaultHistory), orElse(cfg.Interval, DefaultInterval)
-	cfg.RequestsPerMinute = orElse(cfg.RequestsPerMinute, DefaultRequestsPerMinute)
+	cfg.History, cfg.Interval = cmp.Or(cfg.History, DefaultHistory), cmp.Or(cfg.Interval, DefaultInterval)
+	cfg.RequestsPerMinute = cmp.Or(cfg.RequestsPerMinute, DefaultRequestsPerMinute)
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
@@ -153,14 +154,6 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-func orElse[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }
 
 // cursor is a position: the link to go on with, and the time of the newest record so far for when there is none.

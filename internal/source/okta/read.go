@@ -1,6 +1,7 @@
 package okta
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/mailru/easyjson/jlexer"
@@ -242,7 +243,7 @@ func readChain(l *jlexer.Lexer) (ip string) {
 		foreign.Array(l, func(l *jlexer.Lexer) {
 			var hop string
 			members(l, map[string]*string{"ip": &hop})
-			ip = first(ip, hop)
+			ip = cmp.Or(ip, hop)
 		})
 	})
 	return ip
@@ -273,19 +274,19 @@ func readDebugData(l *jlexer.Lexer, key string, d *debug) {
 	case "deviceFingerprint":
 		d.fingerprint = foreign.Text(l)
 	case "factor", "factorType":
-		d.factor = first(d.factor, foreign.Text(l))
+		d.factor = cmp.Or(d.factor, foreign.Text(l))
 	case "pushOnlyResponseType":
 		d.push = foreign.Text(l)
 	case "grantType":
 		d.grant = foreign.Text(l)
 	case "grantedScopes", "requestedScopes":
 		if scopes := foreign.Text(l); key == "grantedScopes" || d.scopes == "" {
-			d.scopes = first(scopes, d.scopes)
+			d.scopes = cmp.Or(scopes, d.scopes)
 		}
 	case "signOnMode":
 		d.protocol = foreign.Text(l)
 	case "privilegeGranted", "privilegeRevoked":
-		d.privilege = first(d.privilege, foreign.Text(l))
+		d.privilege = cmp.Or(d.privilege, foreign.Text(l))
 	default:
 		l.SkipRecursive()
 	}
