@@ -106,6 +106,16 @@ func token(kind Kind, ago time.Duration, acr string) Token {
 	return Token{Subject: Subject{"acme", "u1", "s1"}, Kind: kind, AuthTime: at, IssuedAt: at, ACR: acr}
 }
 
+// later moves the times of a token by as long as its test has waited for its turn.
+func later(t Token, waited time.Duration) Token {
+	for _, at := range []*time.Time{&t.AuthTime, &t.IssuedAt} {
+		if !at.IsZero() {
+			*at = at.Add(waited)
+		}
+	}
+	return t
+}
+
 func inSession(id string, t Token) Token {
 	t.Session = id
 	return t
@@ -240,6 +250,7 @@ func TestGuardAnswersByTheCaller(t *testing.T) {
 			edit: func(r *Requirement) { r.Session = "s2" }, status: 401, header: rfc9470,
 		},
 	}
+	made := time.Now()
 	for _, c := range table {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -251,7 +262,7 @@ func TestGuardAnswersByTheCaller(t *testing.T) {
 					c.config(cfg)
 				}
 			})
-			b.token = c.token
+			b.token = later(c.token, time.Since(made))
 			req := b.open(c.edit)
 			r := httptest.NewRequest(http.MethodGet, "https://example.com/page?a=b", nil)
 			if c.request != nil {
