@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -91,7 +90,7 @@ func (c *Config) base() (string, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
 		return "", fmt.Errorf("tenant_url: is %.80q, use an address such as https://example.eu.auth0.com", c.TenantURL)
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && (u.Scheme != "http" || ip == nil || !ip.IsLoopback()) {
+	if !upstream.Safe(u) {
 		return "", fmt.Errorf("tenant_url: is %.80q, use https", c.TenantURL)
 	}
 	return u.Scheme + "://" + u.Host, nil

@@ -159,6 +159,19 @@ func FuzzObject(f *testing.F) {
 	})
 }
 
+func TestGUID(t *testing.T) {
+	t.Parallel()
+	const guid = "0f6c2b1e-3A57-4d0c-9d5e-7b1a2c4d6e80"
+	if !GUID(guid) {
+		t.Errorf("%s is none", guid)
+	}
+	for _, s := range []string{"", guid[1:], guid + "0", "0f6c2b1e-3A57-4d0c-9d5e-7b1a2c4d6e8g", "0f6c2b1e03A57-4d0c-9d5e-7b1a2c4d6e80", "0f6c2b1e-3A57-4d0c-9d5e-7b1a2c4d-e80"} {
+		if GUID(s) {
+			t.Errorf("%s is one", s)
+		}
+	}
+}
+
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	longest := strings.Repeat("x", events.MaxID)

@@ -8,9 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"sync"
 
@@ -50,7 +48,7 @@ func loadKey(path, admin string) (*jwt.Config, error) {
 	if !isRSA(file.Key) {
 		bad("private_key: is no RSA key in PEM")
 	}
-	if err := secure(file.URI); err != nil {
+	if err := upstream.CheckBase(file.URI); err != nil {
 		bad("token_uri: %w", err)
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -73,19 +71,6 @@ func isRSA(text string) bool {
 	}
 	_, err := x509.ParsePKCS1PrivateKey(block.Bytes)
 	return err == nil
-}
-
-// secure accepts addresses that are read by nobody on the way: https, and http on this machine.
-func secure(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("is %.100q, must be an address such as https://host", address)
-	}
-	host := u.Hostname()
-	if ip := net.ParseIP(host); u.Scheme == "https" || u.Scheme == "http" && (host == "localhost" || ip != nil && ip.IsLoopback()) {
-		return nil
-	}
-	return fmt.Errorf("is %.100q, must begin with https://", address)
 }
 
 // access hands out access tokens for the service account, in the name of the administrator.

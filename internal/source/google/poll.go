@@ -78,7 +78,7 @@ func (c Config) Validate() error {
 		bad("history: is %v, use 0s to %v", c.History, kept)
 	}
 	if c.BaseURL != "" {
-		if err := secure(c.BaseURL); err != nil {
+		if err := upstream.CheckBase(c.BaseURL); err != nil {
 			bad("base_url: %w", err)
 		}
 	}

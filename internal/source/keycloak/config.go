@@ -3,10 +3,10 @@ package keycloak
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strings"
 	"time"
+
+	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
 // Config configures a [Poller].
@@ -51,7 +51,7 @@ func (c Config) Validate() error {
 			bad("%s: is missing", field[0])
 		}
 	}
-	if err := checkAddress(c.BaseURL); err != nil {
+	if err := upstream.CheckBase(c.BaseURL); err != nil {
 		bad("base_url: %w", err)
 	}
 	const longest = 10 * 365 * 24 * time.Hour
@@ -62,17 +62,4 @@ func (c Config) Validate() error {
 		bad("page_size: is %d, use 0 (500) to %d", c.PageSize, maxPage)
 	}
 	return errors.Join(problems...)
-}
-
-// checkAddress refuses addresses over which a secret must not travel.
-func checkAddress(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("is no address, use for example https://sso.example.com")
-	}
-	ip := net.ParseIP(u.Hostname())
-	if u.Scheme != "https" && (u.Scheme != "http" || ip == nil || !ip.IsLoopback()) {
-		return errors.New("must begin with https://, for it is sent a secret")
-	}
-	return nil
 }

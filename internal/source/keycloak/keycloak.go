@@ -103,7 +103,7 @@ func (r *raw) event(kind events.Kind, category string) (*events.Event, error) {
 		Kind: kind, Tenant: r.realm, Time: at, Source: events.Source{Family: Family, ID: identity(r.sourceID()), Category: category},
 		Code: r.failure, Outcome: r.outcome(),
 	}
-	if guid(r.realm) {
+	if foreign.GUID(r.realm) {
 		e.Tenant = strings.ToLower(r.realm)
 	}
 	e.IP, e.AddressText = foreign.Address(r.address)
@@ -129,21 +129,3 @@ func (r *raw) sourceID() string {
 
 // identity is a text as an id of this family.
 func identity(s string) string { return foreign.Identity(Family, s) }
-
-// guid reports whether s has the form of a GUID.
-func guid(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, c := range []byte(s) {
-		switch {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F'):
-			return false
-		}
-	}
-	return true
-}

@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/countersign-io/countersign/internal/events"
-	"github.com/countersign-io/countersign/internal/source/foreign"
 	"golang.org/x/oauth2"
 
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/source/foreign"
 	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 

@@ -318,7 +318,7 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	err := keycloak.Config{BaseURL: "http://sso.example.com", History: -time.Hour, PageSize: 20_000}.Validate()
 	want := []string{
-		"name: is missing", "realm: is missing", "client_id: is missing", "secret_file: is missing", "base_url: must begin with https://",
+		"name: is missing", "realm: is missing", "client_id: is missing", "secret_file: is missing", `base_url: is "http://sso.example.com", must begin with https://`,
 		"history: is -1h0m0s", "page_size: is 20000",
 	}
 	for _, text := range want {

@@ -71,45 +71,54 @@ func TestChanges(t *testing.T) {
 	}{
 		"password by oneself": {
 			"Change user password.", func(r object) { r["Actor"] = r["Target"]; r["UserId"] = "pat@example.com" },
-			userID, events.Change{Type: events.CredentialChange, Action: events.Updated},
+			userID,
+			events.Change{Type: events.CredentialChange, Action: events.Updated},
 		},
 		"security info":         {"User registered security info", nil, userID, events.Change{Type: events.MethodChange, Action: events.Added, Actor: admin}},
 		"strong authentication": {"Disable Strong Authentication.", nil, userID, events.Change{Type: events.MethodChange, Action: events.Disabled, Actor: admin}},
 		"passkey":               {"Add passkey (device-bound).", nil, userID, events.Change{Type: events.MethodChange, Action: events.Added, Actor: admin}},
 		"role": {
 			"Add member to role.", modified(property("Role.ObjectID", "", role.ID), property("Role.DisplayName", "", role.Name), property("Role.TemplateId", "", "x")),
-			userID, events.Change{Type: events.RoleChange, Action: events.Added, Target: role, Actor: admin},
+			userID,
+			events.Change{Type: events.RoleChange, Action: events.Added, Target: role, Actor: admin},
 		},
 		"role taken": {
 			"Remove member from role.", modified(property("Role.ObjectID", `"`+role.ID+`"`, ""), property("Role.DisplayName", `"Global Administrator"`, "")),
-			userID, events.Change{Type: events.RoleChange, Action: events.Removed, Target: role, Actor: admin},
+			userID,
+			events.Change{Type: events.RoleChange, Action: events.Removed, Target: role, Actor: admin},
 		},
 		"group": {
 			"Add member to group.", modified(property("Group.ObjectID", "", "a-1"), property("Group.DisplayName", "", "Finance")),
-			userID, events.Change{Type: events.RoleChange, Action: events.Added, Target: events.Ref{ID: "a-1", Name: "Finance"}, Actor: admin},
+			userID,
+			events.Change{Type: events.RoleChange, Action: events.Added, Target: events.Ref{ID: "a-1", Name: "Finance"}, Actor: admin},
 		},
 		"consent": {
 			"Consent to application.", consent("[] => [[Id: x, ClientId: y, PrincipalId: z, ResourceId: w, ConsentType: Principal, Scope:  User.Read Mail.Read offline_access, CreatedDateTime: , LastModifiedDateTime ]]; "),
-			adminID, events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, Grants: []string{"User.Read", "Mail.Read", "offline_access"}},
+			adminID,
+			events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, Grants: []string{"User.Read", "Mail.Read", "offline_access"}},
 		},
 		"consent of two": {
 			"Consent to application.", consent("[[Scope: A]] => [[Id: x, Scope: B C, D: ], [Id: y, Scope: E]]"),
-			adminID, events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, Grants: []string{"B", "C", "E"}},
+			adminID,
+			events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, Grants: []string{"B", "C", "E"}},
 		},
 		"grant": {
 			"Add delegated permission grant.", func(r object) {
 				consent("")(r)
 				r["ModifiedProperties"] = []object{property("DelegatedPermissionGrant.Scope", "", `" Files.Read Mail.Send"`)}
 			},
-			adminID, events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, Grants: []string{"Files.Read", "Mail.Send"}},
+			adminID,
+			events.Change{Type: events.ConsentChange, Action: events.Added, Target: app, Grants: []string{"Files.Read", "Mail.Send"}},
 		},
 		"owner of a device": {
 			"Add registered owner to device.", modified(property("Device.ObjectID", "", "D-1"), property("Device.DisplayName", "", "laptop")),
-			userID, events.Change{Type: events.DeviceChange, Action: events.Added, Target: events.Ref{ID: "d-1", Name: "laptop"}, Actor: admin},
+			userID,
+			events.Change{Type: events.DeviceChange, Action: events.Added, Target: events.Ref{ID: "d-1", Name: "laptop"}, Actor: admin},
 		},
 		"a device by a user": {
 			"Delete device.", func(r object) { r["Target"] = target("Device", appID, object{"ID": "laptop", "Type": 1}) },
-			adminID, events.Change{Type: events.DeviceChange, Action: events.Removed, Target: events.Ref{ID: appID, Name: "laptop"}},
+			adminID,
+			events.Change{Type: events.DeviceChange, Action: events.Removed, Target: events.Ref{ID: appID, Name: "laptop"}},
 		},
 		"disabled":              {"Disable account.", nil, userID, events.Change{Type: events.LifecycleChange, Action: events.Disabled, Actor: admin}},
 		"in capitals, no point": {"ADD USER", nil, userID, events.Change{Type: events.LifecycleChange, Action: events.Added, Actor: admin}},
@@ -118,11 +127,13 @@ func TestChanges(t *testing.T) {
 				r["Actor"] = target("ServicePrincipal", appID, object{"ID": "Reset Tool", "Type": 1})
 				r["UserId"], r["UserKey"] = "ServicePrincipal_"+appID, "Not Available"
 			},
-			userID, events.Change{Type: events.CredentialChange, Action: events.Reset, Actor: events.Ref{ID: appID, Name: "Reset Tool"}},
+			userID,
+			events.Change{Type: events.CredentialChange, Action: events.Reset, Actor: events.Ref{ID: appID, Name: "Reset Tool"}},
 		},
 		"target with an older id only": {
 			"Delete user.", set("Target", []object{{"ID": "pat@example.com", "Type": 5}, {"ID": "10037FFE91510806", "Type": 3}}),
-			"puid:10037ffe91510806", events.Change{Type: events.LifecycleChange, Action: events.Removed, Actor: admin},
+			"puid:10037ffe91510806",
+			events.Change{Type: events.LifecycleChange, Action: events.Removed, Actor: admin},
 		},
 	} {
 		e := one(t, directory(t, c.operation, c.change))

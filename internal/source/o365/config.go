@@ -3,11 +3,12 @@ package o365
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/countersign-io/countersign/internal/source/foreign"
+	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
 // The feed keeps contents for a week and tells of at most a day at once.
@@ -65,7 +66,7 @@ func (c Config) Validate() error {
 			bad("%s: is missing", field[0])
 		}
 	}
-	if !guid(c.Tenant) {
+	if !foreign.GUID(c.Tenant) {
 		bad("tenant: is %.60q, use the tenant's GUID", c.Tenant)
 	}
 	for i, t := range c.ContentTypes {
@@ -80,25 +81,12 @@ func (c Config) Validate() error {
 		bad("history: is %v, use 0s (a day) to %v, which is all that the API keeps", c.History, retention)
 	}
 	for _, field := range [][2]string{{"base_url", c.BaseURL}, {"authority_url", c.AuthorityURL}} {
-		if err := checkAddress(field[1]); err != nil {
+		if field[1] == "" {
+			continue // the default
+		}
+		if err := upstream.CheckBase(field[1]); err != nil {
 			bad("%s: %w", field[0], err)
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// checkAddress refuses addresses over which a secret must not travel. The empty one is the default.
-func checkAddress(address string) error {
-	if address == "" {
-		return nil
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("is no address, use for example https://manage.office.com")
-	}
-	ip := net.ParseIP(u.Hostname())
-	if u.Scheme != "https" && (u.Scheme != "http" || ip == nil || !ip.IsLoopback()) {
-		return errors.New("must begin with https://, for it is sent a secret")
-	}
-	return nil
 }

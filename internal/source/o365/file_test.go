@@ -38,8 +38,11 @@ func TestExportIsTakenInRowByRow(t *testing.T) {
 	w := csv.NewWriter(f)
 	w.UseCRLF = true
 	for _, row := range [][]string{
-		{"RecordType", "CreationDate", "UserIds", "AuditData", "ResultIndex"}, {"15", "x", "pat", record("a", at), "1"}, {"15", "x", "pat", record("b", at), "2"},
-		{"2", "x", "pat", `{"Id":"c","RecordType":2}`, "3"}, {"15", "x", "pat", "", "4"},
+		{"RecordType", "CreationDate", "UserIds", "AuditData", "ResultIndex"},
+		{"15", "x", "pat", record("a", at), "1"},
+		{"15", "x", "pat", record("b", at), "2"},
+		{"2", "x", "pat", `{"Id":"c","RecordType":2}`, "3"},
+		{"15", "x", "pat", "", "4"},
 	} {
 		if err := w.Write(row); err != nil {
 			t.Fatal(err)

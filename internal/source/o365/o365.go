@@ -187,9 +187,9 @@ func (r *raw) who(list []entry, actor bool) who {
 	for _, entry := range list {
 		kind, id, ok := strings.Cut(entry.id, "_")
 		switch {
-		case ok && guid(id):
+		case ok && foreign.GUID(id):
 			w.kind, w.id = kind, strings.ToLower(id)
-		case guid(entry.id):
+		case foreign.GUID(entry.id):
 			if w.id == "" {
 				w.id = strings.ToLower(entry.id)
 			}
@@ -207,12 +207,12 @@ func (r *raw) who(list []entry, actor bool) who {
 		}
 		return w
 	}
-	if w.upn == "" && !guid(r.userID) && !strings.HasPrefix(r.userID, "ServicePrincipal_") {
+	if w.upn == "" && !foreign.GUID(r.userID) && !strings.HasPrefix(r.userID, "ServicePrincipal_") {
 		w.upn = r.userID
 	}
 	for _, id := range []string{r.userKey, r.userID} {
 		switch before, _, _ := strings.Cut(id, "@"); {
-		case w.id == "" && guid(id):
+		case w.id == "" && foreign.GUID(id):
 			w.id = strings.ToLower(id)
 		case w.puid == "" && puid(before):
 			w.puid = before
@@ -247,37 +247,10 @@ func (w who) ref() events.Ref {
 	return events.Ref{ID: w.id, Name: cmp.Or(w.name, w.upn)}
 }
 
-// guid reports whether s has the form of a GUID.
-func guid(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, c := range []byte(s) {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			if c != '-' {
-				return false
-			}
-		} else if !hex(c) {
-			return false
-		}
-	}
-	return true
-}
-
 // puid reports whether s has the form of the ids that users had before object ids: 16 hexadecimal digits.
 func puid(s string) bool {
-	if len(s) != 16 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if !hex(c) {
-			return false
-		}
-	}
-	return true
+	return len(s) == 16 && strings.Trim(s, "0123456789abcdefABCDEF") == ""
 }
-
-func hex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' }
 
 // identity is a text as an id of this family.
 func identity(s string) string { return foreign.Identity(Family, s) }

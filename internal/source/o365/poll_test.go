@@ -401,7 +401,7 @@ func TestConfig(t *testing.T) {
 	}.Validate()
 	want := []string{
 		"name: is missing", "client_id: is missing", "secret_file: is missing", `tenant: is "example.com"`, `content_types[0]: is "Audit.Everything"`,
-		"content_types[2]: is there twice", "history: is 200h0m0s", "base_url: must begin with https://", "authority_url: is no address",
+		"content_types[2]: is there twice", "history: is 200h0m0s", `base_url: is "http://manage.example.com", must begin with https://`, "authority_url: is no address",
 	}
 	for _, text := range want {
 		if err == nil || !strings.Contains(err.Error(), text) {

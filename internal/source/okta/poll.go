@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -109,7 +108,7 @@ func (c *Config) org() (string, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
 		return "", fmt.Errorf("org_url: is %.80q, use an address such as https://example.okta.com", c.OrgURL)
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && (u.Scheme != "http" || ip == nil || !ip.IsLoopback()) {
+	if !upstream.Safe(u) {
 		return "", fmt.Errorf("org_url: is %.80q, use https", c.OrgURL)
 	}
 	return u.Scheme + "://" + u.Host, nil

@@ -3,13 +3,13 @@ package ssf
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
 // Config configures one transmitter.
@@ -250,13 +250,8 @@ func addressProblem(text string) string {
 		return "is empty, write an https address"
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
 		return fmt.Sprintf("%.200q is no address, write an https address", text)
-	case u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()):
+	case upstream.Safe(u):
 		return ""
 	}
 	return fmt.Sprintf("%.200q is not https", text)
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback() || host == "localhost"
 }

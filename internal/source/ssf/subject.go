@@ -217,10 +217,7 @@ func (m *mapping) alias(aliases []*subject) (best events.User, err error) {
 
 // stable is a user's id as other sources write it: GUIDs in lower case.
 func stable(id string) string {
-	if len(id) == 36 && strings.Count(id, "-") == 4 && strings.Trim(id, "0123456789abcdefABCDEF-") == "" {
-		return strings.ToLower(id)
-	}
-	return bounded(id)
+	return events.Canonical(bounded(id))
 }
 
 // bounded is a text as an id of this family.

@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -130,9 +131,7 @@ func TestResetInsteadOfRetryAfter(t *testing.T) {
 		"none":        {http.Header{"X-Reset": {"soon"}}, 0},
 	} {
 		s := upstreamtest.New(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			for key, values := range c.header {
-				w.Header()[key] = values
-			}
+			maps.Copy(w.Header(), c.header)
 			w.WriteHeader(http.StatusTooManyRequests)
 		}))
 		_, err := upstream.New(upstream.Config{Base: s.URL, Reset: "X-Reset", Now: func() time.Time { return now }}).Get(t.Context(), s.URL, nil)

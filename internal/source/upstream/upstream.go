@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -204,6 +205,24 @@ func (c *Client) wait(res *http.Response) time.Duration {
 		now = theirs // the two are of one clock
 	}
 	return min(max(time.Unix(reset, 0).Sub(now), time.Second), time.Hour)
+}
+
+// Safe reports whether credentials may travel to an address: by https, or by http within this machine.
+func Safe(u *url.URL) bool {
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
+}
+
+// CheckBase says what is wrong with the address of an API in a configuration.
+func CheckBase(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("is no address but %.100q, use for example https://api.example.com", address)
+	case !Safe(u):
+		return fmt.Errorf("is %.100q, must begin with https://, for it is sent a secret", address)
+	}
+	return nil
 }
 
 // retryAfter reads seconds or a date, at most a day.

@@ -94,3 +94,16 @@ func TestNextPage(t *testing.T) {
 		t.Errorf("rubbish gives %q", got)
 	}
 }
+
+func TestAddressesOverWhichSecretsTravel(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"https://api.example.com": "", "https://api.example.com:8443/auth": "", "http://127.0.0.1:8080": "", "http://[::1]": "", "http://localhost": "",
+		"": "no address", "api.example.com": "no address", "https://a:b@api.example.com": "no address", "https://api.example.com?x=1": "no address",
+		"http://api.example.com": "https://", "http://192.0.2.1": "https://", "http://localhost.example.com": "https://", "ftp://127.0.0.1": "https://",
+	} {
+		if err := upstream.CheckBase(address); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
