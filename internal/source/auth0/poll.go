@@ -220,7 +220,7 @@ func (p *Poller) walk(ctx context.Context, at cursor, since func(cursor) events.
 		address := p.question(at, since(at))
 		pg, err := p.page(ctx, address)
 		switch {
-		case !refused(err):
+		case !upstream.Stale(err):
 		case at.Next != "":
 			at.Next, links = "", false
 			continue
@@ -267,12 +267,6 @@ func (p *Poller) question(at cursor, since events.Millis) string {
 	return p.base + logsPath + "?" + url.Values{
 		"q": {"date:[" + since.String() + " TO *]"}, "sort": {"date:1"}, "page": {"0"}, "per_page": {strconv.Itoa(pageSize)}, "include_totals": {"false"},
 	}.Encode()
-}
-
-// refused tells that a link or an id is not taken: it is too old.
-func refused(err error) bool {
-	e, ok := errors.AsType[*upstream.Error](err)
-	return ok && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 }
 
 // page is one answer.

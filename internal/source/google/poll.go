@@ -157,7 +157,7 @@ func (p *Poller) Fetch(ctx context.Context, raw []byte, take func(values [][]byt
 		}
 		deep = deep || depth > 0
 		page, err := p.ask(ctx, s, l.Window)
-		if l.Window.Page != "" && stale(err) && !restarted[l] {
+		if l.Window.Page != "" && upstream.Stale(err) && !restarted[l] {
 			restarted[l] = true
 			l.Window.Page = ""
 			continue
@@ -221,7 +221,7 @@ func (p *Poller) backfill(ctx context.Context, s stream, at *backlog, take take,
 	for {
 		done()
 		page, err := p.ask(ctx, s, at.Window)
-		if at.Window.Page != "" && stale(err) && !restarted {
+		if at.Window.Page != "" && upstream.Stale(err) && !restarted {
 			restarted = true
 			at.Window.Page = ""
 			continue
@@ -320,10 +320,4 @@ func isQuota(detail string) bool {
 	detail = strings.ToLower(detail)
 	return strings.Contains(detail, "ratelimitexceeded") || strings.Contains(detail, "quotaexceeded") ||
 		strings.Contains(detail, "quota exceeded") || strings.Contains(detail, "resource_exhausted")
-}
-
-// stale tells that a page token is no longer good: nothing else of the request changed.
-func stale(err error) bool {
-	failure, ok := errors.AsType[*upstream.Error](err)
-	return ok && (failure.Status == http.StatusBadRequest || failure.Status == http.StatusGone || failure.Status == http.StatusNotFound)
 }

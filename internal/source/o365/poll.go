@@ -281,12 +281,10 @@ func (j *journey) pages(ctx context.Context, contentType string, from, to time.T
 	for page := range maxPages {
 		answer, err := j.ask(ctx, http.MethodGet, address)
 		if err != nil {
-			failed, ok := errors.AsType[*upstream.Error](err)
-			refused := ok && page > 0 && (failed.Status == http.StatusBadRequest || failed.Status == http.StatusNotFound || failed.Status == http.StatusGone)
 			if codeOf(err) == "AF20022" { // there is no subscription any more: start one at the next call
 				delete(j.subscribed, contentType)
 			}
-			return refused, fmt.Errorf("listing %s: %w", contentType, err)
+			return page > 0 && upstream.Stale(err), fmt.Errorf("listing %s: %w", contentType, err)
 		}
 		var entries []json.RawMessage
 		if err := json.Unmarshal(answer.Body, &entries); err != nil {

@@ -253,7 +253,7 @@ func (p *Poller) walk(ctx context.Context, at cursor, first func(cursor) string,
 			address = first(at)
 		}
 		pg, err := p.page(ctx, address)
-		if refused(err) && at.Next != "" && !restarted {
+		if upstream.Stale(err) && at.Next != "" && !restarted {
 			at.Next, restarted = "", true
 			continue
 		}
@@ -284,12 +284,6 @@ func (p *Poller) walk(ctx context.Context, at cursor, first func(cursor) string,
 			restarted = true
 		}
 	}
-}
-
-// refused tells that a link is not taken: it is too old, or Okta changed.
-func refused(err error) bool {
-	e, ok := errors.AsType[*upstream.Error](err)
-	return ok && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 }
 
 // page is one answer.

@@ -107,6 +107,13 @@ var ErrLarger = errors.New("the answer is larger")
 // RetryAfter is how long the upstream asked to be left alone; 0 when it did not say.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
 
+// Stale reports whether an error says that a link or token of a further page is no longer good, where nothing else of the
+// request can be wrong.
+func Stale(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
+}
+
 // Get asks for an address.
 func (c *Client) Get(ctx context.Context, address string, header http.Header) (*Answer, error) {
 	return c.do(ctx, http.MethodGet, address, header, nil)

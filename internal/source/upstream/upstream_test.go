@@ -25,6 +25,9 @@ func TestFaultsAreErrorsThatSayWhenToComeBack(t *testing.T) {
 		s.Script(fault)
 		_, err := c.Get(t.Context(), s.URL+"/page?secret=hunter2", nil)
 		e, is := errors.AsType[*upstream.Error](err)
+		if upstream.Stale(err) != (fault == upstreamtest.Gone) {
+			t.Errorf("%s: stale is %v", fault, upstream.Stale(err))
+		}
 		if !is || e.Status != status || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", fault, err)
 		}
