@@ -1,7 +1,6 @@
 package auth0_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,13 +42,10 @@ func config(url string) auth0.Config {
 	}
 }
 
-// reader keeps what a poller gives, and where it came to, as the runner does.
+// reader reads from a poller.
 type reader struct {
-	poller   *auth0.Poller
-	position []byte
-	ids      map[string]int
-	pages    int
-	fail     func() error // instead of taking a page
+	*upstreamtest.Reader
+	poller *auth0.Poller
 }
 
 func newReader(t testing.TB, cfg auth0.Config) *reader {
@@ -58,61 +54,31 @@ func newReader(t testing.TB, cfg auth0.Config) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &reader{poller: p, ids: map[string]int{}}
-}
-
-func (r *reader) take(values [][]byte, next []byte) error {
-	if r.fail != nil {
-		if err := r.fail(); err != nil {
-			return err
-		}
-	}
-	for _, v := range values {
+	id := func(value []byte) (string, error) {
 		var record struct {
 			ID string `json:"log_id"`
 		}
-		if err := json.Unmarshal(v, &record); err != nil {
-			return err
-		}
-		r.ids[record.ID]++
+		err := json.Unmarshal(value, &record)
+		return record.ID, err
 	}
-	r.pages++
-	if !json.Valid(next) || len(next) > 64<<10 {
-		return errors.New("the position is no JSON, or too long")
-	}
-	r.position = slices.Clone(next)
-	return nil
-}
-
-func (r *reader) fetch(ctx context.Context) (time.Duration, error) {
-	return r.poller.Fetch(ctx, r.position, r.take)
-}
-
-func (r *reader) mustFetch(t *testing.T) {
-	t.Helper()
-	if wait, err := r.fetch(t.Context()); err != nil || wait != auth0.DefaultInterval {
-		t.Fatalf("wait %v and error %v", wait, err)
-	}
+	return &reader{&upstreamtest.Reader{From: p.Fetch, ID: id, Interval: auth0.DefaultInterval}, p}
 }
 
 // complete fails the test unless every record came.
 func (r *reader) complete(t *testing.T, entries []entry) {
 	t.Helper()
-	for _, e := range entries {
-		if r.ids[e.id] == 0 {
-			t.Errorf("%s is lost", e.id)
-		}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.id
 	}
-	if len(r.ids) != len(entries) {
-		t.Errorf("%d records, want %d", len(r.ids), len(entries))
-	}
+	r.Complete(t, ids)
 }
 
 func TestFetchSearchesOnceAndFollowsTheLinks(t *testing.T) {
 	t.Parallel()
 	o := newTenant(t, entriesOf(250, now))
 	r := newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	r.complete(t, o.entries)
 	asked := o.asked()
 	if q := asked[0]; q.Get("q") != "date:[2026-03-03T09:00:00.000Z TO *]" {
@@ -124,15 +90,15 @@ func TestFetchSearchesOnceAndFollowsTheLinks(t *testing.T) {
 	if len(asked) != 5 || asked[2].Get("link") == "" || o.tokensGranted() != 1 {
 		t.Errorf("%d tokens, questions %q", o.tokensGranted(), asked)
 	}
-	before := string(r.position)
-	r.mustFetch(t)
-	if asked := o.asked(); len(asked) != 6 || asked[5].Get("from") != o.entries[249].id || string(r.position) != before {
-		t.Errorf("questions %q, position %s", asked, r.position)
+	before := string(r.Position)
+	r.MustFetch(t)
+	if asked := o.asked(); len(asked) != 6 || asked[5].Get("from") != o.entries[249].id || string(r.Position) != before {
+		t.Errorf("questions %q, position %s", asked, r.Position)
 	}
 	empty := newReader(t, config(newTenant(t, nil).URL))
-	empty.mustFetch(t)
-	if empty.pages != 0 {
-		t.Errorf("%d pages of nothing", empty.pages)
+	empty.MustFetch(t)
+	if empty.Pages != 0 {
+		t.Errorf("%d pages of nothing", empty.Pages)
 	}
 }
 
@@ -145,15 +111,15 @@ func TestLateRecordsCome(t *testing.T) {
 	}
 	o := newTenant(t, entries)
 	r := newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	r.complete(t, entries)
 
 	o = newTenant(t, entries)
 	o.visible = 150
 	r = newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	o.change(func(o *tenant) { o.visible = len(entries) })
-	r.mustFetch(t)
+	r.MustFetch(t)
 	r.complete(t, entries)
 }
 
@@ -167,15 +133,15 @@ func TestFaultsLoseNothing(t *testing.T) {
 		r := newReader(t, config(o.URL))
 		o.Script("", "", "", fault, fault) // a token and two pages come
 		for range 2 {
-			_, err := r.fetch(t.Context())
+			_, err := r.Fetch(t.Context())
 			if fault == upstreamtest.HungUp {
 				continue // net/http may ask again by itself
 			}
-			if err == nil || r.pages != 2 {
-				t.Errorf("%s: error %v, %d pages were taken, want 2", fault, err, r.pages)
+			if err == nil || r.Pages != 2 {
+				t.Errorf("%s: error %v, %d pages were taken, want 2", fault, err, r.Pages)
 			}
 		}
-		r.mustFetch(t)
+		r.MustFetch(t)
 		r.complete(t, o.entries)
 	}
 }
@@ -184,7 +150,7 @@ func TestTheLimitOfAuth0IsKept(t *testing.T) {
 	t.Parallel()
 	o := newTenant(t, entriesOf(3, now))
 	o.reset = now.Add(7 * time.Second)
-	_, err := newReader(t, config(o.URL)).fetch(t.Context())
+	_, err := newReader(t, config(o.URL)).Fetch(t.Context())
 	wait, ok := errors.AsType[interface {
 		error
 		RetryAfter() time.Duration
@@ -202,14 +168,14 @@ func TestLinksAndIdsThatAreNoLongerTaken(t *testing.T) {
 	} {
 		o := newTenant(t, entriesOf(50, now.Add(-time.Minute)))
 		r := newReader(t, config(o.URL))
-		r.mustFetch(t)
+		r.MustFetch(t)
 		o.change(func(o *tenant) {
 			o.entries = append(o.entries, entry{"9002026030409000001", now})
 			o.visible++
 			age(o)
 		})
 		before := len(o.asked())
-		if _, err := r.fetch(t.Context()); (err == nil) != (name == "links") {
+		if _, err := r.Fetch(t.Context()); (err == nil) != (name == "links") {
 			t.Errorf("%s that are never taken: %v", name, err)
 		}
 		r.complete(t, o.entries)
@@ -219,7 +185,7 @@ func TestLinksAndIdsThatAreNoLongerTaken(t *testing.T) {
 			}
 		}
 		o.change(func(o *tenant) { o.stale, o.forgotten = false, false })
-		r.mustFetch(t)
+		r.MustFetch(t)
 	}
 }
 
@@ -236,11 +202,11 @@ func TestAbsenceLongerThanTheHistory(t *testing.T) {
 			o.entries[50].date = now.Add(-29 * 24 * time.Hour)
 		}
 		r := newReader(t, config(o.URL))
-		r.position = fmt.Appendf(nil, `{"from":%q,"date":%q}`, o.entries[49].id, events.MillisOf(last).String())
+		r.Position = fmt.Appendf(nil, `{"from":%q,"date":%q}`, o.entries[49].id, events.MillisOf(last).String())
 		o.Script("", upstreamtest.Gone) // a token, and the id is no longer known
-		r.mustFetch(t)
-		if q := o.asked()[1].Get("q"); q != from || r.ids["9002026030409000001"] == 0 {
-			t.Errorf("away for %v: it searches %s and finds %v", away, q, r.ids)
+		r.MustFetch(t)
+		if q := o.asked()[1].Get("q"); q != from || r.IDs["9002026030409000001"] == 0 {
+			t.Errorf("away for %v: it searches %s and finds %v", away, q, r.IDs)
 		}
 	}
 }
@@ -250,9 +216,9 @@ func TestTimesThatAreFarOff(t *testing.T) {
 	t.Parallel()
 	o := newTenant(t, append(entriesOf(99, now), entry{"9002026030409000001", now.Add(48 * time.Hour)}, entry{"9002026030409000002", now.Add(-6 * time.Hour)}))
 	r := newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	o.Script(upstreamtest.Gone, upstreamtest.Gone) // the link, and the id
-	r.mustFetch(t)
+	r.MustFetch(t)
 	searches := slices.DeleteFunc(o.asked(), func(q url.Values) bool { return !q.Has("q") })
 	if len(searches) != 2 || searches[1].Get("q") != "date:[2026-03-04T08:50:00.000Z TO *]" {
 		t.Errorf("searches %v", searches)
@@ -271,17 +237,17 @@ func TestLinksToElsewhereAreNotFollowed(t *testing.T) {
 		o := newTenant(t, entriesOf(250, now))
 		o.next = link
 		r := newReader(t, config(o.URL))
-		r.mustFetch(t)
+		r.MustFetch(t)
 		r.complete(t, o.entries)
-		if strings.Contains(string(r.position), "next") {
-			t.Errorf("%s: the position is %s", name, r.position)
+		if strings.Contains(string(r.Position), "next") {
+			t.Errorf("%s: the position is %s", name, r.Position)
 		}
 	}
 	r := newReader(t, config(newTenant(t, entriesOf(3, now)).URL))
-	r.position = []byte(`{"next":"` + elsewhere.URL + `/api/v2/logs?from=1","from":"9002026030408000000"}`)
-	r.mustFetch(t)
-	if asked := elsewhere.Requests(); len(asked) != 0 || len(r.ids) != 2 {
-		t.Errorf("%d records, elsewhere %q", len(r.ids), asked)
+	r.Position = []byte(`{"next":"` + elsewhere.URL + `/api/v2/logs?from=1","from":"9002026030408000000"}`)
+	r.MustFetch(t)
+	if asked := elsewhere.Requests(); len(asked) != 0 || len(r.IDs) != 2 {
+		t.Errorf("%d records, elsewhere %q", len(r.IDs), asked)
 	}
 }
 
@@ -304,18 +270,18 @@ func TestTokensAndSecrets(t *testing.T) {
 	}
 	write("hunter2")
 	r := newReader(t, cfg)
-	if _, err := r.fetch(t.Context()); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "access token") {
+	if _, err := r.Fetch(t.Context()); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "access token") {
 		t.Errorf("a wrong secret: %v", err)
 	}
 	write(o.secret)
-	r.mustFetch(t)
+	r.MustFetch(t)
 	o.Script(upstreamtest.Expired)
-	r.mustFetch(t)
+	r.MustFetch(t)
 	if o.tokensGranted() != 2 {
 		t.Errorf("%d tokens after one expired", o.tokensGranted())
 	}
 	o.Script(upstreamtest.Expired, "", upstreamtest.Expired)
-	if _, err := r.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
+	if _, err := r.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("new tokens that are not taken either: %v", err)
 	}
 }
@@ -325,19 +291,19 @@ func TestAPageThatIsNotTakenComesAgain(t *testing.T) {
 	o := newTenant(t, entriesOf(250, now))
 	r := newReader(t, config(o.URL))
 	full := errors.New("the log is full")
-	r.fail = func() error {
-		if r.pages == 2 {
+	r.Fail = func() error {
+		if r.Pages == 2 {
 			return full
 		}
 		return nil
 	}
-	if _, err := r.fetch(t.Context()); !errors.Is(err, full) {
+	if _, err := r.Fetch(t.Context()); !errors.Is(err, full) {
 		t.Error(err)
 	}
-	r.fail = nil
-	r.mustFetch(t)
+	r.Fail = nil
+	r.MustFetch(t)
 	r.complete(t, o.entries)
-	if _, err := r.poller.Fetch(t.Context(), []byte(`{"next":`), r.take); err == nil {
+	if _, err := r.poller.Fetch(t.Context(), []byte(`{"next":`), r.Take); err == nil {
 		t.Error("a broken position is no error")
 	}
 }
@@ -349,11 +315,11 @@ func TestBackfillEndsAndResumes(t *testing.T) {
 	since, until := now.Add(-699*time.Second), now.Add(-400*time.Second)
 	var told []float64
 	fill := func() error {
-		return r.poller.Backfill(t.Context(), since, until, r.position, r.take, func(done float64) { told = append(told, done) })
+		return r.poller.Backfill(t.Context(), since, until, r.Position, r.Take, func(done float64) { told = append(told, done) })
 	}
 	interrupted := errors.New("interrupted")
-	r.fail = func() error {
-		if r.pages == 2 {
+	r.Fail = func() error {
+		if r.Pages == 2 {
 			return interrupted
 		}
 		return nil
@@ -361,17 +327,17 @@ func TestBackfillEndsAndResumes(t *testing.T) {
 	if err := fill(); !errors.Is(err, interrupted) {
 		t.Fatal(err)
 	}
-	r.fail = nil
+	r.Fail = nil
 	if err := fill(); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range o.entries {
-		if wanted := !e.date.Before(since) && e.date.Before(until); wanted && r.ids[e.id] == 0 {
+		if wanted := !e.date.Before(since) && e.date.Before(until); wanted && r.IDs[e.id] == 0 {
 			t.Errorf("%s is lost", e.id)
 		}
 	}
-	if len(r.ids) > 500 || !slices.IsSorted(told) || told[len(told)-1] != 1 {
-		t.Errorf("%d records, progress %v", len(r.ids), told)
+	if len(r.IDs) > 500 || !slices.IsSorted(told) || told[len(told)-1] != 1 {
+		t.Errorf("%d records, progress %v", len(r.IDs), told)
 	}
 	searches := 0
 	for _, q := range o.asked() {
@@ -401,21 +367,21 @@ func TestEveryRecordIsTakenWhateverHappens(t *testing.T) {
 		o.Script(rapid.SliceOfN(rapid.SampledFrom(faults), 0, 20).Draw(rt, "script")...)
 		chance := rand.New(rand.NewPCG(seed, 1))
 		r := newReader(t, config(o.URL))
-		r.fail = func() error {
+		r.Fail = func() error {
 			if chance.IntN(4) == 0 {
 				return errors.New("killed")
 			}
 			return nil
 		}
 		for range 300 {
-			if _, err := r.fetch(t.Context()); err == nil && o.Left() == 0 && o.stored() == len(entries) {
+			if _, err := r.Fetch(t.Context()); err == nil && o.Left() == 0 && o.stored() == len(entries) {
 				break
 			}
 		}
-		r.fail = nil
-		r.mustFetch(t)
-		if len(r.ids) != len(entries) {
-			rt.Errorf("%d records of %d", len(r.ids), len(entries))
+		r.Fail = nil
+		r.MustFetch(t)
+		if len(r.IDs) != len(entries) {
+			rt.Errorf("%d records of %d", len(r.IDs), len(entries))
 		}
 	})
 }

@@ -63,24 +63,24 @@ func TestServiceApplication(t *testing.T) {
 		cfg := config(o.URL)
 		cfg.TokenFile, cfg.OAuth = "", oauth
 		r := newReader(t, cfg)
-		r.mustFetch(t)
+		r.MustFetch(t)
 		r.complete(t, o.entries)
 		if o.tokensGranted() != 1 {
 			t.Errorf("%s: %d tokens for one round", form, o.tokensGranted())
 		}
 		// A token that expired is asked for once more.
 		o.Script(upstreamtest.Expired)
-		r.mustFetch(t)
+		r.MustFetch(t)
 		if o.tokensGranted() != 2 {
 			t.Errorf("%s: %d tokens after one expired", form, o.tokensGranted())
 		}
 		o.Script(upstreamtest.Expired, "", upstreamtest.Expired)
-		if _, err := r.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
+		if _, err := r.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
 			t.Errorf("%s: new tokens that are not taken either: %v", form, err)
 		}
 		o.change(func(o *org) { o.kind = "DPoP" })
 		o.Script(upstreamtest.Expired)
-		if _, err := r.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "DPoP") {
+		if _, err := r.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "DPoP") {
 			t.Errorf("%s: %v", form, err)
 		}
 	}
@@ -93,15 +93,15 @@ func TestAPITokenIsReadAgain(t *testing.T) {
 	cfg.TokenFile = file(t, "old-token\n")
 	o.tokens = map[string]bool{"SSWS old-token": true}
 	r := newReader(t, cfg)
-	r.mustFetch(t)
+	r.MustFetch(t)
 	o.change(func(o *org) { o.tokens = map[string]bool{"SSWS new-token": true} })
-	if _, err := r.fetch(t.Context()); err == nil || strings.Contains(err.Error(), "old-token") {
+	if _, err := r.Fetch(t.Context()); err == nil || strings.Contains(err.Error(), "old-token") {
 		t.Errorf("a token that is not taken: %v", err)
 	}
 	if err := os.WriteFile(cfg.TokenFile, []byte("new-token"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.mustFetch(t)
+	r.MustFetch(t)
 }
 
 func TestSecretsThatAreNone(t *testing.T) {

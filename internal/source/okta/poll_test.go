@@ -1,7 +1,6 @@
 package okta_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -39,13 +38,10 @@ func config(url string) okta.Config {
 	return okta.Config{Name: "okta", Tenant: "example", OrgURL: url, TokenFile: "testdata/token.txt", RequestsPerMinute: 1_000_000}
 }
 
-// reader keeps what a poller gives, and where it came to, as the runner does.
+// reader reads from a poller.
 type reader struct {
-	poller   *okta.Poller
-	position []byte
-	ids      map[string]int
-	pages    int
-	fail     func() error // instead of taking a page
+	*upstreamtest.Reader
+	poller *okta.Poller
 }
 
 func newReader(t testing.TB, cfg okta.Config) *reader {
@@ -54,52 +50,22 @@ func newReader(t testing.TB, cfg okta.Config) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &reader{poller: p, ids: map[string]int{}}
-}
-
-func (r *reader) take(values [][]byte, next []byte) error {
-	if r.fail != nil {
-		if err := r.fail(); err != nil {
-			return err
-		}
-	}
-	for _, v := range values {
+	id := func(value []byte) (string, error) {
 		var record struct{ UUID string }
-		if err := json.Unmarshal(v, &record); err != nil {
-			return err
-		}
-		r.ids[record.UUID]++
+		err := json.Unmarshal(value, &record)
+		return record.UUID, err
 	}
-	r.pages++
-	if !json.Valid(next) || len(next) > 64<<10 {
-		return errors.New("the position is no JSON, or too long")
-	}
-	r.position = slices.Clone(next)
-	return nil
-}
-
-func (r *reader) fetch(ctx context.Context) (time.Duration, error) {
-	return r.poller.Fetch(ctx, r.position, r.take)
-}
-
-func (r *reader) mustFetch(t *testing.T) {
-	t.Helper()
-	if wait, err := r.fetch(t.Context()); err != nil || wait != okta.DefaultInterval {
-		t.Fatalf("wait %v and error %v", wait, err)
-	}
+	return &reader{&upstreamtest.Reader{From: p.Fetch, ID: id, Interval: okta.DefaultInterval}, p}
 }
 
 // complete fails the test unless every record came.
 func (r *reader) complete(t *testing.T, entries []entry) {
 	t.Helper()
-	for _, e := range entries {
-		if r.ids[e.uuid] == 0 {
-			t.Errorf("%s is lost", e.uuid)
-		}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.uuid
 	}
-	if len(r.ids) != len(entries) {
-		t.Errorf("%d records, want %d", len(r.ids), len(entries))
-	}
+	r.Complete(t, ids)
 }
 
 func TestFetchFollowsTheLinks(t *testing.T) {
@@ -108,25 +74,25 @@ func TestFetchFollowsTheLinks(t *testing.T) {
 	cfg := config(o.URL)
 	cfg.Filter = `eventType sw "user."`
 	r := newReader(t, cfg)
-	r.mustFetch(t)
+	r.MustFetch(t)
 	r.complete(t, o.entries)
-	for id, n := range r.ids {
+	for id, n := range r.IDs {
 		if n != 1 {
 			t.Errorf("%s came %d times", id, n)
 		}
 	}
 	asked := o.asked()
-	if r.pages != 3 || len(asked) != 4 {
-		t.Fatalf("%d pages, questions %q", r.pages, asked)
+	if r.Pages != 3 || len(asked) != 4 {
+		t.Fatalf("%d pages, questions %q", r.Pages, asked)
 	}
 	if q := asked[0]; q.Get("since") != "2026-03-03T09:00:00.000Z" || q.Get("limit") != "1000" || q.Get("filter") != cfg.Filter || q.Has("until") {
 		t.Errorf("the first question is %v", q)
 	}
 	// Nothing new: one question, and the position stays.
-	before := string(r.position)
-	r.mustFetch(t)
-	if asked := o.asked(); len(asked) != 5 || asked[4].Get("after") != "25" || string(r.position) != before {
-		t.Errorf("questions %q, position %s", asked, r.position)
+	before := string(r.Position)
+	r.MustFetch(t)
+	if asked := o.asked(); len(asked) != 5 || asked[4].Get("after") != "25" || string(r.Position) != before {
+		t.Errorf("questions %q, position %s", asked, r.Position)
 	}
 }
 
@@ -140,9 +106,9 @@ func TestT8_LateRecordsCome(t *testing.T) {
 	o := newOrg(t, entries)
 	o.visible = 12
 	r := newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	o.change(func(o *org) { o.visible = len(entries) })
-	r.mustFetch(t)
+	r.MustFetch(t)
 	r.complete(t, entries)
 
 	// Also when the link is no longer taken: the question goes by the time of storing, which is later than all times that
@@ -150,13 +116,13 @@ func TestT8_LateRecordsCome(t *testing.T) {
 	o = newOrg(t, entries)
 	o.visible = 12
 	r = newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	o.change(func(o *org) { o.visible, o.staleLinks = len(entries), http.StatusGone })
-	if _, err := r.fetch(t.Context()); err == nil {
+	if _, err := r.Fetch(t.Context()); err == nil {
 		t.Error("links that are never taken are no error")
 	}
 	o.change(func(o *org) { o.staleLinks = 0 })
-	r.mustFetch(t)
+	r.MustFetch(t)
 	r.complete(t, entries)
 }
 
@@ -170,15 +136,15 @@ func TestFaultsLoseNothing(t *testing.T) {
 		r := newReader(t, config(o.URL))
 		o.Script("", fault, fault) // the first page comes
 		for range 2 {
-			_, err := r.fetch(t.Context())
+			_, err := r.Fetch(t.Context())
 			if fault == upstreamtest.HungUp {
 				continue // net/http may ask again by itself
 			}
-			if err == nil || r.pages != 1 {
-				t.Errorf("%s: error %v, %d pages were taken, want 1", fault, err, r.pages)
+			if err == nil || r.Pages != 1 {
+				t.Errorf("%s: error %v, %d pages were taken, want 1", fault, err, r.Pages)
 			}
 		}
-		r.mustFetch(t)
+		r.MustFetch(t)
 		r.complete(t, o.entries)
 	}
 }
@@ -189,7 +155,7 @@ func TestTheLimitOfOktaIsKept(t *testing.T) {
 	o := newOrg(t, entriesOf(3, now))
 	r := newReader(t, config(o.URL))
 	o.reset = now.Add(42 * time.Second)
-	_, err := r.fetch(t.Context())
+	_, err := r.Fetch(t.Context())
 	wait, ok := errors.AsType[interface {
 		error
 		RetryAfter() time.Duration
@@ -198,7 +164,7 @@ func TestTheLimitOfOktaIsKept(t *testing.T) {
 		t.Errorf("%v, want to wait 42 s", err)
 	}
 	o.change(func(o *org) { o.reset = now.Add(-time.Minute) })
-	if _, err = r.fetch(t.Context()); !errors.As(err, &wait) || wait.RetryAfter() != time.Second {
+	if _, err = r.Fetch(t.Context()); !errors.As(err, &wait) || wait.RetryAfter() != time.Second {
 		t.Errorf("%v, want to wait 1 s", err)
 	}
 }
@@ -209,21 +175,21 @@ func TestLinksThatAreNoLongerTaken(t *testing.T) {
 		o := newOrg(t, entriesOf(1200, now))
 		o.page = 500
 		r := newReader(t, config(o.URL))
-		r.mustFetch(t)
+		r.MustFetch(t)
 		o.change(func(o *org) {
 			o.entries = append(o.entries, entry{"new", now, now.Add(time.Minute)})
 			o.visible++
 			o.staleLinks, o.page = status, 1000
 		})
-		pages := r.pages
-		_, err := r.fetch(t.Context())
+		pages := r.Pages
+		_, err := r.Fetch(t.Context())
 		asked := o.asked()
 		// Ten minutes before the last record, and not a day.
 		if q := asked[len(asked)-2]; q.Get("since") != "2026-03-04T08:50:00.000Z" || q.Has("after") {
 			t.Errorf("%d: asked %v, %v", status, q, err)
 		}
 		r.complete(t, o.entries)
-		if r.pages <= pages {
+		if r.Pages <= pages {
 			t.Errorf("%d: nothing came", status)
 		}
 	}
@@ -235,9 +201,9 @@ func TestTimesThatAreFarOff(t *testing.T) {
 	o := newOrg(t, append(entriesOf(12, now), entry{"future", now.Add(48 * time.Hour), now}, entry{"late", now.Add(-6 * time.Hour), now}))
 	o.page = 13 // the late one has a page of its own
 	r := newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	o.Script(upstreamtest.Gone)
-	r.mustFetch(t)
+	r.MustFetch(t)
 	asked := o.asked()
 	if q := asked[len(asked)-3]; q.Get("since") != "2026-03-04T08:50:00.000Z" {
 		t.Errorf("asked %v", asked)
@@ -258,7 +224,7 @@ func TestLinksToElsewhereAreNotFollowed(t *testing.T) {
 		o := newOrg(t, entriesOf(8, now))
 		o.next = link
 		r := newReader(t, config(o.URL))
-		if _, err := r.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be followed") {
+		if _, err := r.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot be followed") {
 			t.Errorf("%s: %v", name, err)
 		}
 		r.complete(t, o.entries)
@@ -268,10 +234,10 @@ func TestLinksToElsewhereAreNotFollowed(t *testing.T) {
 	}
 	// Nor one that an older configuration kept.
 	r := newReader(t, config(newOrg(t, entriesOf(3, now)).URL))
-	r.position = []byte(`{"next":"` + elsewhere.URL + `/api/v1/logs?after=1","published":"2026-03-04T08:59:00.000Z"}`)
-	r.mustFetch(t)
-	if len(r.ids) != 3 || len(elsewhere.Requests()) != 0 {
-		t.Errorf("%d records, elsewhere %q", len(r.ids), elsewhere.Requests())
+	r.Position = []byte(`{"next":"` + elsewhere.URL + `/api/v1/logs?after=1","published":"2026-03-04T08:59:00.000Z"}`)
+	r.MustFetch(t)
+	if len(r.IDs) != 3 || len(elsewhere.Requests()) != 0 {
+		t.Errorf("%d records, elsewhere %q", len(r.IDs), elsewhere.Requests())
 	}
 }
 
@@ -279,12 +245,12 @@ func TestAnotherFilterIsUsedAtOnce(t *testing.T) {
 	t.Parallel()
 	o := newOrg(t, entriesOf(3, now))
 	r := newReader(t, config(o.URL))
-	r.mustFetch(t)
+	r.MustFetch(t)
 	cfg := config(o.URL)
 	cfg.Filter = `eventType eq "user.session.start"`
 	other := newReader(t, cfg)
-	other.position = r.position
-	other.mustFetch(t)
+	other.Position = r.Position
+	other.MustFetch(t)
 	if q := o.asked()[2]; q.Get("filter") != cfg.Filter || q.Has("after") || q.Get("since") != "2026-03-04T08:50:00.000Z" {
 		t.Errorf("asked %v", q)
 	}
@@ -295,19 +261,19 @@ func TestAPageThatIsNotTakenComesAgain(t *testing.T) {
 	o := newOrg(t, entriesOf(25, now))
 	r := newReader(t, config(o.URL))
 	full := errors.New("the log is full")
-	r.fail = func() error {
-		if r.pages == 1 {
+	r.Fail = func() error {
+		if r.Pages == 1 {
 			return full
 		}
 		return nil
 	}
-	if _, err := r.fetch(t.Context()); !errors.Is(err, full) || len(r.ids) != 10 {
-		t.Errorf("%v after %d records", err, len(r.ids))
+	if _, err := r.Fetch(t.Context()); !errors.Is(err, full) || len(r.IDs) != 10 {
+		t.Errorf("%v after %d records", err, len(r.IDs))
 	}
-	r.fail = nil
-	r.mustFetch(t)
+	r.Fail = nil
+	r.MustFetch(t)
 	r.complete(t, o.entries)
-	if _, err := r.poller.Fetch(t.Context(), []byte(`{"next":`), r.take); err == nil {
+	if _, err := r.poller.Fetch(t.Context(), []byte(`{"next":`), r.Take); err == nil {
 		t.Error("a broken position is no error")
 	}
 }
@@ -321,11 +287,11 @@ func TestBackfillEndsAndResumes(t *testing.T) {
 	since, until := now.Add(-41*time.Second), now.Add(-time.Second)
 	var told []float64
 	fill := func() error {
-		return r.poller.Backfill(t.Context(), since, until, r.position, r.take, func(done float64) { told = append(told, done) })
+		return r.poller.Backfill(t.Context(), since, until, r.Position, r.Take, func(done float64) { told = append(told, done) })
 	}
 	interrupted := errors.New("interrupted")
-	r.fail = func() error {
-		if r.pages == 2 {
+	r.Fail = func() error {
+		if r.Pages == 2 {
 			return interrupted
 		}
 		return nil
@@ -334,7 +300,7 @@ func TestBackfillEndsAndResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(o.asked())
-	r.fail = nil
+	r.Fail = nil
 	o.Script("", upstreamtest.Broken)
 	if err := fill(); err == nil {
 		t.Error("a broken page is no error")
@@ -352,8 +318,8 @@ func TestBackfillEndsAndResumes(t *testing.T) {
 	}
 	// A time without records has an end, too.
 	empty := newReader(t, config(o.URL))
-	if err := empty.poller.Backfill(t.Context(), now.Add(-time.Hour*48), now.Add(-time.Hour*47), nil, empty.take, func(float64) {}); err != nil || empty.pages != 0 {
-		t.Errorf("%d pages, %v", empty.pages, err)
+	if err := empty.poller.Backfill(t.Context(), now.Add(-time.Hour*48), now.Add(-time.Hour*47), nil, empty.Take, func(float64) {}); err != nil || empty.Pages != 0 {
+		t.Errorf("%d pages, %v", empty.Pages, err)
 	}
 }
 
@@ -374,22 +340,22 @@ func TestEveryRecordIsTakenWhateverHappens(t *testing.T) {
 		o.Script(rapid.SliceOfN(rapid.SampledFrom(faults), 0, 20).Draw(rt, "script")...)
 		chance := rand.New(rand.NewPCG(seed, 1))
 		r := newReader(t, config(o.URL))
-		r.fail = func() error {
+		r.Fail = func() error {
 			if chance.IntN(4) == 0 {
 				return errors.New("killed")
 			}
 			return nil
 		}
 		for range 300 {
-			_, err := r.fetch(t.Context())
+			_, err := r.Fetch(t.Context())
 			if err == nil && o.Left() == 0 && o.stored() == len(entries) {
 				break
 			}
 		}
-		r.fail = nil
-		r.mustFetch(t)
-		if len(r.ids) != len(entries) {
-			rt.Errorf("%d records of %d", len(r.ids), len(entries))
+		r.Fail = nil
+		r.MustFetch(t)
+		if len(r.IDs) != len(entries) {
+			rt.Errorf("%d records of %d", len(r.IDs), len(entries))
 		}
 	})
 }
