@@ -127,11 +127,19 @@ func ingestFileCommand() *cobra.Command {
 			}
 			result, err := pipeline.File(c.Context(), args[0], options)
 			for _, r := range result.Rejections {
-				fmt.Fprintf(os.Stderr, "line %d: %s\n", r.Line, r.Error)
+				fmt.Fprintf(os.Stderr, "record %d: %s\n", r.Line, r.Error) // its line, where records are lines
+			}
+			for _, reason := range slices.Sorted(maps.Keys(result.Reasons)) {
+				fmt.Fprintf(os.Stderr, "%d skipped: %s\n", result.Reasons[reason], reason)
 			}
 			fmt.Fprintf(os.Stderr, "%d accepted, %d known already, %d skipped, %d refused\n", result.Accepted, result.Duplicates, result.Skipped, result.Rejected)
-			if err != nil {
+			switch {
+			case err != nil && result.Accepted+result.Duplicates > 0 && !dryRun:
 				return fmt.Errorf("%w; run the same command again to go on", err)
+			case err != nil:
+				return err
+			case result.Rejected > 0:
+				return fmt.Errorf("%d records were refused", result.Rejected)
 			}
 			return nil
 		},

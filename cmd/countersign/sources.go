@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,7 +36,12 @@ func sourcesCommand() *cobra.Command {
 				return err
 			}
 			defer cluster.Close()
-			known, err := pull.ReadStatus(c.Context(), cluster.Table(nil))
+			ctx, cancel := context.WithTimeout(c.Context(), 15*time.Second)
+			defer cancel()
+			if err := cluster.Ping(ctx); err != nil {
+				return fmt.Errorf("asking %s: %w", strings.Join(cfg.Kafka.Brokers, ", "), err)
+			}
+			known, err := pull.ReadStatus(ctx, cluster.Table(nil))
 			if err != nil {
 				return err
 			}

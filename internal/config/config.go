@@ -10,7 +10,9 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/parsers/yaml"
@@ -79,6 +81,10 @@ func Parse[T any](defaults T, content []byte, environ []string, sections ...stri
 		problems = append(problems, decodeProblems(err)...)
 	}
 	problems = append(problems, sectionProblems(reflect.ValueOf(out), sections)...)
+	// What concerns several sections is for the whole to say.
+	if whole, ok := any(out).(Validator); ok {
+		problems = append(problems, lines(whole.Validate())...)
+	}
 	if len(problems) > 0 {
 		slices.Sort(problems)
 		return out, errors.New(strings.Join(slices.Compact(problems), "\n"))
@@ -93,7 +99,7 @@ func decode(raw map[string]any, out any) error {
 		ZeroFields: false,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			resetSlices,
-			mapstructure.StringToTimeDurationHookFunc(),
+			durations,
 			mapstructure.StringToSliceHookFunc(","),
 			mapstructure.TextUnmarshallerHookFunc(),
 			scalarsFromText,
@@ -111,6 +117,24 @@ func resetSlices(from, to reflect.Value) (any, error) {
 		to.SetZero()
 	}
 	return from.Interface(), nil
+}
+
+// durations reads "90s", "15m", "72h" and, for people, whole days: "30d".
+func durations(_, to reflect.Type, data any) (any, error) {
+	text, ok := data.(string)
+	if !ok || to != reflect.TypeFor[time.Duration]() {
+		return data, nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n <= 36500 {
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return nil, fmt.Errorf("is %.40q, write for example 90s, 15m, 72h or 30d", text)
+	}
+	return d, nil
 }
 
 // scalarsFromText reads numbers and booleans that come from the environment, where everything is text.

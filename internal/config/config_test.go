@@ -146,3 +146,37 @@ func FuzzParse(f *testing.F) {
 		_, _ = Parse(defaults(), in, nil) // must not panic
 	})
 }
+
+func TestDurationsInDaysAndWhatToWriteInstead(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"30d": 30 * 24 * time.Hour, "90s": 90 * time.Second, "0d": 0} {
+		got, err := Parse(whole{Kafka: kafka{Brokers: []string{"a:1"}}}, []byte("kafka: {timeout: "+text+"}"), nil)
+		if err != nil || got.Kafka.Timeout != want {
+			t.Errorf("%s: %v, %v", text, got.Kafka.Timeout, err)
+		}
+	}
+	_, err := Parse(whole{Kafka: kafka{Brokers: []string{"a:1"}}}, []byte("kafka: {timeout: 3 weeks}"), nil)
+	if err == nil || !strings.Contains(err.Error(), `kafka.timeout: is "3 weeks", write for example 90s, 15m, 72h or 30d`) {
+		t.Errorf("%v", err)
+	}
+}
+
+// whole is a configuration that has something to say about its sections together.
+type whole struct {
+	Kafka kafka `yaml:"kafka"`
+}
+
+func (w whole) Validate() error {
+	if len(w.Kafka.Brokers) > 1 && w.Kafka.TLS.Enabled {
+		return errors.New("kafka.tls: one problem of the whole")
+	}
+	return nil
+}
+
+func TestTheWholeHasItsSayWhateverTheSections(t *testing.T) {
+	t.Parallel()
+	_, err := Parse(whole{}, []byte("kafka: {brokers: [a, b], tls: {enabled: true}}"), nil, "other")
+	if err == nil || err.Error() != "kafka.tls: one problem of the whole" {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,6 +24,9 @@ func (p *Pipeline) check(src *Source, e *events.Event) *refusal {
 		e.Tenant = src.Tenants[0]
 	}
 	e.Tenant, e.User.ID = events.Canonical(e.Tenant), events.Canonical(e.User.ID)
+	if e.Tenant == "" {
+		return &refusal{reasonTenant, errors.New("tenant: the record names none; bind its token or source to one tenant (of a file: --tenant)")}
+	}
 	if err := e.Validate(); err != nil {
 		return &refusal{reasonInvalid, err}
 	}

@@ -162,7 +162,11 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, format string) (Re
 	if err != nil {
 		return Result{}, err
 	}
-	if binary := r.Header.Get(cloudEventPrefix+"specversion") != ""; binary || enveloped {
+	version := r.Header.Get(cloudEventPrefix + "specversion")
+	if version != "" && version != "1.0" && !enveloped {
+		return Result{}, refuse(http.StatusBadRequest, "ce-specversion is %.20q, send 1.0", version)
+	}
+	if binary := version != ""; binary || enveloped {
 		if src.Decoder, err = s.cloudEvents(src.Decoder, r.Header, binary && !enveloped); err != nil {
 			return Result{}, err
 		}

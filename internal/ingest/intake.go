@@ -28,6 +28,8 @@ type Source struct {
 type Result struct {
 	// Accepted are on the log, Duplicates were there already, Skipped are no events by their kind.
 	Accepted, Duplicates, Skipped int
+	// Reasons tell why records were skipped, and how many; of many reasons the first [MaxReasons].
+	Reasons map[string]int
 	// Rejected is how many were refused; Rejections are the first [MaxRejections] of them.
 	Rejected   int
 	Rejections []Rejection
@@ -48,6 +50,9 @@ type Rejection struct {
 	Line  int
 	Error string
 }
+
+// MaxReasons bounds the reasons that a Result keeps.
+const MaxReasons = 50
 
 // MaxRejections bounds the rejections that a Result keeps. All of them become dead letters.
 const MaxRejections = 1000
@@ -191,6 +196,7 @@ func (i *Intake) record(raw []byte, e *events.Event, err error) {
 		switch {
 		case errors.As(err, &skip):
 			i.result.Skipped++
+			i.skipped(err)
 			i.p.metrics.skip(skip.Skip())
 		case errors.Is(err, events.ErrTooLarge):
 			i.reject(reasonTooLarge, raw, len(raw), err)
@@ -221,6 +227,18 @@ func (i *Intake) record(raw []byte, e *events.Event, err error) {
 	}
 	i.index[e.ID] = len(i.pending)
 	i.pending = append(i.pending, *e)
+}
+
+// skipped keeps why a record was skipped.
+func (i *Intake) skipped(err error) {
+	reason := cutReason(err.Error())
+	if _, known := i.result.Reasons[reason]; !known && len(i.result.Reasons) >= MaxReasons {
+		return
+	}
+	if i.result.Reasons == nil {
+		i.result.Reasons = map[string]int{}
+	}
+	i.result.Reasons[reason]++
 }
 
 // known reports whether an event is on the log, or on its way there.

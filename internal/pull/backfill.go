@@ -106,6 +106,7 @@ func (p *puller) backfill(ctx context.Context, filler Backfiller, at backfill, p
 			return ctx.Err()
 		}
 		p.metrics.errors.WithLabelValues(p.src.Name).Inc()
+		p.notice.failed(err)
 		if !bytes.Equal(before, at.Position) {
 			failures = 0
 		}

@@ -21,6 +21,9 @@ type Span struct{ Since, Until time.Time }
 // Backfill fetches the history of one source, and goes on where an interrupted run with the same beginning was. It writes
 // a progress bar and what became of the records to out.
 func Backfill(ctx context.Context, cfg Config, log *zap.Logger, client GraphClient, source string, span Span, out io.Writer) (err error) {
+	if cfg.Sources, err = cfg.Sources.only(source); err != nil {
+		return err
+	}
 	p, err := Open(cfg, log)
 	if err != nil {
 		return err
@@ -49,6 +52,9 @@ func Backfill(ctx context.Context, cfg Config, log *zap.Logger, client GraphClie
 	bar := progressbar.NewOptions(whole, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(source), progressbar.OptionThrottle(100*time.Millisecond))
 	status, err := runner.Backfill(ctx, source, span.Since, span.Until, func(done float64) { _ = bar.Set(int(done * whole)) })
 	fmt.Fprintf(out, "\n%d accepted, %d known already, %d skipped, %d refused\n", status.Accepted, status.Duplicates, status.Skipped, status.Rejected)
+	if err != nil && status.Source == "" {
+		return err // before anything was done
+	}
 	if err != nil {
 		// The exact moment: "30d" means another one tomorrow.
 		return fmt.Errorf("%w; to go on, run it again with since %s", err, span.Since.UTC().Format(time.RFC3339))

@@ -3,6 +3,11 @@
 package wiring
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/countersign-io/countersign/internal/api"
 	"github.com/countersign-io/countersign/internal/archiver"
 	"github.com/countersign-io/countersign/internal/detector"
@@ -25,6 +30,20 @@ type Config struct {
 	Archiver   archiver.Config  `yaml:"archiver"`
 	API        api.Config       `yaml:"api"`
 	Telemetry  telemetry.Config `yaml:"telemetry"`
+}
+
+// Validate reports what concerns several parts: the formats that tokens name are known to the sources.
+func (c Config) Validate() error {
+	var problems []error
+	decoders := senders()
+	for i, t := range c.Ingest.Tokens {
+		for _, format := range append(slices.Clone(t.Formats), t.Format) {
+			if format != "" && format != "*" && decoders[format] == nil {
+				problems = append(problems, fmt.Errorf("ingest.tokens[%d].format: %.40q is none that can be sent, use one of %s", i, format, strings.Join(names(decoders), ", ")))
+			}
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // DefaultConfig is every component's own default.

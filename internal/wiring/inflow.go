@@ -45,7 +45,7 @@ func (p *Process) newInflow(pipeline *ingest.Pipeline, client GraphClient) (*inf
 	if in.asked, err = p.Config.Sources.asked(client, in.transmitters); err != nil {
 		return nil, err
 	}
-	decoders := Decoders()
+	decoders := senders()
 	for i, cfg := range p.Config.Sources.Kafka {
 		k, err := pull.NewKafka(cfg, pull.KafkaDeps{
 			Pipeline: pipeline, Cluster: p.Cluster, Decoder: decoders[cfg.Format], Reporter: in,
@@ -111,7 +111,7 @@ func (in *inflow) run(ctx context.Context) error {
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // asked to stop before there was anything to stop
+			return nil // asked to stop before there was anything to stop
 		}
 		return err
 	}

@@ -146,6 +146,13 @@ func Decoders() map[string]ingest.Decoder {
 	}
 }
 
+// senders are the formats that may be sent or read: all but the claims of Security Event Tokens that nobody has verified.
+func senders() map[string]ingest.Decoder {
+	decoders := Decoders()
+	delete(decoders, ssf.Family)
+	return decoders
+}
+
 // families are the identity spaces of the foreign formats.
 func families() map[string]bool {
 	return map[string]bool{
@@ -174,7 +181,7 @@ func (p *Process) AddIngest(client GraphClient) (*ingest.Server, error) {
 		return nil, err
 	}
 	s, err := ingest.New(p.Config.Ingest, ingest.Deps{
-		Pipeline: pipeline, Decoders: Decoders(), Logger: p.Log.Named("ingest"), Registerer: p.Metrics, Ready: p.Cluster.Ping,
+		Pipeline: pipeline, Decoders: senders(), Logger: p.Log.Named("ingest"), Registerer: p.Metrics, Ready: p.Cluster.Ping,
 		CloudEvents: cloudEvents, Challenge: okta.Challenge, Receivers: in.receivers(), Recall: in.recall,
 		Report: in.Report,
 	})

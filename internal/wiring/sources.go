@@ -3,6 +3,7 @@ package wiring
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -104,8 +105,8 @@ func (c SourcesConfig) Validate() error {
 	}
 	for i, s := range c.Kafka {
 		under(fmt.Sprintf("kafka[%d]", i), s.Validate())
-		if Decoders()[s.Format] == nil {
-			problems = append(problems, fmt.Errorf("kafka[%d].format: %.40q is unknown, use one of %s", i, s.Format, strings.Join(Formats(), ", ")))
+		if known := senders(); known[s.Format] == nil {
+			problems = append(problems, fmt.Errorf("kafka[%d].format: %.40q is unknown, use one of %s", i, s.Format, strings.Join(names(known), ", ")))
 		}
 	}
 	for i, s := range c.Okta {
@@ -203,12 +204,34 @@ func (c SourcesConfig) asked(client GraphClient, transmitters []*ssf.Transmitter
 	return out, errors.Join(problems...)
 }
 
-// Formats are the names of the formats that ingest reads.
-func Formats() []string {
-	var names []string
-	for name := range Decoders() {
-		names = append(names, name)
+// names are the keys of decoders, in order.
+func names(decoders map[string]ingest.Decoder) []string {
+	return slices.Sorted(maps.Keys(decoders))
+}
+
+// only is c with no other sources than the one of that name, for work that concerns it alone.
+func (c SourcesConfig) only(name string) (SourcesConfig, error) {
+	keep := c
+	keep.EntraGraph = filter(c.EntraGraph, func(g graph.Config) bool { return slices.Contains(g.Names(), name) })
+	keep.Okta = filter(c.Okta, func(o okta.Config) bool { return o.Name == name })
+	keep.Google = filter(c.Google, func(g google.Config) bool { return g.Name == name })
+	keep.O365 = filter(c.O365, func(o o365.Config) bool { return o.Name == name })
+	keep.Auth0 = filter(c.Auth0, func(a auth0.Config) bool { return a.Name == name })
+	keep.Keycloak = filter(c.Keycloak, func(k keycloak.Config) bool { return k.Name == name })
+	keep.SSF, keep.Kafka = nil, nil // they have no history to ask for
+	if len(keep.names()) > 0 {
+		return keep, nil
 	}
-	slices.Sort(names)
-	return names
+	var known []string
+	for _, n := range c.names() {
+		known = append(known, n.Name)
+	}
+	if len(known) == 0 {
+		return keep, fmt.Errorf("no source is configured: name the configuration with --config, see docs/sources.md")
+	}
+	return keep, fmt.Errorf("no source that can be asked for its history has the name %.80q; configured are %s", name, strings.Join(known, ", "))
+}
+
+func filter[T any](in []T, keep func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(in), func(v T) bool { return !keep(v) })
 }

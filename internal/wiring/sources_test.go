@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/countersign-io/countersign/internal/config"
+	"github.com/countersign-io/countersign/internal/source/entra/graph"
+	"github.com/countersign-io/countersign/internal/source/okta"
 )
 
 func TestSourcesAreCheckedAllAtOnce(t *testing.T) {
@@ -89,5 +91,36 @@ func TestMomentsInEveryForm(t *testing.T) {
 	}
 	if _, err := ParseSpan("30d", "tomorrow", now); err == nil || !strings.Contains(err.Error(), "until: ") {
 		t.Errorf("until: %v", err)
+	}
+}
+
+func TestTokensNameFormatsThatMayBeSent(t *testing.T) {
+	t.Parallel()
+	for format, good := range map[string]bool{"okta": true, "event": true, "*": true, "oktaa": false, "ssf": false} {
+		_, err := config.Parse(DefaultConfig(), []byte(`ingest: {tokens: [{file: f, source: s, tenants: [acme], formats: ["`+format+`"]}]}`), nil, "ingest")
+		if (err == nil) != good {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
+// What is wrong with one source does not keep another from being asked for its history.
+func TestABackfillConcernsItsSourceOnly(t *testing.T) {
+	t.Parallel()
+	cfg := DefaultSources()
+	cfg.Okta = []okta.Config{{Name: "okta", Tenant: "acme", OrgURL: "https://example.okta.com", TokenFile: "absent"}}
+	cfg.EntraGraph = []graph.Config{{Name: "contoso"}}
+	only, err := cfg.only("okta")
+	if err != nil || len(only.EntraGraph) != 0 || len(only.Okta) != 1 {
+		t.Errorf("%+v, %v", only, err)
+	}
+	if only, err := cfg.only("contoso/sign_ins"); err != nil || len(only.EntraGraph) != 1 || len(only.Okta) != 0 {
+		t.Errorf("%+v, %v", only, err)
+	}
+	if _, err := cfg.only("octa"); err == nil || !strings.Contains(err.Error(), "contoso/sign_ins, contoso/directory_audits, okta") {
+		t.Errorf("%v", err)
+	}
+	if _, err := DefaultSources().only("okta"); err == nil || !strings.Contains(err.Error(), "--config") {
+		t.Errorf("%v", err)
 	}
 }

@@ -4,8 +4,10 @@
 package cloudevents
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -34,12 +36,16 @@ func (d structured) MaxValue() int { return d.inner.MaxValue()/3*4 + envelopeRoo
 // Decode decodes the data of one CloudEvent.
 func (d structured) Decode(value []byte, emit foreign.Emit) {
 	var envelope event.Event
+	if !json.Valid(value) {
+		emit(value, nil, errors.New("is no JSON"))
+		return
+	}
 	if err := envelope.UnmarshalJSON(value); err != nil {
 		emit(value, nil, fmt.Errorf("is no CloudEvent: %w", err))
 		return
 	}
 	if err := envelope.Validate(); err != nil {
-		emit(value, nil, fmt.Errorf("is no valid CloudEvent: %w", err))
+		emit(value, nil, fmt.Errorf("is no valid CloudEvent: %s", strings.Trim(strings.ReplaceAll(err.Error(), "\n", "; "), "; ")))
 		return
 	}
 	data := envelope.Data()

@@ -54,7 +54,7 @@ func TestWhatIsNoCloudEventIsRefused(t *testing.T) {
 	t.Parallel()
 	d := Structured(native.Decoder{})
 	for value, want := range map[string]string{
-		`{`:                     "is no CloudEvent",
+		`{`:                     "is no JSON",
 		`{"specversion":"1.0"}`: "is no valid CloudEvent",
 		`{"specversion":"7","id":"x","type":"t","source":"/s"}`: "is no CloudEvent",
 		envelope(""):                   "data: is missing",
