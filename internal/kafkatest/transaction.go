@@ -1,13 +1,16 @@
 package kafkatest
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Transact appends values to a partition in one transaction and ends it, by a commit or an abort. Either leaves a control
-// record behind the values.
+// record behind the values, for which Transact waits: a broker writes it after it has answered.
 func Transact(t testing.TB, brokers []string, topic string, partition int, commit bool, values ...string) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.TransactionalID(Name("transaction")), kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -28,4 +31,17 @@ func Transact(t testing.TB, brokers []string, topic string, partition int, commi
 	if err := client.EndTransaction(t.Context(), kgo.TransactionEndTry(commit)); err != nil {
 		t.Fatalf("ending a transaction: %v", err)
 	}
+	want := records[len(records)-1].Offset + 2
+	Eventually(t, 30*time.Second, func() error {
+		conn, err := kafka.DialLeader(t.Context(), "tcp", brokers[0], topic, partition)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		end, err := conn.ReadLastOffset()
+		if err == nil && end < want {
+			err = fmt.Errorf("%s ends at %d, the transaction at %d", topic, end, want)
+		}
+		return err
+	})
 }
