@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"os"
 	"strings"
 	"time"
@@ -109,7 +110,19 @@ func (c Config) Validate() error {
 		add("tls.cert_file: needs tls.key_file and the other way round, set both or neither")
 	}
 	c.SASL.validate(add)
+	if secret := c.SASL.Mechanism == SASLPlain || c.SASL.Mechanism == SASLOAuthBearer; secret && !c.TLS.Enabled && !c.local() {
+		add("tls.enabled: false, so that %s would send the secret as it is; set it to true, or use %s", c.SASL.Mechanism, SASLScramSHA512)
+	}
 	return errors.Join(errs...)
+}
+
+// local tells whether every broker is on this machine.
+func (c Config) local() bool {
+	return !slices.ContainsFunc(c.Brokers, func(broker string) bool {
+		host, _, err := net.SplitHostPort(broker)
+		ip := net.ParseIP(host)
+		return err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback())
+	})
 }
 
 func (s SASLConfig) validate(add func(format string, args ...any)) {

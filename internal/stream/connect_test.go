@@ -51,6 +51,25 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 	}
 }
 
+func TestSecretsAreNotSentInTheClear(t *testing.T) {
+	t.Parallel()
+	for broker, tls := range map[string]bool{"kafka.example.com:9092": true, "192.0.2.1:9092": true, "127.0.0.1:9092": false, "localhost:9092": false} {
+		c := DefaultConfig()
+		c.Brokers, c.SASL = []string{"[::1]:9092", broker}, SASLConfig{Mechanism: SASLPlain, Username: "u", PasswordFile: "f"}
+		if err := c.Validate(); (err != nil) != tls {
+			t.Errorf("%s without TLS: %v", broker, err)
+		}
+		c.SASL.Mechanism = SASLScramSHA512
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: a challenge shows no secret: %v", broker, err)
+		}
+		c.SASL.Mechanism, c.TLS.Enabled = SASLPlain, true
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s with TLS: %v", broker, err)
+		}
+	}
+}
+
 func TestConnectSaysWhichFileIsBad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
