@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
