@@ -23,10 +23,17 @@ const (
 	AccountChange Kind = "account_change"
 	// RiskReport is what a provider or transmitter thinks of a user or of an earlier sign-in.
 	RiskReport Kind = "risk"
+	// NetworkVerdict tells a user's partition what was concluded from the events of many users, TenantContext what is known of
+	// the tenant as a whole. Only countersign itself writes them.
+	NetworkVerdict Kind = "verdict"
+	TenantContext  Kind = "context"
 )
 
 // Kinds lists every kind, for validation and for messages.
-var Kinds = []Kind{SignIn, SessionUse, SignOut, AccountChange, RiskReport}
+var Kinds = []Kind{SignIn, SessionUse, SignOut, AccountChange, RiskReport, NetworkVerdict, TenantContext}
+
+// Internal tells a kind that only countersign itself may write.
+func (k Kind) Internal() bool { return k == NetworkVerdict || k == TenantContext }
 
 // Outcome is what became of an attempt.
 type Outcome string
@@ -287,9 +294,13 @@ type Event struct {
 	Ingested Millis `json:"ingested,omitempty"`
 	Source   Source `json:"source"`
 	// Outcome is success, failure, interrupt, challenge or blocked; Code is the source's own code, untouched.
-	Outcome     Outcome `json:"outcome,omitempty,nocopy"`
-	Code        string  `json:"code,omitempty,nocopy"`
-	Reason      string  `json:"reason,omitempty,nocopy"`
+	Outcome Outcome `json:"outcome,omitempty,nocopy"`
+	Code    string  `json:"code,omitempty,nocopy"`
+	Reason  string  `json:"reason,omitempty,nocopy"`
+	// Cause is why an attempt did not succeed.
+	Cause Cause `json:"cause,omitempty,nocopy"`
+	// Correlation is the source's id of one flow: events that share it are steps of one attempt.
+	Correlation string  `json:"correlation,omitempty,nocopy"`
 	Interactive Tri     `json:"interactive,omitempty"`
 	App         Ref     `json:"app,omitempty"`
 	Resource    Ref     `json:"resource,omitempty"`
@@ -309,6 +320,9 @@ type Event struct {
 	Access Access `json:"access,omitempty"`
 	Risk   Risk   `json:"risk,omitempty"`
 	Change Change `json:"change,omitempty"`
+	// Verdict and Org come from the network stage.
+	Verdict *Verdict    `json:"verdict,omitempty"`
+	Org     *OrgContext `json:"org,omitempty"`
 }
 
 // Key is the record key on the log: tenant/user. A tenant holds no slash, so the key is unambiguous.

@@ -906,6 +906,18 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents6(in *
 			} else {
 				out.Reason = string(in.UnsafeString())
 			}
+		case "cause":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Cause = Cause(in.UnsafeString())
+			}
+		case "correlation":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Correlation = string(in.UnsafeString())
+			}
 		case "interactive":
 			if in.IsNull() {
 				in.Skip()
@@ -979,11 +991,51 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents6(in *
 				(out.Auth).UnmarshalEasyJSON(in)
 			}
 		case "access":
-			easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(in, &out.Access)
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				(out.Access).UnmarshalEasyJSON(in)
+			}
 		case "risk":
-			easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents8(in, &out.Risk)
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				(out.Risk).UnmarshalEasyJSON(in)
+			}
 		case "change":
-			easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents9(in, &out.Change)
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				(out.Change).UnmarshalEasyJSON(in)
+			}
+		case "verdict":
+			if in.IsNull() {
+				in.Skip()
+				out.Verdict = nil
+			} else {
+				if out.Verdict == nil {
+					out.Verdict = new(Verdict)
+				}
+				if in.IsNull() {
+					in.Skip()
+				} else {
+					(*out.Verdict).UnmarshalEasyJSON(in)
+				}
+			}
+		case "org":
+			if in.IsNull() {
+				in.Skip()
+				out.Org = nil
+			} else {
+				if out.Org == nil {
+					out.Org = new(OrgContext)
+				}
+				if in.IsNull() {
+					in.Skip()
+				} else {
+					(*out.Org).UnmarshalEasyJSON(in)
+				}
+			}
 		default:
 			in.SkipRecursive()
 		}
@@ -1059,6 +1111,16 @@ func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents6(out 
 		out.RawString(prefix)
 		out.String(string(in.Reason))
 	}
+	if in.Cause != "" {
+		const prefix string = ",\"cause\":"
+		out.RawString(prefix)
+		out.String(string(in.Cause))
+	}
+	if in.Correlation != "" {
+		const prefix string = ",\"correlation\":"
+		out.RawString(prefix)
+		out.String(string(in.Correlation))
+	}
 	if (in.Interactive).IsDefined() {
 		const prefix string = ",\"interactive\":"
 		out.RawString(prefix)
@@ -1122,17 +1184,27 @@ func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents6(out 
 	if (in.Access).IsDefined() {
 		const prefix string = ",\"access\":"
 		out.RawString(prefix)
-		easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents7(out, in.Access)
+		(in.Access).MarshalEasyJSON(out)
 	}
 	if (in.Risk).IsDefined() {
 		const prefix string = ",\"risk\":"
 		out.RawString(prefix)
-		easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents8(out, in.Risk)
+		(in.Risk).MarshalEasyJSON(out)
 	}
 	if (in.Change).IsDefined() {
 		const prefix string = ",\"change\":"
 		out.RawString(prefix)
-		easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents9(out, in.Change)
+		(in.Change).MarshalEasyJSON(out)
+	}
+	if in.Verdict != nil {
+		const prefix string = ",\"verdict\":"
+		out.RawString(prefix)
+		(*in.Verdict).MarshalEasyJSON(out)
+	}
+	if in.Org != nil {
+		const prefix string = ",\"org\":"
+		out.RawString(prefix)
+		(*in.Org).MarshalEasyJSON(out)
 	}
 	out.RawByte('}')
 }
@@ -1160,593 +1232,7 @@ func (v *Event) UnmarshalJSON(data []byte) error {
 func (v *Event) UnmarshalEasyJSON(l *jlexer.Lexer) {
 	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents6(l, v)
 }
-func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents9(in *jlexer.Lexer, out *Change) {
-	isTopLevel := in.IsStart()
-	if in.IsNull() {
-		if isTopLevel {
-			in.Consumed()
-		}
-		in.Skip()
-		return
-	}
-	in.Delim('{')
-	for !in.IsDelim('}') {
-		key := in.UnsafeFieldName(false)
-		in.WantColon()
-		switch key {
-		case "type":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Type = ChangeType(in.UnsafeString())
-			}
-		case "action":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Action = ChangeAction(in.UnsafeString())
-			}
-		case "target":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				(out.Target).UnmarshalEasyJSON(in)
-			}
-		case "actor":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				(out.Actor).UnmarshalEasyJSON(in)
-			}
-		case "grants":
-			if in.IsNull() {
-				in.Skip()
-				out.Grants = nil
-			} else {
-				in.Delim('[')
-				if out.Grants == nil {
-					if !in.IsDelim(']') {
-						out.Grants = make([]string, 0, 4)
-					} else {
-						out.Grants = []string{}
-					}
-				} else {
-					out.Grants = (out.Grants)[:0]
-				}
-				for !in.IsDelim(']') {
-					var v7 string
-					if in.IsNull() {
-						in.Skip()
-					} else {
-						v7 = string(in.String())
-					}
-					out.Grants = append(out.Grants, v7)
-					in.WantComma()
-				}
-				in.Delim(']')
-			}
-		case "from":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.From = string(in.UnsafeString())
-			}
-		case "to":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.To = string(in.UnsafeString())
-			}
-		default:
-			in.SkipRecursive()
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	if isTopLevel {
-		in.Consumed()
-	}
-}
-func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents9(out *jwriter.Writer, in Change) {
-	out.RawByte('{')
-	first := true
-	_ = first
-	if in.Type != "" {
-		const prefix string = ",\"type\":"
-		first = false
-		out.RawString(prefix[1:])
-		out.String(string(in.Type))
-	}
-	if in.Action != "" {
-		const prefix string = ",\"action\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.Action))
-	}
-	if (in.Target).IsDefined() {
-		const prefix string = ",\"target\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		(in.Target).MarshalEasyJSON(out)
-	}
-	if (in.Actor).IsDefined() {
-		const prefix string = ",\"actor\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		(in.Actor).MarshalEasyJSON(out)
-	}
-	if len(in.Grants) != 0 {
-		const prefix string = ",\"grants\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		{
-			out.RawByte('[')
-			for v8, v9 := range in.Grants {
-				if v8 > 0 {
-					out.RawByte(',')
-				}
-				out.String(string(v9))
-			}
-			out.RawByte(']')
-		}
-	}
-	if in.From != "" {
-		const prefix string = ",\"from\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.From))
-	}
-	if in.To != "" {
-		const prefix string = ",\"to\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.To))
-	}
-	out.RawByte('}')
-}
-func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents8(in *jlexer.Lexer, out *Risk) {
-	isTopLevel := in.IsStart()
-	if in.IsNull() {
-		if isTopLevel {
-			in.Consumed()
-		}
-		in.Skip()
-		return
-	}
-	in.Delim('{')
-	for !in.IsDelim('}') {
-		key := in.UnsafeFieldName(false)
-		in.WantColon()
-		switch key {
-		case "level":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Level = RiskLevel(in.UnsafeString())
-			}
-		case "user":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.User = RiskLevel(in.UnsafeString())
-			}
-		case "state":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.State = RiskState(in.UnsafeString())
-			}
-		case "detections":
-			if in.IsNull() {
-				in.Skip()
-				out.Detections = nil
-			} else {
-				in.Delim('[')
-				if out.Detections == nil {
-					if !in.IsDelim(']') {
-						out.Detections = make([]string, 0, 4)
-					} else {
-						out.Detections = []string{}
-					}
-				} else {
-					out.Detections = (out.Detections)[:0]
-				}
-				for !in.IsDelim(']') {
-					var v10 string
-					if in.IsNull() {
-						in.Skip()
-					} else {
-						v10 = string(in.String())
-					}
-					out.Detections = append(out.Detections, v10)
-					in.WantComma()
-				}
-				in.Delim(']')
-			}
-		case "detail":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Detail = string(in.UnsafeString())
-			}
-		case "sign_in":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.SignIn = string(in.UnsafeString())
-			}
-		case "happened":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				(out.Happened).UnmarshalEasyJSON(in)
-			}
-		default:
-			in.SkipRecursive()
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	if isTopLevel {
-		in.Consumed()
-	}
-}
-func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents8(out *jwriter.Writer, in Risk) {
-	out.RawByte('{')
-	first := true
-	_ = first
-	if in.Level != "" {
-		const prefix string = ",\"level\":"
-		first = false
-		out.RawString(prefix[1:])
-		out.String(string(in.Level))
-	}
-	if in.User != "" {
-		const prefix string = ",\"user\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.User))
-	}
-	if in.State != "" {
-		const prefix string = ",\"state\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.State))
-	}
-	if len(in.Detections) != 0 {
-		const prefix string = ",\"detections\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		{
-			out.RawByte('[')
-			for v11, v12 := range in.Detections {
-				if v11 > 0 {
-					out.RawByte(',')
-				}
-				out.String(string(v12))
-			}
-			out.RawByte(']')
-		}
-	}
-	if in.Detail != "" {
-		const prefix string = ",\"detail\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.Detail))
-	}
-	if in.SignIn != "" {
-		const prefix string = ",\"sign_in\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.SignIn))
-	}
-	if (in.Happened).IsDefined() {
-		const prefix string = ",\"happened\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		(in.Happened).MarshalEasyJSON(out)
-	}
-	out.RawByte('}')
-}
-func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(in *jlexer.Lexer, out *Access) {
-	isTopLevel := in.IsStart()
-	if in.IsNull() {
-		if isTopLevel {
-			in.Consumed()
-		}
-		in.Skip()
-		return
-	}
-	in.Delim('{')
-	for !in.IsDelim('}') {
-		key := in.UnsafeFieldName(false)
-		in.WantColon()
-		switch key {
-		case "result":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Result = AccessResult(in.UnsafeString())
-			}
-		case "policies":
-			if in.IsNull() {
-				in.Skip()
-				out.Policies = nil
-			} else {
-				in.Delim('[')
-				if out.Policies == nil {
-					if !in.IsDelim(']') {
-						out.Policies = make([]AccessPolicy, 0, 0)
-					} else {
-						out.Policies = []AccessPolicy{}
-					}
-				} else {
-					out.Policies = (out.Policies)[:0]
-				}
-				for !in.IsDelim(']') {
-					var v13 AccessPolicy
-					easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents10(in, &v13)
-					out.Policies = append(out.Policies, v13)
-					in.WantComma()
-				}
-				in.Delim(']')
-			}
-		case "locations":
-			if in.IsNull() {
-				in.Skip()
-				out.Locations = nil
-			} else {
-				in.Delim('[')
-				if out.Locations == nil {
-					if !in.IsDelim(']') {
-						out.Locations = make([]string, 0, 4)
-					} else {
-						out.Locations = []string{}
-					}
-				} else {
-					out.Locations = (out.Locations)[:0]
-				}
-				for !in.IsDelim(']') {
-					var v14 string
-					if in.IsNull() {
-						in.Skip()
-					} else {
-						v14 = string(in.String())
-					}
-					out.Locations = append(out.Locations, v14)
-					in.WantComma()
-				}
-				in.Delim(']')
-			}
-		default:
-			in.SkipRecursive()
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	if isTopLevel {
-		in.Consumed()
-	}
-}
-func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents7(out *jwriter.Writer, in Access) {
-	out.RawByte('{')
-	first := true
-	_ = first
-	if in.Result != "" {
-		const prefix string = ",\"result\":"
-		first = false
-		out.RawString(prefix[1:])
-		out.String(string(in.Result))
-	}
-	if len(in.Policies) != 0 {
-		const prefix string = ",\"policies\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		{
-			out.RawByte('[')
-			for v15, v16 := range in.Policies {
-				if v15 > 0 {
-					out.RawByte(',')
-				}
-				easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents10(out, v16)
-			}
-			out.RawByte(']')
-		}
-	}
-	if len(in.Locations) != 0 {
-		const prefix string = ",\"locations\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		{
-			out.RawByte('[')
-			for v17, v18 := range in.Locations {
-				if v17 > 0 {
-					out.RawByte(',')
-				}
-				out.String(string(v18))
-			}
-			out.RawByte(']')
-		}
-	}
-	out.RawByte('}')
-}
-func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents10(in *jlexer.Lexer, out *AccessPolicy) {
-	isTopLevel := in.IsStart()
-	if in.IsNull() {
-		if isTopLevel {
-			in.Consumed()
-		}
-		in.Skip()
-		return
-	}
-	in.Delim('{')
-	for !in.IsDelim('}') {
-		key := in.UnsafeFieldName(false)
-		in.WantColon()
-		switch key {
-		case "id":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.ID = string(in.UnsafeString())
-			}
-		case "name":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Name = string(in.UnsafeString())
-			}
-		case "result":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Result = string(in.UnsafeString())
-			}
-		case "controls":
-			if in.IsNull() {
-				in.Skip()
-				out.Controls = nil
-			} else {
-				in.Delim('[')
-				if out.Controls == nil {
-					if !in.IsDelim(']') {
-						out.Controls = make([]string, 0, 4)
-					} else {
-						out.Controls = []string{}
-					}
-				} else {
-					out.Controls = (out.Controls)[:0]
-				}
-				for !in.IsDelim(']') {
-					var v19 string
-					if in.IsNull() {
-						in.Skip()
-					} else {
-						v19 = string(in.String())
-					}
-					out.Controls = append(out.Controls, v19)
-					in.WantComma()
-				}
-				in.Delim(']')
-			}
-		default:
-			in.SkipRecursive()
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	if isTopLevel {
-		in.Consumed()
-	}
-}
-func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents10(out *jwriter.Writer, in AccessPolicy) {
-	out.RawByte('{')
-	first := true
-	_ = first
-	if in.ID != "" {
-		const prefix string = ",\"id\":"
-		first = false
-		out.RawString(prefix[1:])
-		out.String(string(in.ID))
-	}
-	if in.Name != "" {
-		const prefix string = ",\"name\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.Name))
-	}
-	if in.Result != "" {
-		const prefix string = ",\"result\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.String(string(in.Result))
-	}
-	if len(in.Controls) != 0 {
-		const prefix string = ",\"controls\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		{
-			out.RawByte('[')
-			for v20, v21 := range in.Controls {
-				if v20 > 0 {
-					out.RawByte(',')
-				}
-				out.String(string(v21))
-			}
-			out.RawByte(']')
-		}
-	}
-	out.RawByte('}')
-}
-func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents11(in *jlexer.Lexer, out *Device) {
+func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(in *jlexer.Lexer, out *Device) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -1818,7 +1304,7 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents11(in 
 		in.Consumed()
 	}
 }
-func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents11(out *jwriter.Writer, in Device) {
+func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents7(out *jwriter.Writer, in Device) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -1904,27 +1390,27 @@ func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents11(out
 // MarshalJSON supports json.Marshaler interface
 func (v Device) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents11(&w, v)
+	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents7(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Device) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents11(w, v)
+	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents7(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Device) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents11(&r, v)
+	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Device) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents11(l, v)
+	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents7(l, v)
 }
-func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents12(in *jlexer.Lexer, out *Auth) {
+func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents8(in *jlexer.Lexer, out *Auth) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -1966,13 +1452,13 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents12(in 
 					out.Methods = (out.Methods)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v22 string
+					var v7 string
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						v22 = string(in.String())
+						v7 = string(in.String())
 					}
-					out.Methods = append(out.Methods, v22)
+					out.Methods = append(out.Methods, v7)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -2005,7 +1491,7 @@ func easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents12(in 
 		in.Consumed()
 	}
 }
-func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents12(out *jwriter.Writer, in Auth) {
+func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents8(out *jwriter.Writer, in Auth) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -2035,11 +1521,11 @@ func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents12(out
 		}
 		{
 			out.RawByte('[')
-			for v23, v24 := range in.Methods {
-				if v23 > 0 {
+			for v8, v9 := range in.Methods {
+				if v8 > 0 {
 					out.RawByte(',')
 				}
-				out.String(string(v24))
+				out.String(string(v9))
 			}
 			out.RawByte(']')
 		}
@@ -2080,23 +1566,23 @@ func easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents12(out
 // MarshalJSON supports json.Marshaler interface
 func (v Auth) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents12(&w, v)
+	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents8(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Auth) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents12(w, v)
+	easyjsonF642ad3eEncodeGithubComCountersignIoCountersignInternalEvents8(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Auth) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents12(&r, v)
+	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents8(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Auth) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents12(l, v)
+	easyjsonF642ad3eDecodeGithubComCountersignIoCountersignInternalEvents8(l, v)
 }

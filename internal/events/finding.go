@@ -36,7 +36,12 @@ const (
 	Learning Disposition = "learning"
 	// Suppressed findings were explained by something harmless; see Suppressions.
 	Suppressed Disposition = "suppressed"
+	// Observed findings are of a detection that is only watched: it is configured so.
+	Observed Disposition = "observed"
 )
+
+// Dispositions lists every disposition.
+var Dispositions = []Disposition{Active, Learning, Suppressed, Observed}
 
 // Finding is what one detection saw in one event, with all that it rests on. The same log gives the same findings, byte
 // for byte: no wall clock goes in.
@@ -94,6 +99,70 @@ type Evidence struct {
 	History *History     `json:"history,omitempty"`
 	// Conflict is set when the provider's place and ours disagree by more than both radii and 500 km.
 	Conflict bool `json:"geo_conflict,omitempty"`
+	// Score is the familiarity score, Risk the user's risk, each with its parts.
+	Score *Score    `json:"score,omitempty"`
+	Risk  *UserRisk `json:"risk,omitempty"`
+	// Attempts are failures or prompts, oldest first; Chain are other observations that belong to it, in order of time.
+	Attempts []Attempt `json:"attempts,omitempty"`
+	Chain    []Sight   `json:"chain,omitempty"`
+	// Earlier are findings it builds on; Verdict is what the network stage said; Vendor what the provider said.
+	Earlier []Earlier `json:"earlier,omitempty"`
+	Verdict *Verdict  `json:"verdict,omitempty"`
+	Vendor  *Risk     `json:"vendor,omitempty"`
+	Change  *Change   `json:"change,omitempty"`
+	// Facts are whatever else decided, such as the list that an address is on.
+	Facts []Fact `json:"facts,omitempty"`
+}
+
+// Fact is one named fact.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Score is how unfamiliar a login is: the natural logarithm of a likelihood ratio, higher is less familiar.
+type Score struct {
+	Value     float64     `json:"value"`
+	Threshold float64     `json:"threshold"`
+	Class     string      `json:"class,omitempty"`
+	Parts     []ScorePart `json:"parts"`
+}
+
+// ScorePart is what one feature contributes: Logins of the user with this value, of all the user's, and the logarithm of
+// how much commoner it is among all users than with this one.
+type ScorePart struct {
+	Feature  string  `json:"feature"`
+	Value    string  `json:"value,omitempty"`
+	LogRatio float64 `json:"log_ratio"`
+}
+
+// UserRisk is the user's accumulated risk in decibans, before and after this event, and what it comes from.
+type UserRisk struct {
+	Before float64    `json:"before"`
+	After  float64    `json:"after"`
+	Parts  []RiskPart `json:"parts,omitempty"`
+}
+
+// RiskPart is what one detection contributes to the user's risk, in decibans at the time of the event.
+type RiskPart struct {
+	Detection string  `json:"detection"`
+	Time      Millis  `json:"time"`
+	Decibans  float64 `json:"decibans"`
+}
+
+// Attempt is one failure or prompt.
+type Attempt struct {
+	Time  Millis `json:"time"`
+	Cause Cause  `json:"cause,omitempty"`
+	ASN   uint32 `json:"asn,omitempty"`
+}
+
+// Earlier is a finding that another builds on.
+type Earlier struct {
+	Detection string   `json:"detection"`
+	EventID   string   `json:"event_id,omitempty"`
+	Time      Millis   `json:"time"`
+	Severity  Severity `json:"severity,omitempty"`
 }
 
 // Sight is one observation of a user: when, where, through what and with what.
@@ -162,12 +231,14 @@ const (
 	Notify        Action = "notify"
 	StepUp        Action = "step_up"
 	RevokeSession Action = "revoke_session"
+	// RevokeAll ends every session of the user and asks for a change of the credential.
+	RevokeAll Action = "revoke_all"
 )
 
 // Actions lists every action, weakest first.
-var Actions = []Action{Observe, Notify, StepUp, RevokeSession}
+var Actions = []Action{Observe, Notify, StepUp, RevokeSession, RevokeAll}
 
-// Rank orders actions: observe is 1, revoke session 4, anything else 0.
+// Rank orders actions: observe is 1, revoke all 5, anything else 0.
 func (a Action) Rank() int {
 	for i, v := range Actions {
 		if a == v {
@@ -188,5 +259,9 @@ type Decision struct {
 	// already open, so that nothing new was raised.
 	Requirement string `json:"requirement,omitempty"`
 	Covered     bool   `json:"covered,omitempty"`
-	Reason      string `json:"reason"`
+	// Held is set when the breaker keeps the action from being taken until a person has looked; Cooling when the policy asked
+	// the same of this user so lately that it does not ask again.
+	Held    bool   `json:"held,omitempty"`
+	Cooling bool   `json:"cooling,omitempty"`
+	Reason  string `json:"reason"`
 }

@@ -17,7 +17,124 @@ var (
 	_ easyjson.Marshaler
 )
 
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents(in *jlexer.Lexer, out *Travel) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents(in *jlexer.Lexer, out *UserRisk) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "before":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Before = float64(in.Float64())
+			}
+		case "after":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.After = float64(in.Float64())
+			}
+		case "parts":
+			if in.IsNull() {
+				in.Skip()
+				out.Parts = nil
+			} else {
+				in.Delim('[')
+				if out.Parts == nil {
+					if !in.IsDelim(']') {
+						out.Parts = make([]RiskPart, 0, 2)
+					} else {
+						out.Parts = []RiskPart{}
+					}
+				} else {
+					out.Parts = (out.Parts)[:0]
+				}
+				for !in.IsDelim(']') {
+					var v1 RiskPart
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v1).UnmarshalEasyJSON(in)
+					}
+					out.Parts = append(out.Parts, v1)
+					in.WantComma()
+				}
+				in.Delim(']')
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents(out *jwriter.Writer, in UserRisk) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"before\":"
+		out.RawString(prefix[1:])
+		out.Float64(float64(in.Before))
+	}
+	{
+		const prefix string = ",\"after\":"
+		out.RawString(prefix)
+		out.Float64(float64(in.After))
+	}
+	if len(in.Parts) != 0 {
+		const prefix string = ",\"parts\":"
+		out.RawString(prefix)
+		{
+			out.RawByte('[')
+			for v2, v3 := range in.Parts {
+				if v2 > 0 {
+					out.RawByte(',')
+				}
+				(v3).MarshalEasyJSON(out)
+			}
+			out.RawByte(']')
+		}
+	}
+	out.RawByte('}')
+}
+
+// MarshalJSON supports json.Marshaler interface
+func (v UserRisk) MarshalJSON() ([]byte, error) {
+	w := jwriter.Writer{}
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents(&w, v)
+	return w.Buffer.BuildBytes(), w.Error
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v UserRisk) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents(w, v)
+}
+
+// UnmarshalJSON supports json.Unmarshaler interface
+func (v *UserRisk) UnmarshalJSON(data []byte) error {
+	r := jlexer.Lexer{Data: data}
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents(&r, v)
+	return r.Error()
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *UserRisk) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents(l, v)
+}
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents1(in *jlexer.Lexer, out *Travel) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -89,7 +206,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents(in *j
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents(out *jwriter.Writer, in Travel) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents1(out *jwriter.Writer, in Travel) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -139,27 +256,27 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents(out *
 // MarshalJSON supports json.Marshaler interface
 func (v Travel) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents1(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Travel) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents1(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Travel) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents1(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Travel) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents1(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents1(in *jlexer.Lexer, out *Suppression) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents2(in *jlexer.Lexer, out *Suppression) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -201,7 +318,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents1(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents1(out *jwriter.Writer, in Suppression) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents2(out *jwriter.Writer, in Suppression) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -226,27 +343,27 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents1(out 
 // MarshalJSON supports json.Marshaler interface
 func (v Suppression) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents1(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents2(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Suppression) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents1(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents2(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Suppression) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents1(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents2(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Suppression) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents1(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents2(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents2(in *jlexer.Lexer, out *Sight) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(in *jlexer.Lexer, out *Sight) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -330,7 +447,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents2(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents2(out *jwriter.Writer, in Sight) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(out *jwriter.Writer, in Sight) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -436,27 +553,27 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents2(out 
 // MarshalJSON supports json.Marshaler interface
 func (v Sight) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents2(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Sight) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents2(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Sight) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents2(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Sight) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents2(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(in *jlexer.Lexer, out *SessionUsed) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents4(in *jlexer.Lexer, out *SessionUsed) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -498,13 +615,13 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(in *
 					out.Changed = (out.Changed)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v1 string
+					var v4 string
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						v1 = string(in.String())
+						v4 = string(in.String())
 					}
-					out.Changed = append(out.Changed, v1)
+					out.Changed = append(out.Changed, v4)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -519,7 +636,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(out *jwriter.Writer, in SessionUsed) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents4(out *jwriter.Writer, in SessionUsed) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -540,11 +657,11 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(out 
 			out.RawString("null")
 		} else {
 			out.RawByte('[')
-			for v2, v3 := range in.Changed {
-				if v2 > 0 {
+			for v5, v6 := range in.Changed {
+				if v5 > 0 {
 					out.RawByte(',')
 				}
-				out.String(string(v3))
+				out.String(string(v6))
 			}
 			out.RawByte(']')
 		}
@@ -555,27 +672,331 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(out 
 // MarshalJSON supports json.Marshaler interface
 func (v SessionUsed) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents4(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v SessionUsed) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents3(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents4(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *SessionUsed) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents4(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *SessionUsed) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents3(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents4(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents4(in *jlexer.Lexer, out *Parameter) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents5(in *jlexer.Lexer, out *ScorePart) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "feature":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Feature = string(in.String())
+			}
+		case "value":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Value = string(in.String())
+			}
+		case "log_ratio":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.LogRatio = float64(in.Float64())
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents5(out *jwriter.Writer, in ScorePart) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"feature\":"
+		out.RawString(prefix[1:])
+		out.String(string(in.Feature))
+	}
+	if in.Value != "" {
+		const prefix string = ",\"value\":"
+		out.RawString(prefix)
+		out.String(string(in.Value))
+	}
+	{
+		const prefix string = ",\"log_ratio\":"
+		out.RawString(prefix)
+		out.Float64(float64(in.LogRatio))
+	}
+	out.RawByte('}')
+}
+
+// MarshalJSON supports json.Marshaler interface
+func (v ScorePart) MarshalJSON() ([]byte, error) {
+	w := jwriter.Writer{}
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents5(&w, v)
+	return w.Buffer.BuildBytes(), w.Error
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v ScorePart) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents5(w, v)
+}
+
+// UnmarshalJSON supports json.Unmarshaler interface
+func (v *ScorePart) UnmarshalJSON(data []byte) error {
+	r := jlexer.Lexer{Data: data}
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents5(&r, v)
+	return r.Error()
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *ScorePart) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents5(l, v)
+}
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents6(in *jlexer.Lexer, out *Score) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "value":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Value = float64(in.Float64())
+			}
+		case "threshold":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Threshold = float64(in.Float64())
+			}
+		case "class":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Class = string(in.String())
+			}
+		case "parts":
+			if in.IsNull() {
+				in.Skip()
+				out.Parts = nil
+			} else {
+				in.Delim('[')
+				if out.Parts == nil {
+					if !in.IsDelim(']') {
+						out.Parts = make([]ScorePart, 0, 1)
+					} else {
+						out.Parts = []ScorePart{}
+					}
+				} else {
+					out.Parts = (out.Parts)[:0]
+				}
+				for !in.IsDelim(']') {
+					var v7 ScorePart
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v7).UnmarshalEasyJSON(in)
+					}
+					out.Parts = append(out.Parts, v7)
+					in.WantComma()
+				}
+				in.Delim(']')
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents6(out *jwriter.Writer, in Score) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"value\":"
+		out.RawString(prefix[1:])
+		out.Float64(float64(in.Value))
+	}
+	{
+		const prefix string = ",\"threshold\":"
+		out.RawString(prefix)
+		out.Float64(float64(in.Threshold))
+	}
+	if in.Class != "" {
+		const prefix string = ",\"class\":"
+		out.RawString(prefix)
+		out.String(string(in.Class))
+	}
+	{
+		const prefix string = ",\"parts\":"
+		out.RawString(prefix)
+		if in.Parts == nil && (out.Flags&jwriter.NilSliceAsEmpty) == 0 {
+			out.RawString("null")
+		} else {
+			out.RawByte('[')
+			for v8, v9 := range in.Parts {
+				if v8 > 0 {
+					out.RawByte(',')
+				}
+				(v9).MarshalEasyJSON(out)
+			}
+			out.RawByte(']')
+		}
+	}
+	out.RawByte('}')
+}
+
+// MarshalJSON supports json.Marshaler interface
+func (v Score) MarshalJSON() ([]byte, error) {
+	w := jwriter.Writer{}
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents6(&w, v)
+	return w.Buffer.BuildBytes(), w.Error
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v Score) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents6(w, v)
+}
+
+// UnmarshalJSON supports json.Unmarshaler interface
+func (v *Score) UnmarshalJSON(data []byte) error {
+	r := jlexer.Lexer{Data: data}
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents6(&r, v)
+	return r.Error()
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *Score) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents6(l, v)
+}
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(in *jlexer.Lexer, out *RiskPart) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "detection":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Detection = string(in.String())
+			}
+		case "time":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				(out.Time).UnmarshalEasyJSON(in)
+			}
+		case "decibans":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Decibans = float64(in.Float64())
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(out *jwriter.Writer, in RiskPart) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"detection\":"
+		out.RawString(prefix[1:])
+		out.String(string(in.Detection))
+	}
+	{
+		const prefix string = ",\"time\":"
+		out.RawString(prefix)
+		(in.Time).MarshalEasyJSON(out)
+	}
+	{
+		const prefix string = ",\"decibans\":"
+		out.RawString(prefix)
+		out.Float64(float64(in.Decibans))
+	}
+	out.RawByte('}')
+}
+
+// MarshalJSON supports json.Marshaler interface
+func (v RiskPart) MarshalJSON() ([]byte, error) {
+	w := jwriter.Writer{}
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(&w, v)
+	return w.Buffer.BuildBytes(), w.Error
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v RiskPart) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(w, v)
+}
+
+// UnmarshalJSON supports json.Unmarshaler interface
+func (v *RiskPart) UnmarshalJSON(data []byte) error {
+	r := jlexer.Lexer{Data: data}
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(&r, v)
+	return r.Error()
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *RiskPart) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(l, v)
+}
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(in *jlexer.Lexer, out *Parameter) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -617,7 +1038,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents4(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents4(out *jwriter.Writer, in Parameter) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(out *jwriter.Writer, in Parameter) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -642,27 +1063,27 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents4(out 
 // MarshalJSON supports json.Marshaler interface
 func (v Parameter) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents4(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Parameter) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents4(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Parameter) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents4(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Parameter) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents4(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents5(in *jlexer.Lexer, out *NovelTerm) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(in *jlexer.Lexer, out *NovelTerm) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -710,7 +1131,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents5(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents5(out *jwriter.Writer, in NovelTerm) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(out *jwriter.Writer, in NovelTerm) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -740,27 +1161,27 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents5(out 
 // MarshalJSON supports json.Marshaler interface
 func (v NovelTerm) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents5(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v NovelTerm) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents5(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *NovelTerm) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents5(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *NovelTerm) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents5(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents6(in *jlexer.Lexer, out *History) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents10(in *jlexer.Lexer, out *History) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -796,7 +1217,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents6(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents6(out *jwriter.Writer, in History) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents10(out *jwriter.Writer, in History) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -822,27 +1243,27 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents6(out 
 // MarshalJSON supports json.Marshaler interface
 func (v History) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents6(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents10(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v History) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents6(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents10(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *History) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents6(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents10(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *History) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents6(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents10(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(in *jlexer.Lexer, out *Finding) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents11(in *jlexer.Lexer, out *Finding) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -920,13 +1341,13 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(in *
 					out.Anchors = (out.Anchors)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v4 string
+					var v10 string
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						v4 = string(in.String())
+						v10 = string(in.String())
 					}
-					out.Anchors = append(out.Anchors, v4)
+					out.Anchors = append(out.Anchors, v10)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -983,13 +1404,13 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(in *
 					out.Suppressions = (out.Suppressions)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v5 Suppression
+					var v11 Suppression
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						(v5).UnmarshalEasyJSON(in)
+						(v11).UnmarshalEasyJSON(in)
 					}
-					out.Suppressions = append(out.Suppressions, v5)
+					out.Suppressions = append(out.Suppressions, v11)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1010,13 +1431,13 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(in *
 					out.Parameters = (out.Parameters)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v6 Parameter
+					var v12 Parameter
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						(v6).UnmarshalEasyJSON(in)
+						(v12).UnmarshalEasyJSON(in)
 					}
-					out.Parameters = append(out.Parameters, v6)
+					out.Parameters = append(out.Parameters, v12)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1045,7 +1466,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(out *jwriter.Writer, in Finding) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents11(out *jwriter.Writer, in Finding) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -1094,11 +1515,11 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(out 
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v7, v8 := range in.Anchors {
-				if v7 > 0 {
+			for v13, v14 := range in.Anchors {
+				if v13 > 0 {
 					out.RawByte(',')
 				}
-				out.String(string(v8))
+				out.String(string(v14))
 			}
 			out.RawByte(']')
 		}
@@ -1138,11 +1559,11 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(out 
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v9, v10 := range in.Suppressions {
-				if v9 > 0 {
+			for v15, v16 := range in.Suppressions {
+				if v15 > 0 {
 					out.RawByte(',')
 				}
-				(v10).MarshalEasyJSON(out)
+				(v16).MarshalEasyJSON(out)
 			}
 			out.RawByte(']')
 		}
@@ -1152,11 +1573,11 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(out 
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v11, v12 := range in.Parameters {
-				if v11 > 0 {
+			for v17, v18 := range in.Parameters {
+				if v17 > 0 {
 					out.RawByte(',')
 				}
-				(v12).MarshalEasyJSON(out)
+				(v18).MarshalEasyJSON(out)
 			}
 			out.RawByte(']')
 		}
@@ -1172,27 +1593,103 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(out 
 // MarshalJSON supports json.Marshaler interface
 func (v Finding) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents11(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Finding) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents7(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents11(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Finding) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents11(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Finding) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents7(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents11(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(in *jlexer.Lexer, out *Evidence) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents12(in *jlexer.Lexer, out *Fact) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "name":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Name = string(in.String())
+			}
+		case "value":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Value = string(in.String())
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents12(out *jwriter.Writer, in Fact) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"name\":"
+		out.RawString(prefix[1:])
+		out.String(string(in.Name))
+	}
+	{
+		const prefix string = ",\"value\":"
+		out.RawString(prefix)
+		out.String(string(in.Value))
+	}
+	out.RawByte('}')
+}
+
+// MarshalJSON supports json.Marshaler interface
+func (v Fact) MarshalJSON() ([]byte, error) {
+	w := jwriter.Writer{}
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents12(&w, v)
+	return w.Buffer.BuildBytes(), w.Error
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v Fact) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents12(w, v)
+}
+
+// UnmarshalJSON supports json.Unmarshaler interface
+func (v *Fact) UnmarshalJSON(data []byte) error {
+	r := jlexer.Lexer{Data: data}
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents12(&r, v)
+	return r.Error()
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *Fact) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents12(l, v)
+}
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents13(in *jlexer.Lexer, out *Evidence) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -1242,13 +1739,13 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(in *
 					out.Others = (out.Others)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v13 Travel
+					var v19 Travel
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						(v13).UnmarshalEasyJSON(in)
+						(v19).UnmarshalEasyJSON(in)
 					}
-					out.Others = append(out.Others, v13)
+					out.Others = append(out.Others, v19)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1283,13 +1780,13 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(in *
 					out.Novel = (out.Novel)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v14 NovelTerm
+					var v20 NovelTerm
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						(v14).UnmarshalEasyJSON(in)
+						(v20).UnmarshalEasyJSON(in)
 					}
-					out.Novel = append(out.Novel, v14)
+					out.Novel = append(out.Novel, v20)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1328,6 +1825,184 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(in *
 			} else {
 				out.Conflict = bool(in.Bool())
 			}
+		case "score":
+			if in.IsNull() {
+				in.Skip()
+				out.Score = nil
+			} else {
+				if out.Score == nil {
+					out.Score = new(Score)
+				}
+				if in.IsNull() {
+					in.Skip()
+				} else {
+					(*out.Score).UnmarshalEasyJSON(in)
+				}
+			}
+		case "risk":
+			if in.IsNull() {
+				in.Skip()
+				out.Risk = nil
+			} else {
+				if out.Risk == nil {
+					out.Risk = new(UserRisk)
+				}
+				if in.IsNull() {
+					in.Skip()
+				} else {
+					(*out.Risk).UnmarshalEasyJSON(in)
+				}
+			}
+		case "attempts":
+			if in.IsNull() {
+				in.Skip()
+				out.Attempts = nil
+			} else {
+				in.Delim('[')
+				if out.Attempts == nil {
+					if !in.IsDelim(']') {
+						out.Attempts = make([]Attempt, 0, 2)
+					} else {
+						out.Attempts = []Attempt{}
+					}
+				} else {
+					out.Attempts = (out.Attempts)[:0]
+				}
+				for !in.IsDelim(']') {
+					var v21 Attempt
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v21).UnmarshalEasyJSON(in)
+					}
+					out.Attempts = append(out.Attempts, v21)
+					in.WantComma()
+				}
+				in.Delim(']')
+			}
+		case "chain":
+			if in.IsNull() {
+				in.Skip()
+				out.Chain = nil
+			} else {
+				in.Delim('[')
+				if out.Chain == nil {
+					if !in.IsDelim(']') {
+						out.Chain = make([]Sight, 0, 0)
+					} else {
+						out.Chain = []Sight{}
+					}
+				} else {
+					out.Chain = (out.Chain)[:0]
+				}
+				for !in.IsDelim(']') {
+					var v22 Sight
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v22).UnmarshalEasyJSON(in)
+					}
+					out.Chain = append(out.Chain, v22)
+					in.WantComma()
+				}
+				in.Delim(']')
+			}
+		case "earlier":
+			if in.IsNull() {
+				in.Skip()
+				out.Earlier = nil
+			} else {
+				in.Delim('[')
+				if out.Earlier == nil {
+					if !in.IsDelim(']') {
+						out.Earlier = make([]Earlier, 0, 1)
+					} else {
+						out.Earlier = []Earlier{}
+					}
+				} else {
+					out.Earlier = (out.Earlier)[:0]
+				}
+				for !in.IsDelim(']') {
+					var v23 Earlier
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v23).UnmarshalEasyJSON(in)
+					}
+					out.Earlier = append(out.Earlier, v23)
+					in.WantComma()
+				}
+				in.Delim(']')
+			}
+		case "verdict":
+			if in.IsNull() {
+				in.Skip()
+				out.Verdict = nil
+			} else {
+				if out.Verdict == nil {
+					out.Verdict = new(Verdict)
+				}
+				if in.IsNull() {
+					in.Skip()
+				} else {
+					(*out.Verdict).UnmarshalEasyJSON(in)
+				}
+			}
+		case "vendor":
+			if in.IsNull() {
+				in.Skip()
+				out.Vendor = nil
+			} else {
+				if out.Vendor == nil {
+					out.Vendor = new(Risk)
+				}
+				if in.IsNull() {
+					in.Skip()
+				} else {
+					(*out.Vendor).UnmarshalEasyJSON(in)
+				}
+			}
+		case "change":
+			if in.IsNull() {
+				in.Skip()
+				out.Change = nil
+			} else {
+				if out.Change == nil {
+					out.Change = new(Change)
+				}
+				if in.IsNull() {
+					in.Skip()
+				} else {
+					(*out.Change).UnmarshalEasyJSON(in)
+				}
+			}
+		case "facts":
+			if in.IsNull() {
+				in.Skip()
+				out.Facts = nil
+			} else {
+				in.Delim('[')
+				if out.Facts == nil {
+					if !in.IsDelim(']') {
+						out.Facts = make([]Fact, 0, 2)
+					} else {
+						out.Facts = []Fact{}
+					}
+				} else {
+					out.Facts = (out.Facts)[:0]
+				}
+				for !in.IsDelim(']') {
+					var v24 Fact
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v24).UnmarshalEasyJSON(in)
+					}
+					out.Facts = append(out.Facts, v24)
+					in.WantComma()
+				}
+				in.Delim(']')
+			}
 		default:
 			in.SkipRecursive()
 		}
@@ -1338,7 +2013,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(out *jwriter.Writer, in Evidence) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents13(out *jwriter.Writer, in Evidence) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -1357,11 +2032,11 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(out 
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v15, v16 := range in.Others {
-				if v15 > 0 {
+			for v25, v26 := range in.Others {
+				if v25 > 0 {
 					out.RawByte(',')
 				}
-				(v16).MarshalEasyJSON(out)
+				(v26).MarshalEasyJSON(out)
 			}
 			out.RawByte(']')
 		}
@@ -1376,11 +2051,11 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(out 
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v17, v18 := range in.Novel {
-				if v17 > 0 {
+			for v27, v28 := range in.Novel {
+				if v27 > 0 {
 					out.RawByte(',')
 				}
-				(v18).MarshalEasyJSON(out)
+				(v28).MarshalEasyJSON(out)
 			}
 			out.RawByte(']')
 		}
@@ -1400,33 +2075,212 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(out 
 		out.RawString(prefix)
 		out.Bool(bool(in.Conflict))
 	}
+	if in.Score != nil {
+		const prefix string = ",\"score\":"
+		out.RawString(prefix)
+		(*in.Score).MarshalEasyJSON(out)
+	}
+	if in.Risk != nil {
+		const prefix string = ",\"risk\":"
+		out.RawString(prefix)
+		(*in.Risk).MarshalEasyJSON(out)
+	}
+	if len(in.Attempts) != 0 {
+		const prefix string = ",\"attempts\":"
+		out.RawString(prefix)
+		{
+			out.RawByte('[')
+			for v29, v30 := range in.Attempts {
+				if v29 > 0 {
+					out.RawByte(',')
+				}
+				(v30).MarshalEasyJSON(out)
+			}
+			out.RawByte(']')
+		}
+	}
+	if len(in.Chain) != 0 {
+		const prefix string = ",\"chain\":"
+		out.RawString(prefix)
+		{
+			out.RawByte('[')
+			for v31, v32 := range in.Chain {
+				if v31 > 0 {
+					out.RawByte(',')
+				}
+				(v32).MarshalEasyJSON(out)
+			}
+			out.RawByte(']')
+		}
+	}
+	if len(in.Earlier) != 0 {
+		const prefix string = ",\"earlier\":"
+		out.RawString(prefix)
+		{
+			out.RawByte('[')
+			for v33, v34 := range in.Earlier {
+				if v33 > 0 {
+					out.RawByte(',')
+				}
+				(v34).MarshalEasyJSON(out)
+			}
+			out.RawByte(']')
+		}
+	}
+	if in.Verdict != nil {
+		const prefix string = ",\"verdict\":"
+		out.RawString(prefix)
+		(*in.Verdict).MarshalEasyJSON(out)
+	}
+	if in.Vendor != nil {
+		const prefix string = ",\"vendor\":"
+		out.RawString(prefix)
+		(*in.Vendor).MarshalEasyJSON(out)
+	}
+	if in.Change != nil {
+		const prefix string = ",\"change\":"
+		out.RawString(prefix)
+		(*in.Change).MarshalEasyJSON(out)
+	}
+	if len(in.Facts) != 0 {
+		const prefix string = ",\"facts\":"
+		out.RawString(prefix)
+		{
+			out.RawByte('[')
+			for v35, v36 := range in.Facts {
+				if v35 > 0 {
+					out.RawByte(',')
+				}
+				(v36).MarshalEasyJSON(out)
+			}
+			out.RawByte(']')
+		}
+	}
 	out.RawByte('}')
 }
 
 // MarshalJSON supports json.Marshaler interface
 func (v Evidence) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents13(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Evidence) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents8(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents13(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Evidence) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents13(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Evidence) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents8(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents13(l, v)
 }
-func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(in *jlexer.Lexer, out *Decision) {
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents14(in *jlexer.Lexer, out *Earlier) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "detection":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Detection = string(in.String())
+			}
+		case "event_id":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.EventID = string(in.String())
+			}
+		case "time":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				(out.Time).UnmarshalEasyJSON(in)
+			}
+		case "severity":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Severity = Severity(in.String())
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents14(out *jwriter.Writer, in Earlier) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"detection\":"
+		out.RawString(prefix[1:])
+		out.String(string(in.Detection))
+	}
+	if in.EventID != "" {
+		const prefix string = ",\"event_id\":"
+		out.RawString(prefix)
+		out.String(string(in.EventID))
+	}
+	{
+		const prefix string = ",\"time\":"
+		out.RawString(prefix)
+		(in.Time).MarshalEasyJSON(out)
+	}
+	if in.Severity != "" {
+		const prefix string = ",\"severity\":"
+		out.RawString(prefix)
+		out.String(string(in.Severity))
+	}
+	out.RawByte('}')
+}
+
+// MarshalJSON supports json.Marshaler interface
+func (v Earlier) MarshalJSON() ([]byte, error) {
+	w := jwriter.Writer{}
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents14(&w, v)
+	return w.Buffer.BuildBytes(), w.Error
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v Earlier) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents14(w, v)
+}
+
+// UnmarshalJSON supports json.Unmarshaler interface
+func (v *Earlier) UnmarshalJSON(data []byte) error {
+	r := jlexer.Lexer{Data: data}
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents14(&r, v)
+	return r.Error()
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *Earlier) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents14(l, v)
+}
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents15(in *jlexer.Lexer, out *Decision) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -1476,6 +2330,18 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(in *
 			} else {
 				out.Covered = bool(in.Bool())
 			}
+		case "held":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Held = bool(in.Bool())
+			}
+		case "cooling":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Cooling = bool(in.Bool())
+			}
 		case "reason":
 			if in.IsNull() {
 				in.Skip()
@@ -1492,7 +2358,7 @@ func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(in *
 		in.Consumed()
 	}
 }
-func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(out *jwriter.Writer, in Decision) {
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents15(out *jwriter.Writer, in Decision) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -1526,6 +2392,16 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(out 
 		out.RawString(prefix)
 		out.Bool(bool(in.Covered))
 	}
+	if in.Held {
+		const prefix string = ",\"held\":"
+		out.RawString(prefix)
+		out.Bool(bool(in.Held))
+	}
+	if in.Cooling {
+		const prefix string = ",\"cooling\":"
+		out.RawString(prefix)
+		out.Bool(bool(in.Cooling))
+	}
 	{
 		const prefix string = ",\"reason\":"
 		out.RawString(prefix)
@@ -1537,23 +2413,110 @@ func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(out 
 // MarshalJSON supports json.Marshaler interface
 func (v Decision) MarshalJSON() ([]byte, error) {
 	w := jwriter.Writer{}
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(&w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents15(&w, v)
 	return w.Buffer.BuildBytes(), w.Error
 }
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Decision) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents9(w, v)
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents15(w, v)
 }
 
 // UnmarshalJSON supports json.Unmarshaler interface
 func (v *Decision) UnmarshalJSON(data []byte) error {
 	r := jlexer.Lexer{Data: data}
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(&r, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents15(&r, v)
 	return r.Error()
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Decision) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents9(l, v)
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents15(l, v)
+}
+func easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents16(in *jlexer.Lexer, out *Attempt) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "time":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				(out.Time).UnmarshalEasyJSON(in)
+			}
+		case "cause":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Cause = Cause(in.String())
+			}
+		case "asn":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.ASN = uint32(in.Uint32())
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents16(out *jwriter.Writer, in Attempt) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"time\":"
+		out.RawString(prefix[1:])
+		(in.Time).MarshalEasyJSON(out)
+	}
+	if in.Cause != "" {
+		const prefix string = ",\"cause\":"
+		out.RawString(prefix)
+		out.String(string(in.Cause))
+	}
+	if in.ASN != 0 {
+		const prefix string = ",\"asn\":"
+		out.RawString(prefix)
+		out.Uint32(uint32(in.ASN))
+	}
+	out.RawByte('}')
+}
+
+// MarshalJSON supports json.Marshaler interface
+func (v Attempt) MarshalJSON() ([]byte, error) {
+	w := jwriter.Writer{}
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents16(&w, v)
+	return w.Buffer.BuildBytes(), w.Error
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v Attempt) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson7a408305EncodeGithubComCountersignIoCountersignInternalEvents16(w, v)
+}
+
+// UnmarshalJSON supports json.Unmarshaler interface
+func (v *Attempt) UnmarshalJSON(data []byte) error {
+	r := jlexer.Lexer{Data: data}
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents16(&r, v)
+	return r.Error()
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *Attempt) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson7a408305DecodeGithubComCountersignIoCountersignInternalEvents16(l, v)
 }

@@ -2,7 +2,10 @@ package events
 
 // The topics of the log. A name carries its wire version; a new wire version is a new topic.
 const (
-	TopicEvents      = "countersign.events.v1"
+	TopicEvents = "countersign.events.v1"
+	// TopicSightings is keyed by tenant: what the network stage reads. TopicNetwork is its state.
+	TopicSightings   = "countersign.sightings.v1"
+	TopicNetwork     = "countersign.network.v1"
 	TopicState       = "countersign.state.v1"
 	TopicFindings    = "countersign.findings.v1"
 	TopicRevocations = "countersign.revocations.v1"

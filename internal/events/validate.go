@@ -52,6 +52,7 @@ func (e *Event) Validate() error {
 	identity("resource.id", e.Resource.ID, false)
 	identity("device.id", e.Device.ID, false)
 	identity("user.home_tenant", e.User.HomeTenant, false)
+	identity("correlation", e.Correlation, false)
 	identity("risk.sign_in", e.Risk.SignIn, false)
 	identity("change.target.id", e.Change.Target.ID, false)
 	identity("change.actor.id", e.Change.Actor.ID, false)
@@ -62,6 +63,7 @@ func (e *Event) Validate() error {
 		bad("time", "is missing")
 	}
 	oneOf(bad, "outcome", e.Outcome, Outcomes)
+	oneOf(bad, "cause", e.Cause, Causes)
 	oneOf(bad, "auth.mfa", e.Auth.MFA, MFAResults)
 	oneOf(bad, "auth.strength", e.Auth.Strength, Strengths)
 	oneOf(bad, "user.type", e.User.Type, UserTypes)
@@ -74,6 +76,10 @@ func (e *Event) Validate() error {
 	switch {
 	case e.Kind == AccountChange && e.Change.Type == "":
 		bad("change.type", "is missing, an %s event needs it", AccountChange)
+	case e.Kind == NetworkVerdict && (e.Verdict == nil || e.Verdict.Detection == ""):
+		bad("verdict", "is missing, a %s event needs it", NetworkVerdict)
+	case e.Kind == TenantContext && (e.Org == nil || e.Org.Until == 0):
+		bad("org", "is missing, a %s event needs it", TenantContext)
 	case e.Kind == RiskReport && e.Risk.Level == "" && e.Risk.User == "" && e.Risk.State == "":
 		bad("risk", "is missing, a %s event needs a level, the user's level or a state", RiskReport)
 	}
