@@ -179,7 +179,7 @@ func messages(t *testing.T) map[string]struct {
 			Topic: events.TopicEvents, Partition: 3, Offset: 7, Line: 2, Bytes: []byte("{}"), Size: 2,
 		})},
 	}
-	decision := policy.Default().Decide(away, []events.Finding{finding})
+	decision := policy.Default().Decide(away, []events.Finding{finding}, policy.Facts{})
 	step := revocation.NewState()
 	fs := []events.Finding{finding}
 	opened := step.Apply(away, fs, decision)
@@ -189,7 +189,7 @@ func messages(t *testing.T) map[string]struct {
 	stolen := finding
 	stolen.Detection, stolen.Title, stolen.Evidence.Travel = "SES-01", "Session used elsewhere", nil
 	revoked := revocation.NewState()
-	over := revoked.Apply(away, nil, policy.Default().Decide(away, []events.Finding{stolen}))
+	over := revoked.Apply(away, nil, policy.Default().Decide(away, []events.Finding{stolen}, policy.Facts{}))
 	expired := revoked.Apply(sight("s-4", "Tokyo", "JP", 35.68, 139.65, 1767225599123+25*events.Hour), nil, policy.Decision{})
 	if len(opened) != 1 || len(satisfied) != 1 || len(over) != 1 || len(expired) != 1 {
 		t.Fatalf("%d opened, %d satisfied, %d revoked, %d expired", len(opened), len(satisfied), len(over), len(expired))

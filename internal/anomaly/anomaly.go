@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/org"
 	"github.com/countersign-io/countersign/internal/profile"
 )
 
@@ -112,7 +113,9 @@ func (c *Catalogue) describe() {
 type observation struct {
 	c *Catalogue
 	p *profile.Profile
-	e *events.Event
+	// org is the tenant's context; nil knows nothing.
+	org *org.Context
+	e   *events.Event
 
 	at      profile.Point
 	spot    *profile.Spot
@@ -129,20 +132,33 @@ type observation struct {
 	findings []events.Finding
 }
 
-// Evaluate looks at one event, teaches it to the profile, and returns what was found, by detection id. An event the
-// profile remembers, one that is no success, and one of a program change nothing.
-func (c *Catalogue) Evaluate(p *profile.Profile, e *events.Event) []events.Finding {
+// Result is what one event led to.
+type Result struct {
+	// Findings are by detection id.
+	Findings []events.Finding
+	// Risk is the user's accumulated risk after the event, in decibans.
+	Risk float64
+	// Score is the familiarity score of a login that has one; see FAM-01.
+	Score  float64
+	Scored bool
+	// Sighting is what the network stage has to know, nil when nothing. Its place on the log is for the caller to add.
+	Sighting *events.Sighting
+}
+
+// Evaluate looks at one event of a user in a tenant, of which context may be nil, and teaches it to the profile. An event
+// the profile remembers, one that is no success, and one of a program change nothing.
+func (c *Catalogue) Evaluate(p *profile.Profile, context *org.Context, e *events.Event) Result {
 	if !success(e) {
-		return nil
+		return Result{}
 	}
 	id := profile.IDOf(e.ID)
 	if !p.Remember(id) || c.backend(e) {
-		return nil
+		return Result{}
 	}
 	tooLate := p.Successes > 0 && e.Time < p.LastSeen-c.window
 	p.Count(e.Time, c.inactive)
 
-	o := observation{c: c, p: p, e: e, session: profile.SessionKey(e.Session.ID)}
+	o := observation{c: c, p: p, org: context, e: e, session: profile.SessionKey(e.Session.ID)}
 	o.at = p.Observe(e, id, c.conflict(e))
 	o.spot, o.device = p.Spot(&o.at), p.Device(&o.at)
 	o.begins = e.Kind == events.SignIn && e.Interactive != events.No
@@ -157,7 +173,7 @@ func (c *Catalogue) Evaluate(p *profile.Profile, e *events.Event) []events.Findi
 	if tooLate {
 		p.Late++
 		o.learn(true) // unconfirmed: nothing tested it
-		return nil
+		return Result{}
 	}
 	// The session first: what it shows corroborates the place.
 	if o.session != 0 {
@@ -167,7 +183,7 @@ func (c *Catalogue) Evaluate(p *profile.Profile, e *events.Event) []events.Findi
 	o.judgePlace()
 	o.learn(o.adverse())
 	slices.SortStableFunc(o.findings, func(a, b events.Finding) int { return cmp.Compare(a.Detection, b.Detection) })
-	return o.findings
+	return Result{Findings: o.findings}
 }
 
 // success tells an event that proves a person's presence: a sign-in that succeeded, or the use of a session.

@@ -66,7 +66,7 @@ func TestOrdinaryLivesAreSilentAndSmall(t *testing.T) {
 	for seed := range uint64(50) {
 		p := profile.New()
 		for _, e := range ordinaryLife(seed, 30) {
-			if found := c.Evaluate(p, e); len(found) > 0 {
+			if found := c.Evaluate(p, nil, e).Findings; len(found) > 0 {
 				t.Fatalf("found %s", events.Encode(&found[0]))
 			}
 			total += len(p.AppendBinary(nil))
@@ -110,7 +110,7 @@ func fold(b *testing.B, do func(p **profile.Profile, e *events.Event)) {
 
 func BenchmarkEvaluate(b *testing.B) {
 	c := catalogue(b)
-	fold(b, func(p **profile.Profile, e *events.Event) { c.Evaluate(*p, e) })
+	fold(b, func(p **profile.Profile, e *events.Event) { c.Evaluate(*p, nil, e) })
 }
 
 // BenchmarkFold is all that the detector does with a profile for an event: copy, evaluate, encode.
@@ -119,7 +119,7 @@ func BenchmarkFold(b *testing.B) {
 	var buf []byte
 	fold(b, func(p **profile.Profile, e *events.Event) {
 		next := (*p).Clone()
-		c.Evaluate(next, e)
+		c.Evaluate(next, nil, e)
 		*p = next
 		buf = next.AppendBinary(buf[:0])
 	})
@@ -130,7 +130,7 @@ func BenchmarkFinding(b *testing.B) {
 	life := ordinaryLife(1, 30)
 	p := profile.New()
 	for _, e := range life {
-		c.Evaluate(p, e)
+		c.Evaluate(p, nil, e)
 	}
 	e := *life[len(life)-1]
 	e.ID, e.Place, e.IP, e.Time = events.EventID("a", "b", "c"), cities["tokyo"], "233.252.0.1", e.Time+events.Hour
@@ -138,7 +138,7 @@ func BenchmarkFinding(b *testing.B) {
 	e.Device = devices["linux"]
 	b.ReportAllocs()
 	for b.Loop() {
-		if len(c.Evaluate(p.Clone(), &e)) == 0 {
+		if len(c.Evaluate(p.Clone(), nil, &e).Findings) == 0 {
 			b.Fatal("nothing found")
 		}
 	}

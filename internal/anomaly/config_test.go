@@ -65,10 +65,10 @@ func TestFindingExplainsItself(t *testing.T) {
 	c := catalogue(t)
 	p := known(c)
 	s := newScenario(t)
-	c.Evaluate(p, s.event("09:00 home sign_in utrecht laptop session=s1"))
+	c.Evaluate(p, nil, s.event("09:00 home sign_in utrecht laptop session=s1"))
 	e := s.event("09:58 away sign_in tokyo iphone session=s2")
 	e.Ingested, e.App = e.Time+700, events.Ref{ID: "app", Name: "Payroll"}
-	found := c.Evaluate(p, e)
+	found := c.Evaluate(p, nil, e).Findings
 	if len(found) != 3 {
 		t.Fatalf("%d findings", len(found))
 	}

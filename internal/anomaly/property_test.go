@@ -49,7 +49,7 @@ func anyEvent() *rapid.Generator[*events.Event] {
 func everything(c *Catalogue, p *profile.Profile, list []*events.Event) []string {
 	var out []string
 	for _, e := range list {
-		found := c.Evaluate(p, e)
+		found := c.Evaluate(p, nil, e).Findings
 		for i := range found {
 			out = append(out, string(events.Encode(&found[i])))
 		}
@@ -93,11 +93,11 @@ func TestRepeatedEventChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := profile.New()
 		for _, e := range rapid.SliceOfN(anyEvent(), 1, 40).Draw(t, "events") {
-			c.Evaluate(p, e)
+			c.Evaluate(p, nil, e)
 			before := p.AppendBinary(nil)
 			again := *e
 			again.Place, again.Device = cities["tokyo"], devices["linux"] // the same record with other fields (T41)
-			if found := c.Evaluate(p, &again); found != nil {
+			if found := c.Evaluate(p, nil, &again).Findings; found != nil {
 				t.Fatalf("found %s", events.Encode(&found[0]))
 			}
 			if !bytes.Equal(p.AppendBinary(nil), before) {
@@ -118,7 +118,7 @@ func TestFindingsAreWellFormed(t *testing.T) {
 		p := profile.New()
 		seen := map[string]bool{}
 		for _, e := range rapid.SliceOfN(anyEvent(), 0, 60).Draw(t, "events") {
-			found := c.Evaluate(p, e)
+			found := c.Evaluate(p, nil, e).Findings
 			if !slices.IsSortedFunc(found, func(a, b events.Finding) int { return strings.Compare(a.Detection, b.Detection) }) {
 				t.Fatal("not in order")
 			}
@@ -159,7 +159,7 @@ func TestFindingsAreWellFormed(t *testing.T) {
 func known(c *Catalogue) *profile.Profile {
 	p := profile.New()
 	for day := range 20 {
-		c.Evaluate(p, &events.Event{
+		c.Evaluate(p, nil, &events.Event{
 			ID: events.EventID("acme", "known", fmt.Sprint(day)), Kind: events.SignIn, Tenant: "acme", User: events.User{ID: "u1"},
 			Time: dayZero + events.Millis(day-30)*events.Day, Outcome: events.Success, IP: address("utrecht", ""), Place: cities["utrecht"],
 			Network: networks[""], Device: devices["laptop"],
@@ -181,7 +181,7 @@ func TestPairFiresOnceWhateverTheOrder(t *testing.T) {
 			p := known(c)
 			var ids []string
 			for _, e := range list {
-				for _, f := range c.Evaluate(p, e) {
+				for _, f := range c.Evaluate(p, nil, e).Findings {
 					if f.Detection == "LOC-01" || f.Detection == "SES-01" || f.Detection == "SES-02" { // those that rest on a pair
 						ids = append(ids, f.Detection+f.ID)
 					}
@@ -219,7 +219,7 @@ func TestNothingBreaksOnHostileInput(t *testing.T) {
 		case 4:
 			e.ID, e.IP = "not an id", "not an address"
 		}
-		for _, f := range c.Evaluate(p, e) {
+		for _, f := range c.Evaluate(p, nil, e).Findings {
 			events.Encode(&f) // panics on what JSON cannot hold
 		}
 		if i%251 == 0 {

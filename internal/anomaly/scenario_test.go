@@ -161,14 +161,14 @@ func (s *scenario) run(user, allow, list []string) {
 		for day := -22; day <= -3; day++ {
 			e := s.event(fmt.Sprintf("%dd 08:00 known%d sign_in %s %s", day, day, f[1], f[2]))
 			e.ID = events.EventID("acme", "known", line+e.ID)
-			if found := c.Evaluate(p, e); active(found) {
+			if found := c.Evaluate(p, nil, e).Findings; active(found) {
 				s.Fatalf("while getting known: %s", events.Encode(&found[0]))
 			}
 		}
 	}
 	for _, line := range list {
 		e := s.event(line)
-		found := c.Evaluate(p, e)
+		found := c.Evaluate(p, nil, e).Findings
 		// A profile that was stored and read back must go on the same.
 		if p, err = profile.Decode(p.AppendBinary(nil)); err != nil {
 			s.Fatal(err)

@@ -20,7 +20,7 @@ func TestWorkloadsTeachNothing(t *testing.T) {
 			ID: events.ID("e", place.Country), Kind: events.SignIn, Tenant: "acme", Outcome: events.Success, Place: place,
 			User: events.User{ID: "sp-1", Type: events.Workload}, Time: events.Millis(1767225600000 + i*60_000), IP: "192.0.2.1",
 		}
-		if found := c.Evaluate(p, e); found != nil || p.Successes != 0 {
+		if found := c.Evaluate(p, nil, e).Findings; found != nil || p.Successes != 0 {
 			t.Errorf("%d: %d findings, %d successes", i, len(found), p.Successes)
 		}
 	}

@@ -145,7 +145,7 @@ func fold(t *testing.T, records []stream.Record) results {
 			u = NewUser()
 			users[e.Key()] = u
 		}
-		outcome := rules.Fold(u, e)
+		outcome := rules.Fold(&Tenant{}, u, e)
 		for i := range outcome.Findings {
 			out.findings[outcome.Findings[i].ID] = string(events.Encode(&outcome.Findings[i]))
 		}

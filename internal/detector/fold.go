@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/org"
 	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/profile"
 	"github.com/countersign-io/countersign/internal/revocation"
@@ -27,19 +28,27 @@ type User struct {
 	Requirements *revocation.State
 }
 
+// Tenant is what is remembered of a tenant in one partition.
+type Tenant struct {
+	// Context is nil until the network stage has told one.
+	Context *org.Context
+}
+
 // Outcome is what one event led to.
 type Outcome struct {
 	Findings []events.Finding
 	Changes  []revocation.Change
+	// Sighting is for the network stage, nil when it need not know; its place on the log is not set.
+	Sighting *events.Sighting
 }
 
 // Fold decides on one event and remembers it. It is the whole decision: a pure function of the rules, what is
 // remembered and the event. Live, in a replay and in a test the same code runs.
-func (r Rules) Fold(u *User, e *events.Event) Outcome {
-	findings := r.Catalogue.Evaluate(u.Profile, e)
-	decision := r.Policies.Decide(e, findings)
-	changes := u.Requirements.Apply(e, findings, decision)
-	return Outcome{Findings: findings, Changes: changes}
+func (r Rules) Fold(t *Tenant, u *User, e *events.Event) Outcome {
+	seen := r.Catalogue.Evaluate(u.Profile, t.Context, e)
+	decision := r.Policies.Decide(e, seen.Findings, policy.Facts{Risk: seen.Risk, Score: seen.Score, Scored: seen.Scored})
+	changes := u.Requirements.Apply(e, seen.Findings, decision)
+	return Outcome{Findings: seen.Findings, Changes: changes, Sighting: seen.Sighting}
 }
 
 // The encoded user: a format byte, the profile's length, the profile, the requirements.

@@ -49,7 +49,7 @@ func BenchmarkFold(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		rules.Fold(u, &e)
+		rules.Fold(&Tenant{}, u, &e)
 		committed[key] = u.AppendBinary(nil)
 		i++
 	}

@@ -119,7 +119,7 @@ func (p *processor) fold(rec *stream.Record) error {
 	if err != nil {
 		return err
 	}
-	outcome := p.rules.Fold(user, e)
+	outcome := p.rules.Fold(&Tenant{}, user, e)
 	for i := range outcome.Findings {
 		f := &outcome.Findings[i]
 		p.found = append(p.found, stream.Record{Key: rec.Key, Value: events.Encode(f), Offset: rec.Offset})

@@ -196,7 +196,7 @@ func FuzzDecodeUser(f *testing.F) {
 	u := NewUser()
 	r := rules(f)
 	for _, e := range stolen() {
-		r.Fold(u, e)
+		r.Fold(&Tenant{}, u, e)
 	}
 	f.Add(u.AppendBinary(nil))
 	f.Add([]byte{userFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})

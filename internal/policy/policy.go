@@ -126,9 +126,18 @@ func (s *Set) Version() string { return s.version }
 // Policies lists the policies, strongest action first. The elements are shared and must not be changed.
 func (s *Set) Policies() []*Policy { return slices.Clone(s.policies) }
 
+// Facts are what a condition may ask beyond the event and its findings.
+type Facts struct {
+	// Risk is the user's accumulated risk, in decibans.
+	Risk float64
+	// Score is the familiarity score of a login that has one.
+	Score  float64
+	Scored bool
+}
+
 // Decide finds the strongest consequence of the event's active findings. Without any finding it does nothing and returns
 // the zero Decision.
-func (s *Set) Decide(e *events.Event, fs []events.Finding) Decision {
+func (s *Set) Decide(e *events.Event, fs []events.Finding, _ Facts) Decision {
 	if len(fs) == 0 {
 		return Decision{}
 	}

@@ -67,7 +67,7 @@ func TestDefaultDecisions(t *testing.T) {
 		"no policy of its own":    {event(), []events.Finding{finding("MFA-02", events.Critical)}, "other-high", events.StepUp, ScopeSession, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := set.Decide(c.event, c.findings)
+			d := set.Decide(c.event, c.findings, Facts{})
 			if d.Policy != c.policy || d.Action != c.action || d.Scope != c.scope || d.Observed != c.observed {
 				t.Errorf("got %+v", d)
 			}
@@ -89,7 +89,7 @@ func TestReasonNamesFindingsAndPolicy(t *testing.T) {
 	suppressed.Disposition = events.Suppressed
 	d := Default().Decide(event(), []events.Finding{
 		finding("LOC-04", events.Medium), suppressed, finding("LOC-01", events.High),
-	})
+	}, Facts{})
 	const want = "LOC-01 Title of LOC-01 (high), LOC-04 Title of LOC-04 (medium), NET-01 Title of NET-01 (suppressed); " +
 		"policy impossible-travel v1: step_up"
 	if d.Reason != want {
@@ -129,7 +129,7 @@ func TestConditions(t *testing.T) {
 		`event.kind == "sign_in" && event.session == "s9"`:                   true,
 		`event.user.id.startsWith("u") && event.tenant.matches("^ac")`:       true,
 	} {
-		if got := one(t, when).Decide(event(), fs).Required(); got != want {
+		if got := one(t, when).Decide(event(), fs, Facts{}).Required(); got != want {
 			t.Errorf("%s: got %v", when, got)
 		}
 	}
@@ -149,12 +149,12 @@ func TestErrorsInConditionsDoNotMatchAndAreReported(t *testing.T) {
 		e.User.ID = strings.Repeat("abcdefg", 30)
 		s := one(t, when)
 		fs := []events.Finding{finding("LOC-01", events.High)}
-		d := s.Decide(e, fs)
+		d := s.Decide(e, fs, Facts{})
 		if d.Required() || d.Action != events.Observe || !strings.Contains(d.Reason, "policy only could not be evaluated: ") ||
 			!strings.Contains(d.Reason, problem) {
 			t.Errorf("%s: %+v", when, d)
 		}
-		if again := s.Decide(e, fs); cmp.Diff(again, d) != "" {
+		if again := s.Decide(e, fs, Facts{}); cmp.Diff(again, d) != "" {
 			t.Errorf("%s: not deterministic", when)
 		}
 	}
@@ -175,7 +175,7 @@ policies:
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := s.Decide(event(), []events.Finding{finding("LOC-01", events.High)})
+	d := s.Decide(event(), []events.Finding{finding("LOC-01", events.High)}, Facts{})
 	if d.Policy != "a" || d.Action != events.StepUp || d.Observed {
 		t.Errorf("got %+v", d)
 	}
@@ -263,7 +263,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	if s, err := Load([]byte("version: 1\npolicies: []\n")); err != nil {
 		t.Error(err)
-	} else if d := s.Decide(event(), []events.Finding{finding("LOC-01", events.High)}); d.Action != events.Observe {
+	} else if d := s.Decide(event(), []events.Finding{finding("LOC-01", events.High)}, Facts{}); d.Action != events.Observe {
 		t.Errorf("an empty set decided %+v", d)
 	}
 }
@@ -314,9 +314,9 @@ func TestDecisionDoesNotDependOnFindingOrder(t *testing.T) {
 			f.Disposition = rapid.SampledFrom([]events.Disposition{events.Active, events.Learning, events.Suppressed}).Draw(t, "disposition")
 			fs = append(fs, f)
 		}
-		want := set.Decide(event(), fs)
+		want := set.Decide(event(), fs, Facts{})
 		slices.Reverse(fs)
-		if diff := cmp.Diff(set.Decide(event(), fs), want); diff != "" {
+		if diff := cmp.Diff(set.Decide(event(), fs, Facts{}), want); diff != "" {
 			t.Fatalf("(-got, +want)\n%s", diff)
 		}
 		if !slices.ContainsFunc(fs, func(f events.Finding) bool { return f.Disposition == events.Active }) && want.Action != events.Observe {
@@ -328,7 +328,7 @@ func TestDecisionDoesNotDependOnFindingOrder(t *testing.T) {
 func TestNoFindingsCostNothing(t *testing.T) {
 	set, e := Default(), event()
 	if n := testing.AllocsPerRun(100, func() {
-		if d := set.Decide(e, nil); d.Action != "" {
+		if d := set.Decide(e, nil, Facts{}); d.Action != "" {
 			t.Fatal(d)
 		}
 	}); n != 0 {
@@ -347,7 +347,7 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s.Decide(event(), fs)
+		s.Decide(event(), fs, Facts{})
 		var any yaml.Node //nolint:predeclared // nobody needs the built-in here
 		if err := yaml.Unmarshal(text, &any); err != nil {
 			t.Errorf("accepted what is not YAML: %v", err)
@@ -360,6 +360,6 @@ func BenchmarkDecide(b *testing.B) {
 	fs := []events.Finding{finding("CONJ-01", events.High), finding("LOC-04", events.Medium)}
 	b.ReportAllocs()
 	for b.Loop() {
-		set.Decide(e, fs)
+		set.Decide(e, fs, Facts{})
 	}
 }

@@ -45,7 +45,7 @@ func (d *decider) take(e events.Event) {
 		u = detector.NewUser()
 		d.users[e.Key()] = u
 	}
-	out := d.rules.Fold(u, &e)
+	out := d.rules.Fold(&detector.Tenant{}, u, &e)
 	d.trace = append(d.trace, fmt.Sprintf("%s %s %s %s", e.Time, e.Kind, e.ProviderPlace.City, e.Auth.ACR))
 	for _, f := range out.Findings {
 		d.trace = append(d.trace, fmt.Sprintf("  %s %s %s: %s", f.Detection, f.Severity, f.Disposition, f.Summary))
