@@ -10,18 +10,90 @@ import (
 // Attack names what an attacker does.
 type Attack string
 
-// The attacks.
+// The statistical attackers know the password and make one attempt; they differ in what else they know of the victim. They
+// are those of the published evaluations of risk-based authentication (Wiefling et al., doi 10.1145/3546069).
+const (
+	// NaiveAttacker comes from anywhere, with a popular user agent.
+	NaiveAttacker Attack = "naive"
+	// VPNAttacker comes from the victim's country, with a popular user agent.
+	VPNAttacker Attack = "vpn"
+	// TargetedAttacker comes from a carrier of the victim's city, with the victim's system and the browser most used on it.
+	TargetedAttacker Attack = "targeted"
+	// VeryTargetedAttacker comes from the victim's city and carrier, with the victim's system and browser.
+	VeryTargetedAttacker Attack = "very_targeted"
+)
+
+// Attacks on sessions, tokens and second factors.
+const (
+	// StolenSession: the attacker replays the victim's session cookie from another network, system and city.
+	StolenSession Attack = "stolen_session"
+	// StolenRefreshToken: the attacker redeems a refresh token of the victim's session from another network, not interactively.
+	StolenRefreshToken Attack = "stolen_refresh_token"
+	// ReplayAfterSignOut: the attacker uses a token of a session that the victim has ended.
+	ReplayAfterSignOut Attack = "replay_after_sign_out"
+	// AiTM: the victim signs in through the attacker's relay, in a rented server; the session is then used from another
+	// network, or the attacker registers a second factor of their own.
+	AiTM Attack = "aitm"
+	// DeviceCode: the victim authorises the attacker's device code.
+	DeviceCode Attack = "device_code"
+	// PushFatigue: the attacker, who has the password, sends prompts until the victim approves one.
+	PushFatigue Attack = "push_fatigue"
+	// TOTPBruteForce: the attacker, who has the password, guesses one-time codes.
+	TOTPBruteForce Attack = "totp_brute_force"
+	// ConcurrentSessions: the attacker works in a session of their own, in another country, while the victim works.
+	ConcurrentSessions Attack = "concurrent_sessions"
+)
+
+// Attacks on passwords.
+const (
+	// Spray tries a password or two at many users, from one address.
+	Spray Attack = "spray"
+	// DistributedSpray does so from a hundred addresses.
+	DistributedSpray Attack = "distributed_spray"
+	// SlowSpray tries one password a user and day, from another address every time.
+	SlowSpray Attack = "slow_spray"
+	// Stuffing tries name and password pairs that leaked elsewhere; one in two hundred fits.
+	Stuffing Attack = "stuffing"
+	// BruteForce tries many passwords at one user from one address, DistributedBruteForce from many.
+	BruteForce            Attack = "brute_force"
+	DistributedBruteForce Attack = "distributed_brute_force"
+	// Enumeration tries names, most of which are nobody's.
+	Enumeration Attack = "enumeration"
+	// LockoutStorm fails at many users until they are locked.
+	LockoutStorm Attack = "lockout_storm"
+)
+
+// Takeovers of accounts with the right password, and what attackers do to be taken for the victim.
 const (
 	// ImpossibleTravel: the attacker signs in with the password, from far away, while the victim is at work.
 	ImpossibleTravel Attack = "impossible_travel"
-	// StolenSession: the attacker replays the victim's session cookie from another network, system and city.
-	StolenSession Attack = "stolen_session"
 	// NewCountryDevice: the attacker signs in at night from a country the victim has never been to, on a device of their
 	// own; the way there would have been possible.
 	NewCountryDevice Attack = "new_country_device"
+	// BackAndForth is victim and attacker in turn: A, B, A, B, far apart, within hours.
+	BackAndForth Attack = "back_and_forth"
+	// DomesticTravel: some 4,000 km within an hour and within one country.
+	DomesticTravel Attack = "domestic_travel"
+	// PhoneTravel is impossible travel with the user agent of a phone.
+	PhoneTravel Attack = "phone_travel"
+	// AgentSpoofing: the attacker shows exactly the victim's user agent.
+	AgentSpoofing Attack = "agent_spoofing"
+	// DormantTakeover: the account of somebody who has been away for long.
+	DormantTakeover Attack = "dormant_takeover"
+	// ConsentGrant: after a takeover, the attacker consents to an application that may read everything.
+	ConsentGrant Attack = "consent_grant"
+	// CredentialChange: after a takeover, the attacker changes the password or registers a second factor.
+	CredentialChange Attack = "credential_change"
+	// EgressPoisoning: the attacker signs many victims in from one address over days, so that it is taken for an office.
+	EgressPoisoning Attack = "egress_poisoning"
+	// WorkloadKeyMisuse: the attacker uses the key of a program.
+	WorkloadKeyMisuse Attack = "workload_key_misuse"
 )
 
-// Attacks lists every attack.
+// Statistical lists the statistical attackers, the least knowing first.
+var Statistical = []Attack{NaiveAttacker, VPNAttacker, TargetedAttacker, VeryTargetedAttacker}
+
+// Attacks lists those that can be injected into the stream.
 var Attacks = []Attack{ImpossibleTravel, StolenSession, NewCountryDevice}
 
 // ErrNoVictim is returned when nobody does what an attack needs at the time.

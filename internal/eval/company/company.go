@@ -102,15 +102,81 @@ func (c *Config) Validate() error {
 // Confounder names what makes a genuine event look like an attack.
 type Confounder string
 
-// The confounders.
+// Confounders of places and networks. An event with none is an ordinary one from home.
 const (
+	// BusinessTrip: at a place one has travelled to.
 	BusinessTrip Confounder = "business_trip"
-	VPNUse       Confounder = "vpn"
-	RelayUse     Confounder = "relay"
-	MobileHub    Confounder = "mobile_hub"
-	NewDevice    Confounder = "new_device"
-	StepUpDone   Confounder = "step_up"
+	// Roaming: abroad, but the phone's carrier leads everything through the home country.
+	Roaming Confounder = "roaming"
+	// OfficeNAT: one of a few addresses that everybody at an office shares.
+	OfficeNAT Confounder = "office_nat"
+	// PublicWiFi: a café's or a guest's network in one's own city.
+	PublicWiFi Confounder = "public_wifi"
+	// DualStack: over IPv6 where IPv4 is used too; the two are not in the same place.
+	DualStack Confounder = "dual_stack"
+	// LeaseRenewal: the first day of a new address at home.
+	LeaseRenewal Confounder = "lease_renewal"
+	// MobileNetwork: a carrier's network, in a place far off; MobileHub: at another of its hubs from one minute to the next.
+	MobileNetwork Confounder = "mobile_network"
+	MobileHub     Confounder = "mobile_hub"
+	// VPNUse: the company's; PersonalVPN: a commercial one. RelayUse: a privacy relay.
+	VPNUse      Confounder = "vpn"
+	PersonalVPN Confounder = "personal_vpn"
+	RelayUse    Confounder = "relay"
+	// Satellite: over a ground station that may be far away.
+	Satellite Confounder = "satellite"
+	// VDI: on a virtual desktop in a rented data centre.
+	VDI Confounder = "vdi"
 )
+
+// Confounders of devices and software.
+const (
+	// NewLaptop, NewPhone: the first three days with one.
+	NewLaptop Confounder = "new_laptop"
+	NewPhone  Confounder = "new_phone"
+	// OwnDevice: a tablet or computer of one's own, used now and then.
+	OwnDevice Confounder = "own_device"
+	// SharedDevice: a kiosk that many sign in at.
+	SharedDevice Confounder = "shared_device"
+	// BrowserUpdate: the first two days of a version. BrowserRollout: the first days of another browser, that many get in
+	// one week. AppRollout: the same of an application that everybody gets.
+	BrowserUpdate  Confounder = "browser_update"
+	BrowserRollout Confounder = "browser_rollout"
+	AppRollout     Confounder = "app_rollout"
+	// CommandLine: an administrator's device code. LegacyClient: a printer's or program's password grant.
+	CommandLine  Confounder = "command_line"
+	LegacyClient Confounder = "legacy_client"
+	// Program: a service principal in its usual network.
+	Program Confounder = "program"
+)
+
+// Confounders of credentials and of people.
+const (
+	// MistypedPassword, MistypedCode: and then it was right. MisTap: a prompt denied by mistake, once or twice.
+	MistypedPassword Confounder = "mistyped_password"
+	MistypedCode     Confounder = "mistyped_code"
+	MisTap           Confounder = "mis_tap"
+	// CachedPassword: a device that tries the old password, hundreds of times.
+	CachedPassword Confounder = "cached_password"
+	// PasswordExpiry: the day on which many passwords run out.
+	PasswordExpiry Confounder = "password_expiry"
+	// ProviderOutage: an hour in which the provider fails for many.
+	ProviderOutage Confounder = "provider_outage"
+	// Leave: the first days after thirty or more without work.
+	Leave Confounder = "leave"
+	// AccountUpkeep: a change of password or second factor, or a consent to an application that many use.
+	AccountUpkeep Confounder = "account_upkeep"
+	// StepUpDone: the answer to a challenge.
+	StepUpDone Confounder = "step_up"
+)
+
+// Confounders lists every confounder.
+var Confounders = []Confounder{
+	BusinessTrip, Roaming, OfficeNAT, PublicWiFi, DualStack, LeaseRenewal, MobileNetwork, MobileHub, VPNUse, PersonalVPN,
+	RelayUse, Satellite, VDI, NewLaptop, NewPhone, OwnDevice, SharedDevice, BrowserUpdate, BrowserRollout, AppRollout,
+	CommandLine, LegacyClient, Program, MistypedPassword, MistypedCode, MisTap, CachedPassword, PasswordExpiry,
+	ProviderOutage, Leave, AccountUpkeep, StepUpDone,
+}
 
 // Label is the truth about an event. It travels beside the event, never in it.
 type Label struct {

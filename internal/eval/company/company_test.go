@@ -160,7 +160,7 @@ func TestVolumesAreThoseOfACompany(t *testing.T) {
 	if six == 0 {
 		t.Error("no IPv6")
 	}
-	for _, c := range []Confounder{BusinessTrip, VPNUse, RelayUse, MobileHub, NewDevice} {
+	for _, c := range []Confounder{BusinessTrip, VPNUse, RelayUse, MobileHub, NewLaptop} {
 		if confounders[c] == 0 {
 			t.Errorf("no %s", c)
 		}

@@ -26,6 +26,7 @@ const (
 	forResponse
 	forStart
 	forEvent
+	forAttempt
 )
 
 // mix spreads the bits of a number (the finaliser of SplitMix64).

@@ -75,7 +75,7 @@ func (c *Company) write(s *slot, day0 int64, out *events.Event, label *Label) {
 	case s.marks&travelling != 0 && label.Confounder == "":
 		label.Confounder = BusinessTrip
 	case s.marks&newDevice != 0 && label.Confounder == "":
-		label.Confounder = NewDevice
+		label.Confounder = NewLaptop
 	}
 
 	application := &apps[s.app]
