@@ -102,7 +102,7 @@ var onlyImporters = []struct {
 
 // testKit reports whether a package is for tests: those of the standard library and, by their names, our own.
 func testKit(path string) bool {
-	return path == "testing" || strings.HasPrefix(path, module+"/") && strings.HasSuffix(path, "test")
+	return path == "testing" || strings.HasPrefix(path, module+"/") && strings.HasSuffix(path, "test") && path != module+"/internal/backtest"
 }
 
 // impure are the imports that make a pure package impure.
@@ -295,6 +295,7 @@ func TestImportRulesBite(t *testing.T) {
 		"test kit shipped":  {goPackage{ImportPath: own("internal/detector"), Imports: []string{own("internal/kafkatest")}}, "for tests"},
 		"testing shipped":   {goPackage{ImportPath: own("internal/detector"), Imports: []string{"testing"}}, "for tests"},
 		"kit on a kit":      {goPackage{ImportPath: own("internal/history/historytest"), Imports: []string{"testing", own("internal/embedded/engine/enginetest")}}, ""},
+		"no kit":            {goPackage{ImportPath: own("cmd/countersign"), Imports: []string{own("internal/backtest")}}, ""},
 		"kmsg in a test":    {goPackage{ImportPath: own("internal/detector"), TestImports: []string{"github.com/twmb/franz-go/pkg/kmsg"}}, ""},
 		"stream on events":  {goPackage{ImportPath: own("internal/stream"), Imports: []string{own("internal/events")}}, "internal/stream may import"},
 		"nothing in common": {goPackage{ImportPath: own("internal/eventsource"), Imports: []string{"os", own("internal/policy")}}, ""},

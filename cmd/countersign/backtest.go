@@ -1,0 +1,182 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-io/countersign/internal/backtest"
+	"github.com/countersign-io/countersign/internal/config"
+	"github.com/countersign-io/countersign/internal/detector"
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/wiring"
+)
+
+// backtestFlags are what the command line of a backtest says.
+type backtestFlags struct {
+	configFile, policy, baseline, anomaly string
+	since, until, warmUp                  string
+	tenant, events, out                   string
+	asJSON                                bool
+}
+
+func backtestCommand() *cobra.Command {
+	var f backtestFlags
+	c := &cobra.Command{
+		Use: "backtest", Short: "Try a policy on what has happened, before it bites", Args: cobra.NoArgs,
+		Long: "Replay real events through the code that decides live, with other rules, and compare what would have been decided with\n" +
+			"what was. With --events the events come from a file (one a line, as `countersign simulate` and\n" +
+			"`countersign ingest file --dry-run` print them; .gz too), and --baseline says what to compare with.",
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.policy, "policy", "", "policy file to try (default: the one in force)")
+	flags.StringVar(&f.anomaly, "anomaly", "", "parameters of the detections to try, YAML as under detector.anomaly (default: those in force)")
+	flags.StringVar(&f.baseline, "baseline", "", "policy file to compare with (default with --events: the one in force)")
+	flags.StringVar(&f.since, "since", "", "where to begin: a time (RFC 3339), a day (2026-03-04), or how long ago (720h, 30d)")
+	flags.StringVar(&f.until, "until", "", "where to end, in the same forms")
+	flags.StringVar(&f.warmUp, "warm-up", "30d", "how long before --since to replay without reporting, so that users are known")
+	flags.StringVar(&f.tenant, "tenant", "", "only this tenant")
+	flags.StringVar(&f.events, "events", "", "file of events")
+	flags.StringVar(&f.out, "out", "", "directory to write report.json and report.html to")
+	flags.BoolVar(&f.asJSON, "json", false, "print the report as one JSON object")
+	flags.StringVar(&f.configFile, "config", "", "configuration file (YAML); the environment overrides it")
+	return c
+}
+
+func (f *backtestFlags) run(c *cobra.Command) error {
+	options, err := f.options(time.Now())
+	if err != nil {
+		return err
+	}
+	if f.out != "" {
+		// Before the work: it may take long.
+		if err := os.MkdirAll(f.out, 0o755); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
+	const whole = 1000
+	bar := progressbar.NewOptions(whole, progressbar.OptionSetWriter(c.ErrOrStderr()), progressbar.OptionSetDescription("backtest"),
+		progressbar.OptionThrottle(100*time.Millisecond))
+	r, err := backtest.Run(c.Context(), backtest.File{Path: f.events}, options, func(done float64) { _ = bar.Set(int(done * whole)) })
+	fmt.Fprintln(c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if f.out != "" {
+		for name, write := range map[string]func(io.Writer) error{"report.json": writeJSON(r), "report.html": r.WriteHTML} {
+			if err := writeFile(filepath.Join(f.out, name), write); err != nil {
+				return err
+			}
+		}
+	}
+	if f.asJSON {
+		return writeJSON(r)(c.OutOrStdout())
+	}
+	return r.WriteText(c.OutOrStdout())
+}
+
+// options loads the rules and reads the span.
+func (f *backtestFlags) options(now time.Time) (o backtest.Options, err error) {
+	if f.policy == "" && f.anomaly == "" {
+		return o, errors.New("name what to try: --policy FILE, --anomaly FILE, or both")
+	}
+	cfg, err := config.Load(wiring.DefaultConfig(), f.configFile, os.Environ(), "detector")
+	if err != nil {
+		return o, fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	if o.New, err = side(cfg.Detector, f.policy, f.anomaly); err != nil {
+		return o, err
+	}
+	if f.baseline != "" || f.events != "" {
+		baseline, err := side(cfg.Detector, f.baseline, "")
+		if err != nil {
+			return o, err
+		}
+		o.Baseline = &baseline
+	}
+	if f.since == "" && f.until != "" || f.since == "" && f.events == "" {
+		return o, errors.New("--since is missing, such as 30d")
+	}
+	if f.since != "" {
+		span, err := wiring.ParseSpan(f.since, f.until, now)
+		if err != nil {
+			return o, err
+		}
+		o.From, o.To = events.MillisOf(span.Since), events.MillisOf(span.Until)
+	}
+	if o.To == 0 && f.events == "" {
+		o.To = events.MillisOf(now)
+	}
+	if o.WarmUp, err = parseDays(f.warmUp); err != nil {
+		return o, fmt.Errorf("--warm-up: %w", err)
+	}
+	o.Tenant = f.tenant
+	return o, nil
+}
+
+// side is the rules in force, with another policy and other parameters where files are named.
+func side(cfg detector.Config, policyFile, anomalyFile string) (s backtest.Side, err error) {
+	s.Name = "shipped policy"
+	if policyFile != "" {
+		cfg.PolicyFile = policyFile
+	}
+	if cfg.PolicyFile != "" {
+		s.Name = filepath.Base(cfg.PolicyFile)
+	}
+	if anomalyFile != "" {
+		if cfg.Anomaly, err = config.Load(cfg.Anomaly, anomalyFile, nil); err != nil {
+			return s, fmt.Errorf("%s has problems:\n%w", anomalyFile, err)
+		}
+		s.Name += " with " + filepath.Base(anomalyFile)
+	}
+	s.Rules, err = detector.LoadRules(cfg)
+	return s, err
+}
+
+// parseDays reads a length of time: 30d, 720h or 0.
+func parseDays(text string) (events.Millis, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n <= 3650 {
+			return events.Millis(n) * events.Day, nil
+		}
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return events.Millis(d.Milliseconds()), nil
+	}
+	return 0, fmt.Errorf("%.40q is no length of time: write 30d, 720h or 0", text)
+}
+
+func writeJSON(v any) func(io.Writer) error {
+	return func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+}
+
+// writeFile writes a file or leaves what was there.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), ".report-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(file.Name()))
+		}
+	}()
+	if err := errors.Join(write(file), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
