@@ -1,6 +1,8 @@
 package peers
 
 import (
+	"cmp"
+
 	"github.com/countersign-io/countersign/internal/events"
 )
 
@@ -43,6 +45,7 @@ func (t *table[K, V]) at(key K, now events.Millis) *V {
 type attempt struct {
 	at, arrived              events.Millis
 	event, user, ip, country string
+	place                    string
 	agent, session, cause    string
 	asn                      uint32
 	ok                       bool
@@ -50,8 +53,8 @@ type attempt struct {
 
 func attemptOf(e *events.Event) attempt {
 	return attempt{
-		at: e.Time, arrived: arrival(e), event: e.ID, user: e.User.ID, ip: e.IP, country: e.Place.Country, agent: e.UserAgent,
-		session: e.Session.ID, cause: string(e.Cause), asn: e.Network.ASN, ok: e.Outcome == events.Success,
+		at: e.Time, arrived: arrival(e), event: e.ID, user: e.User.ID, ip: e.IP, country: e.Place.Country, place: placeName(e), agent: e.UserAgent,
+		session: cmp.Or(e.Session.ID, e.Correlation), cause: string(e.Cause), asn: e.Network.ASN, ok: e.Outcome == events.Success,
 	}
 }
 
@@ -62,13 +65,13 @@ type attempts struct {
 	quiet events.Millis // an alert covers everything before it
 }
 
-// add takes a try, and drops what has left the window.
+// add takes a try, and drops what has left the window. An event that comes again counts once.
 func (a *attempts) add(t attempt, window events.Millis) {
 	a.last = max(a.last, t.at)
 	kept := a.tries[:0]
-	for _, old := range a.tries {
-		if old.at > a.last-window {
-			kept = append(kept, old)
+	for i := range a.tries {
+		if old := &a.tries[i]; old.at > a.last-window && old.event != t.event {
+			kept = append(kept, *old)
 		}
 	}
 	if len(kept) >= MaxEvents {
@@ -123,6 +126,7 @@ func distinct(tries []attempt, of func(*attempt) string) int {
 func byUser(t *attempt) string    { return t.user }
 func byIP(t *attempt) string      { return t.ip }
 func byCountry(t *attempt) string { return t.country }
+func byPlace(t *attempt) string   { return t.place }
 func byAgent(t *attempt) string   { return t.agent }
 func bySession(t *attempt) string { return t.session }
 

@@ -1,6 +1,8 @@
 package peers
 
 import (
+	"cmp"
+
 	"github.com/countersign-io/countersign/internal/events"
 )
 
@@ -105,7 +107,8 @@ type Peer struct {
 // All lists the peers, in the order in which they are shown.
 func All() []Peer {
 	return []Peer{
-		buffalogsDefaults, buffalogsOpened, crowdsecPeer, pantherPeer,
+		buffalogsDefaults, buffalogsOpened, crowdsecPeer, pantherPeer, elasticEntra, elasticOkta, elasticBest, datadogDefaults,
+		datadogBest, sentinelPeer,
 	}
 }
 
@@ -115,7 +118,7 @@ type user struct{ tenant, id string }
 func userOf(e *events.Event) user { return user{e.Tenant, e.User.ID} }
 
 // arrival is when an event can be looked at.
-func arrival(e *events.Event) events.Millis { return max(e.Ingested, e.Time) }
+func arrival(e *events.Event) events.Millis { return cmp.Or(e.Ingested, e.Time) }
 
 // succeeded tells a sign-in that worked, interactive or not.
 func succeeded(e *events.Event) bool { return e.Kind == events.SignIn && e.Outcome == events.Success }

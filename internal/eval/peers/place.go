@@ -36,6 +36,15 @@ func distance(a, b *spot) float64 {
 // hours between two moments.
 func hours(from, to events.Millis) float64 { return float64(to-from) / events.Hour }
 
+// placeName is the place of an event, "" when nothing is known of it.
+func placeName(e *events.Event) string {
+	if e.Place.Country == "" {
+		return ""
+	}
+	here := spotOf(e)
+	return here.name()
+}
+
 // name of a place for people.
 func (s *spot) name() string {
 	switch {
