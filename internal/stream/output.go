@@ -15,6 +15,9 @@ func (w *worker) produce(ctx context.Context, p *partition, out *Output) error {
 	if len(out.Records) == 0 {
 		return nil
 	}
+	if out.Rekeyed {
+		return w.publish(ctx, out)
+	}
 	part, err := w.outputPartition(ctx, out.Topic)
 	if err != nil {
 		return err
@@ -37,6 +40,28 @@ func (w *worker) produce(ctx context.Context, p *partition, out *Output) error {
 		w.enc.add(r, rank[:], nil)
 	}
 	return w.send(ctx, p, out.Topic, part)
+}
+
+// publish writes a re-keyed output until all of it is acknowledged.
+func (w *worker) publish(ctx context.Context, out *Output) error {
+	if slices.Contains(w.cfg.Guarded, out.Topic) {
+		return w.stop(StopProcessor, fmt.Errorf("output to %s is re-keyed and the topic is guarded: the guard looks at one partition", out.Topic))
+	}
+	for attempt := 0; ; attempt++ {
+		err := w.o.publisher.Publish(ctx, out.Topic, out.Records)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrTooLarge):
+			return w.stop(StopTooLarge, err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		w.trouble(err)
+		if !sleep(ctx, backoff(attempt)) {
+			return ctx.Err()
+		}
+	}
 }
 
 // outputPartition is the partition of topic that belongs to the input partition.

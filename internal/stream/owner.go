@@ -20,25 +20,44 @@ type Processor interface {
 	// the last call counts. key and payload are valid during the call only. An error stops the partition (StopFormat).
 	Restore(key, payload []byte) error
 	// Process decides on copies of the touched state and returns what follows. Records come in offset order and
-	// stay valid until Commit returns. An error stops the partition, so bad input must become a dead letter among
+	// stay valid until Commit returns, or until the next Process after a Deferred result. An error stops the partition, so bad input must become a dead letter among
 	// the outputs. ctx ends when the partition is taken away; returning its error is fine.
 	Process(ctx context.Context, batch []Record) (Result, error)
 	// Commit makes the copies of the last Process current: its Result is durable. A processor whose Result did not
-	// become durable is dropped, so Process is never called twice without Commit between.
+	// become durable is dropped, so Process is never called twice without Commit between, unless the first Result was
+	// Deferred.
 	Commit()
 	// Encode returns the committed state of key, nil when it has none, valid until the next call of any method. The
 	// owner asks for it in the rare case that a former owner's late write has to be overwritten.
 	Encode(key []byte) []byte
 }
 
-// Result is what one batch leads to. Its slices must stay valid and unchanged until Commit.
+// Deferrer is an optional capability of a Processor whose state changes too much to be written with every batch: its
+// Process returns results that are Deferred, and the owner asks for the state before it writes the next checkpoint, about
+// once a second. After a crash the batches since are processed again, so their outputs are repeated.
+type Deferrer interface {
+	// Changed returns all state that changed since the last Commit, as Result.State. Commit follows when it is durable.
+	// It must fit one record batch (MaxStateRecords, MaxStateBytes), or a crash may leave a part of it newer than the rest.
+	Changed() []KeyValue
+}
+
+// Result is what one batch leads to. Its slices must stay valid and unchanged until Commit; of a Deferred one, until the next
+// call of Process.
 type Result struct {
+	// Taken is how many records of the batch were decided on, when that is not all of them (0 means all): the others are
+	// handed to Process again after Commit. So a processor can keep its State within one record batch.
+	Taken int
+	// Deferred, of a Deferrer, leaves State and Commit for later.
+	Deferred bool
 	// Outputs are produced in this order, each acknowledged before the next, all before State is written.
 	Outputs []Output
 	// State holds the changed keys, each at most once. With a value the owner stores the offset of the last record
 	// of the batch: a replayed record of that key at or below it is not handed to Process again. So a key under
 	// which state is kept should be the key of the records that change it; state under other keys must bear a replay.
 	State []KeyValue
+	// Together is how many of the last State are to be in one record batch with the checkpoint, for state that several
+	// keys of the input change: a crash leaves both or neither. What exceeds a record batch is split all the same.
+	Together int
 }
 
 // Output is a sequence of records for one topic. They go to the partition of the same number as the input's
@@ -46,6 +65,10 @@ type Result struct {
 type Output struct {
 	Topic   string
 	Records []Record
+	// Rekeyed sends each record to the partition of its own key instead, without a HeaderRank: ranks of several input
+	// partitions do not compare. Records of one key and one input partition keep their order, but a former owner may
+	// repeat old ones late. Not for guarded topics.
+	Rekeyed bool
 }
 
 // KeyValue is the absolute state of one key, never a delta.
@@ -175,12 +198,15 @@ type owner struct {
 	// step, if set, is called at the numbered steps of the protocol; tests pause and fail owners there.
 	step func(step, partition int)
 
+	// publisher writes re-keyed outputs; partitions that write at the same time share record batches.
+	publisher *Publisher
+
 	mu   sync.Mutex
 	kept map[int]*partition // cleanly drained, in case the next generation assigns them again
 }
 
 func newOwner(c *Cluster, cfg OwnerConfig, newProcessor func(partition int) Processor) *owner {
-	return &owner{c: c, cfg: cfg.withDefaults(), newProcessor: newProcessor, kept: make(map[int]*partition)}
+	return &owner{c: c, cfg: cfg.withDefaults(), newProcessor: newProcessor, publisher: c.Publisher(PublisherConfig{}), kept: make(map[int]*partition)}
 }
 
 func (o *owner) report(partition int, err error) {

@@ -150,7 +150,7 @@ func TestSplitWriteIsGuarded(t *testing.T) {
 	kafkatest.NeedFake(t)
 	fake := kafkatest.Fake(t)
 	w := newWorld(t, fake.Addrs(), 1)
-	const keys = 2*maxStateRecords + 100
+	const keys = 2*MaxStateRecords + 100
 	w.send(keys, keys)
 	// The claim and the first part pass, then nothing does.
 	seen := make(map[kmsg.Request]bool) // used on the broker's goroutine only

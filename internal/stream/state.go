@@ -8,8 +8,13 @@ import (
 	"fmt"
 )
 
-// maxStateRecords bounds a state batch, and with it what the progress rule may cost when compaction empties one.
-const maxStateRecords = 2000
+// The room of one record batch of state: keys, and bytes of keys and values with [StateOverhead] each.
+const (
+	// MaxStateRecords bounds what the progress rule may cost when compaction empties a batch.
+	MaxStateRecords = 2000 - 1 // and the checkpoint
+	MaxStateBytes   = MaxBatchBytes - checkpointRoom
+	StateOverhead   = recordOverhead + maxEnvelope
+)
 
 func (w *worker) checkpoint(epoch, seq, next int64, guarded map[string]int64) checkpoint {
 	return checkpoint{
@@ -31,8 +36,8 @@ func (w *worker) encodeCheckpoint(ck *checkpoint) error {
 const checkpointRoom = 4096
 
 // write makes state, the dirty keys and the input position next durable: one record batch if it fits, else several with
-// the checkpoint in the last only. After an error p must not be used any more.
-func (w *worker) write(ctx context.Context, p *partition, state []KeyValue, next int64) error {
+// the checkpoint in the last only, and the last keys of state in it that belong together. After an error p must not be used any more.
+func (w *worker) write(ctx context.Context, p *partition, state []KeyValue, together int, next int64) error {
 	var dirty map[string]struct{}
 	if len(p.dirty) > 0 {
 		dirty, p.dirty = p.dirty, make(map[string]struct{})
@@ -44,10 +49,10 @@ func (w *worker) write(ctx context.Context, p *partition, state []KeyValue, next
 		}
 		rec := Record{Key: key, Value: value}
 		size := rec.size() + maxEnvelope
-		if size > MaxBatchBytes-checkpointRoom {
+		if size > MaxStateBytes {
 			return w.stop(StopTooLarge, fmt.Errorf("state of key %q has %d bytes: %w", key, len(value), ErrTooLarge))
 		}
-		if w.enc.count >= maxStateRecords-1 || len(w.enc.raw)+size > MaxBatchBytes-checkpointRoom {
+		if w.enc.count >= MaxStateRecords || len(w.enc.raw)+size > MaxStateBytes {
 			if err := w.flush(ctx, p); err != nil {
 				return err
 			}
@@ -65,13 +70,21 @@ func (w *worker) write(ctx context.Context, p *partition, state []KeyValue, next
 		return nil
 	}
 	for i := range state {
-		if err := add(state[i].Key, state[i].Value); err != nil {
-			return err
-		}
 		delete(dirty, string(state[i].Key))
 	}
 	for k := range dirty {
 		if err := add([]byte(k), p.proc.Encode([]byte(k))); err != nil {
+			return err
+		}
+	}
+	alone := len(state) - min(together, len(state))
+	for i := range state {
+		if i == alone && w.enc.count > 0 && !w.fits(state[i:]) {
+			if err := w.flush(ctx, p); err != nil {
+				return err
+			}
+		}
+		if err := add(state[i].Key, state[i].Value); err != nil {
 			return err
 		}
 	}
@@ -80,6 +93,15 @@ func (w *worker) write(ctx context.Context, p *partition, state []KeyValue, next
 		return err
 	}
 	return w.flush(ctx, p)
+}
+
+// fits tells whether state still fits the record batch in the encoder.
+func (w *worker) fits(state []KeyValue) bool {
+	size := len(w.enc.raw)
+	for i := range state {
+		size += len(state[i].Key) + len(state[i].Value) + StateOverhead
+	}
+	return w.enc.count+len(state) <= MaxStateRecords && size <= MaxStateBytes
 }
 
 // flush appends the batch in the encoder as the next of p, checks that it continues the log, and starts another.

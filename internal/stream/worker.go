@@ -271,55 +271,87 @@ func (w *worker) gather(p *partition, batch, records []Record) []Record {
 	return batch
 }
 
-// process takes one batch through the steps of the protocol. changed says whether anything was written.
+// process takes one batch through the steps of the protocol, in as many parts as the processor wants. changed says
+// whether the checkpoint in the log is at next.
 func (w *worker) process(ctx context.Context, p *partition, batch []Record, next int64) (changed bool, err error) {
 	if len(batch) == 0 {
 		p.next = next
 		return false, nil
 	}
+	for len(batch) > 0 {
+		var taken int
+		if taken, changed, err = w.processPart(ctx, p, batch, next); err != nil {
+			return false, err
+		}
+		batch = batch[taken:]
+	}
+	return changed, w.repair(ctx, p)
+}
+
+// processPart takes what the processor takes of a batch, at least one record, through the steps of the protocol.
+func (w *worker) processPart(ctx context.Context, p *partition, batch []Record, next int64) (taken int, changed bool, err error) {
 	w.at(stepProcess)
 	res, err := p.proc.Process(ctx, batch)
 	if err != nil {
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return 0, false, ctx.Err()
 		}
-		return false, w.stop(StopProcessor, fmt.Errorf("offsets %d to %d: %w", batch[0].Offset, next-1, err))
+		return 0, false, w.stop(StopProcessor, fmt.Errorf("offsets %d to %d: %w", batch[0].Offset, next-1, err))
+	}
+	taken = len(batch)
+	if res.Taken > 0 && res.Taken < len(batch) {
+		taken, next = res.Taken, batch[res.Taken].Offset
 	}
 	w.at(stepOutputs)
 	for i := range res.Outputs {
 		if err := w.produce(ctx, p, &res.Outputs[i]); err != nil {
-			return false, err
+			return 0, false, err
 		}
 	}
-	changed = len(res.State) > 0 || len(res.Outputs) > 0
+	changed = !res.Deferred && (len(res.State) > 0 || len(res.Outputs) > 0)
 	if changed {
 		w.at(stepState)
-		if err := w.write(ctx, p, res.State, next); err != nil {
-			return false, err
+		if err := w.write(ctx, p, res.State, res.Together, next); err != nil {
+			return 0, false, err
 		}
 	}
 	w.at(stepCommit)
-	p.proc.Commit()
+	if !res.Deferred {
+		p.proc.Commit()
+	}
 	p.next = next
 	if changed {
 		w.commits.mark(w.id, next)
 	}
-	w.c.metrics.records.WithLabelValues(w.cfg.Input).Add(float64(len(batch)))
+	w.c.metrics.records.WithLabelValues(w.cfg.Input).Add(float64(taken))
 	w.c.metrics.batches.WithLabelValues(w.cfg.Input).Inc()
 	w.at(stepDone)
-	return changed, w.repair(ctx, p)
+	return taken, changed, nil
 }
 
-// checkpointNow writes a checkpoint without any change, and looks for foreign writes.
+// checkpointNow writes a checkpoint of where p is, with the state that a Deferrer has not written yet.
 func (w *worker) checkpointNow(ctx context.Context, p *partition) error {
 	if err := w.checkGuarded(ctx, p); err != nil {
 		return err
 	}
-	if err := w.write(ctx, p, nil, p.next); err != nil {
+	if err := w.writeHere(ctx, p); err != nil {
 		return err
 	}
 	w.commits.mark(w.id, p.next)
 	return w.repair(ctx, p)
+}
+
+// writeHere makes p durable as it is.
+func (w *worker) writeHere(ctx context.Context, p *partition) error {
+	d, deferred := p.proc.(Deferrer)
+	if !deferred {
+		return w.write(ctx, p, nil, 0, p.next)
+	}
+	if err := w.write(ctx, p, d.Changed(), 0, p.next); err != nil {
+		return err
+	}
+	p.proc.Commit()
+	return nil
 }
 
 // repair writes again what late writes shadow, until nothing is shadowed. The checkpoint at the end of it knows the
@@ -329,7 +361,7 @@ func (w *worker) repair(ctx context.Context, p *partition) error {
 		if err := w.rewriteGuarded(ctx, p); err != nil {
 			return err
 		}
-		if err := w.write(ctx, p, nil, p.next); err != nil {
+		if err := w.writeHere(ctx, p); err != nil {
 			return err
 		}
 	}
