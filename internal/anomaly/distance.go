@@ -8,25 +8,13 @@ import (
 	"github.com/countersign-io/countersign/internal/profile"
 )
 
-const (
-	earthKm     = 6371.0088 // mean radius, IUGG
-	kmPerDegree = earthKm * math.Pi / 180
-)
-
-// haversine is the great-circle distance in kilometres between two places in degrees.
-func haversine(lat1, lon1, lat2, lon2 float64) float64 {
-	const rad = math.Pi / 180
-	sinLat := math.Sin((lat2 - lat1) * rad / 2)
-	sinLon := math.Sin((lon2 - lon1) * rad / 2)
-	// The conversions forbid fused operations, so that every processor gets the same number.
-	h := float64(sinLat*sinLat) + float64(float64(math.Cos(lat1*rad)*math.Cos(lat2*rad))*float64(sinLon*sinLon))
-	return 2 * earthKm * math.Asin(math.Sqrt(min(h, 1)))
-}
+// kmPerDegree is the length of a degree of a great circle.
+const kmPerDegree = profile.EarthKm * math.Pi / 180
 
 func distance(a, b *profile.Spot) float64 {
 	lat1, lon1 := a.Degrees()
 	lat2, lon2 := b.Degrees()
-	return haversine(lat1, lon1, lat2, lon2)
+	return profile.Kilometres(lat1, lon1, lat2, lon2)
 }
 
 // near tells, without trigonometry, that two places are certainly less than km apart: no way is shorter than the great
@@ -149,6 +137,6 @@ func (c *Catalogue) conflict(e *events.Event) bool {
 	}
 	r1, ok1 := c.databaseRadius(e.Place.RadiusKm, e.Place.City, e.Place.Region)
 	r2, ok2 := c.databaseRadius(e.ProviderPlace.RadiusKm, e.ProviderPlace.City, e.ProviderPlace.Region)
-	d := haversine(e.Place.Lat, e.Place.Lon, e.ProviderPlace.Lat, e.ProviderPlace.Lon)
+	d := profile.Kilometres(e.Place.Lat, e.Place.Lon, e.ProviderPlace.Lat, e.ProviderPlace.Lon)
 	return ok1 && ok2 && d > r1+r2+c.config.Place.ConflictKm
 }

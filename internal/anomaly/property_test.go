@@ -239,11 +239,11 @@ func TestDistance(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lat1, lon1 := degrees(90).Draw(t, "lat1"), degrees(180).Draw(t, "lon1")
 		lat2, lon2 := degrees(90).Draw(t, "lat2"), degrees(180).Draw(t, "lon2")
-		d := haversine(lat1, lon1, lat2, lon2)
-		if math.IsNaN(d) || d < 0 || d > math.Pi*earthKm+1e-6 {
+		d := profile.Kilometres(lat1, lon1, lat2, lon2)
+		if math.IsNaN(d) || d < 0 || d > math.Pi*profile.EarthKm+1e-6 {
 			t.Fatalf("%g km", d)
 		}
-		if back := haversine(lat2, lon2, lat1, lon1); math.Abs(back-d) > 1e-6 {
+		if back := profile.Kilometres(lat2, lon2, lat1, lon1); math.Abs(back-d) > 1e-6 {
 			t.Fatalf("%g there, %g back", d, back)
 		}
 		spot := func(lat, lon float64) *profile.Spot {
@@ -261,7 +261,7 @@ func TestDistance(t *testing.T) {
 		{0, 179.5, 0, -179.5, 111.2},
 		{40.7128, -74.006, 34.0522, -118.2437, 3935.8},
 	} {
-		if got := haversine(c.lat1, c.lon1, c.lat2, c.lon2); math.Abs(got-c.km) > 0.1 {
+		if got := profile.Kilometres(c.lat1, c.lon1, c.lat2, c.lon2); math.Abs(got-c.km) > 0.1 {
 			t.Errorf("%v: %g km", c, got)
 		}
 	}

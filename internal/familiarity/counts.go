@@ -35,6 +35,9 @@ type count struct {
 // short is the part of a hash that a user's counters keep: enough to tell a dozen values apart.
 func short(hash uint64) uint32 { return uint32(hash >> 32) }
 
+// Empty tells counters that have seen nothing.
+func (c *Counts) Empty() bool { return c.recent == 0 }
+
 // Clone is a deep copy.
 func (c *Counts) Clone() Counts {
 	clone := *c

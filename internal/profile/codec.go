@@ -8,7 +8,7 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 )
 
-// The encoding, version 1. Numbers are varints; signed ones in zigzag form, marked ±. Times are in milliseconds relative
+// The encoding, version 2. Numbers are varints; signed ones in zigzag form, marked ±. Times are in milliseconds relative
 // to LastSeen, terms' in minutes relative to its minute. "Text n" is the next n bytes of the text block.
 //
 //	byte    version
@@ -18,18 +18,21 @@ import (
 //	        count; spots:    ±lat ±lon radius classes(byte) asn, text city, text region, text country
 //	        count; devices:  state(byte) text id [hash 8 bytes, when the id was cut], text os, text browser
 //	        count; visits:   point first, point last
-//	        count; sessions: key(8 bytes) point start, point last
+//	        count; sessions: key(8 bytes) parts(byte) point start, point last [±ended] [±refreshed] [tokens]
 //	        count; terms:    kind(byte) value, ±last, last less first
 //	        count; recent:   6 bytes each
+//	        sections: a set of bits, then each section that is not empty, see section.go
 //
 // A point is a number: n > 0 repeats the n-th point written so far; 0 is followed by ±time, event(16 bytes),
 // spot(byte) device(byte), and family(byte: 0, 4 or 16) with the address of so many bytes.
 
+// Version 1 has no sections, and of a session only key, start and last; it is read as well.
+
 // Version of the encoding that AppendBinary writes.
-const Version = 1
+const Version = 2
 
 // MaxEncoded bounds an encoded profile in bytes, whatever its user sent.
-const MaxEncoded = 16 << 10
+const MaxEncoded = 32 << 10
 
 // ErrNewerFormat is returned for a profile that a later version of countersign wrote.
 var ErrNewerFormat = errors.New("profile was written by a newer version, which must be installed to read it")
@@ -84,9 +87,7 @@ func (p *Profile) AppendBinary(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.Sessions)))
 	for i := range p.Sessions {
-		b = binary.BigEndian.AppendUint64(b, p.Sessions[i].Key)
-		b = w.append(b, &p.Sessions[i].Start)
-		b = w.append(b, &p.Sessions[i].Last)
+		b = w.session(b, &p.Sessions[i])
 	}
 
 	base := int64(MinutesOf(p.LastSeen))
@@ -105,7 +106,7 @@ func (p *Profile) AppendBinary(b []byte) []byte {
 	for _, key := range p.recent[:p.recents] {
 		b = append(b, byte(key>>40), byte(key>>32), byte(key>>24), byte(key>>16), byte(key>>8), byte(key))
 	}
-	return b
+	return p.appendSections(b, &w)
 }
 
 func (s *Spot) append(b []byte) []byte {
@@ -161,6 +162,59 @@ func (w *pointWriter) append(b []byte, pt *Point) []byte {
 	return append(append(b, 16), pt.IP[:]...)
 }
 
+// What a session has beyond its points, as bits.
+const (
+	interactiveBit = 1 << iota
+	endedBit
+	refreshedBit
+	tokensBit
+)
+
+func (w *pointWriter) session(b []byte, s *Session) []byte {
+	var parts byte
+	if s.Interactive {
+		parts |= interactiveBit
+	}
+	if s.Ended != 0 {
+		parts |= endedBit
+	}
+	if s.Refreshed != 0 {
+		parts |= refreshedBit
+	}
+	if len(s.Tokens) > 0 {
+		parts |= tokensBit
+	}
+	b = append(binary.BigEndian.AppendUint64(b, s.Key), parts)
+	b = w.append(w.append(b, &s.Start), &s.Last)
+	if s.Ended != 0 {
+		b = binary.AppendVarint(b, int64(s.Ended-w.base))
+	}
+	if s.Refreshed != 0 {
+		b = binary.AppendVarint(b, int64(s.Refreshed-w.base))
+	}
+	if len(s.Tokens) == 0 {
+		return b
+	}
+	b = append(b, byte(len(s.Tokens)))
+	last := TokenUse{Time: w.base}
+	for _, u := range s.Tokens {
+		head := len(b)
+		b = append(b, 0)
+		b = binary.AppendVarint(b, int64(u.Time-last.Time))
+		b = binary.BigEndian.AppendUint32(b, u.Token)
+		if u.IP != last.IP {
+			b[head] |= 1
+			b = binary.BigEndian.AppendUint32(b, u.IP)
+		}
+		if u.ASN != last.ASN {
+			b[head] |= 2
+			b = binary.AppendUvarint(b, uint64(u.ASN))
+		}
+		last = u
+	}
+	return b
+}
+
 // Decode reads what AppendBinary wrote. It keeps no reference to b.
 func Decode(b []byte) (*Profile, error) {
 	if len(b) == 0 {
@@ -211,7 +265,7 @@ func Decode(b []byte) (*Profile, error) {
 	}
 	p.Sessions = make([]Session, r.count(MaxSessions))
 	for i := range p.Sessions {
-		p.Sessions[i] = Session{Key: r.fixed64(), Start: points.next(), Last: points.next()}
+		points.session(&p.Sessions[i], b[0])
 	}
 	base := int64(MinutesOf(p.LastSeen))
 	p.Terms = make([]Term, r.count(MaxTerms))
@@ -228,6 +282,11 @@ func Decode(b []byte) (*Profile, error) {
 	for i := range p.recents {
 		for _, c := range r.bytes(6) {
 			p.recent[i] = p.recent[i]<<8 | uint64(c)
+		}
+	}
+	if b[0] > 1 {
+		if err := points.sections(p); err != nil {
+			return nil, err
 		}
 	}
 	if len(r.rest) > 0 {

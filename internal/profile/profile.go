@@ -11,9 +11,10 @@ import (
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/familiarity"
 )
 
-// Limits of a profile.
+// Limits of a profile; those of its rings are beside them.
 const (
 	MaxVisits   = 8
 	MaxSessions = 32
@@ -44,6 +45,25 @@ type Profile struct {
 	Sessions []Session // in no particular order
 	Terms    []Term    // in the order they were learnt
 
+	// Rings, by event time, oldest first; never changed in place.
+	Failures []Attempt // failed first factors, and blocks
+	Pushes   []Attempt // prompts: refused, not answered, or approved
+	Codes    []Attempt // wrong one-time codes
+	Attacked []Attacked
+	Raised   []Raised
+	Changes  []Change
+	// Suspicions are a ring too.
+	Suspicions []Suspicion
+
+	Clusters    []Cluster    // in the order they were learnt
+	Transitions []Transition // in the order they were first passed
+	// Hours are interactive successes by the hour of the week.
+	Hours Hours
+	Risk  Risk
+	Marks Marks
+	// Familiar counts what the familiarity score rests on.
+	Familiar familiarity.Counts
+
 	spots   []Spot
 	devices []Device
 	recent  [MaxRecent]uint64 // newest last
@@ -61,12 +81,6 @@ func (v *Visit) Near(t events.Millis) *Point {
 		return &v.First
 	}
 	return &v.Last
-}
-
-// Session is a live session: its first and its last observation, in event time.
-type Session struct {
-	Key         uint64
-	Start, Last Point
 }
 
 // Point is one observation. Spot and Device refer to the profile's tables: see [Profile.Spot] and [Profile.Device].
@@ -110,12 +124,16 @@ type Device struct {
 // New is the profile of a user nobody has seen.
 func New() *Profile { return &Profile{} }
 
-// Clone is a deep copy.
+// Clone is a copy that shares nothing that changes in place.
 func (p *Profile) Clone() *Profile {
 	c := *p
 	c.Visits = slices.Clone(p.Visits)
 	c.Sessions = slices.Clone(p.Sessions)
 	c.Terms = slices.Clone(p.Terms)
+	c.Suspicions = slices.Clone(p.Suspicions)
+	c.Clusters = slices.Clone(p.Clusters)
+	c.Transitions = slices.Clone(p.Transitions)
+	c.Familiar = p.Familiar.Clone()
 	c.spots, c.devices = slices.Clip(p.spots), slices.Clip(p.devices) // never changed in place
 	return &c
 }
@@ -207,56 +225,6 @@ func (p *Profile) AddVisit(pt Point) {
 		i++
 	}
 	p.Visits = slices.Insert(p.Visits, i, Visit{First: pt, Last: pt})
-}
-
-// SessionKey stands for a session id. It is 0 for an id that names no session: none, "unknown", the empty GUID.
-func SessionKey(id string) uint64 {
-	switch id {
-	case "", "unknown", "00000000-0000-0000-0000-000000000000":
-		return 0
-	}
-	return Hash(id)
-}
-
-// Session finds a live session, or nil. It is good until the next UseSession.
-func (p *Profile) Session(key uint64) *Session {
-	for i := range p.Sessions {
-		if p.Sessions[i].Key == key {
-			return &p.Sessions[i]
-		}
-	}
-	return nil
-}
-
-// UseSession takes an observation into its session. A new one drops those idle for longer than ttl and, at the bound, the
-// one least recently used.
-func (p *Profile) UseSession(key uint64, pt Point, ttl events.Millis) {
-	if s := p.Session(key); s != nil {
-		if pt.Time < s.Start.Time {
-			s.Start = pt
-		}
-		if pt.Time >= s.Last.Time {
-			s.Last = pt
-		}
-		return
-	}
-	p.Sessions = slices.DeleteFunc(p.Sessions, func(s Session) bool { return s.Last.Time < p.LastSeen-ttl })
-	if len(p.Sessions) == MaxSessions {
-		p.dropSession()
-	}
-	p.Sessions = append(p.Sessions, Session{Key: key, Start: pt, Last: pt})
-}
-
-// dropSession forgets the session least recently used.
-func (p *Profile) dropSession() {
-	oldest := 0
-	for i := range p.Sessions {
-		if p.Sessions[i].Last.Time < p.Sessions[oldest].Last.Time {
-			oldest = i
-		}
-	}
-	p.Sessions = slices.Delete(p.Sessions, oldest, oldest+1)
-	p.forgot()
 }
 
 func (p *Profile) forgot() {

@@ -49,6 +49,19 @@ func (r *reader) fixed64() uint64 {
 	return binary.BigEndian.Uint64(b)
 }
 
+func (r *reader) fixed32() uint32 {
+	b := r.bytes(4)
+	if b == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b)
+}
+
+func (r *reader) id() (id ID) {
+	copy(id[:], r.bytes(len(id)))
+	return id
+}
+
 func (r *reader) unsigned() uint64 {
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
@@ -106,13 +119,17 @@ func (r *reader) name(n byte, limit int) string {
 	return s
 }
 
-func (r *reader) spot(s *Spot, names *[3]byte) {
-	lat, lon, radius := r.signed(), r.signed(), r.unsigned()
-	if lat < -90e4 || lat > 90e4 || lon < -180e4 || lon > 180e4 || radius > math.MaxUint16 {
+func (r *reader) place() (lat, lon int32, radiusKm uint16) {
+	y, x, radius := r.signed(), r.signed(), r.unsigned()
+	if y < -90e4 || y > 90e4 || x < -180e4 || x > 180e4 || radius > math.MaxUint16 {
 		r.fail("a place is nowhere")
-		return
+		return 0, 0, 0
 	}
-	s.Lat, s.Lon, s.RadiusKm = int32(lat), int32(lon), uint16(radius)
+	return int32(y), int32(x), uint16(radius)
+}
+
+func (r *reader) spot(s *Spot, names *[3]byte) {
+	s.Lat, s.Lon, s.RadiusKm = r.place()
 	classes := Classes(r.byte())
 	s.Classes, s.Conflict = classes&^conflictBit, classes.Any(conflictBit)
 	s.ASN = r.uint32()
@@ -142,6 +159,7 @@ type pointReader struct {
 	n              int
 }
 
+// next reads a point.
 func (r *pointReader) next() Point {
 	if n := int(r.byte()); n > 0 {
 		if n > r.n {
@@ -172,4 +190,41 @@ func (r *pointReader) next() Point {
 		r.n++
 	}
 	return pt
+}
+
+func (r *pointReader) session(s *Session, version byte) {
+	s.Key = r.fixed64()
+	var parts byte
+	if version > 1 {
+		parts = r.byte()
+	}
+	s.Start, s.Last = r.next(), r.next()
+	s.Interactive = parts&interactiveBit != 0
+	if parts&endedBit != 0 {
+		s.Ended = r.base + events.Millis(r.signed())
+	}
+	if parts&refreshedBit != 0 {
+		s.Refreshed = r.base + events.Millis(r.signed())
+	}
+	if parts&tokensBit != 0 {
+		s.Tokens = r.tokens()
+	}
+}
+
+func (r *pointReader) tokens() []TokenUse {
+	tokens := make([]TokenUse, r.count(MaxTokens))
+	last := TokenUse{Time: r.base}
+	for i := range tokens {
+		parts := r.byte()
+		last.Time += events.Millis(r.signed())
+		last.Token = r.fixed32()
+		if parts&1 != 0 {
+			last.IP = r.fixed32()
+		}
+		if parts&2 != 0 {
+			last.ASN = r.uint32()
+		}
+		tokens[i] = last
+	}
+	return tokens
 }

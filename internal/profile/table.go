@@ -145,4 +145,7 @@ func (p *Profile) eachPoint(do func(*Point)) {
 		do(&p.Sessions[i].Start)
 		do(&p.Sessions[i].Last)
 	}
+	for i := range p.Suspicions {
+		do(&p.Suspicions[i].Point)
+	}
 }

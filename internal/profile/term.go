@@ -22,7 +22,21 @@ const (
 	// DeviceID is a device by the identity provider's id, Agent by its operating system and browser family.
 	DeviceID Kind = 4
 	Agent    Kind = 5
+	// Region is a region of a country.
+	Region Kind = 6
+	// App is an application, AppResource one together with what it asked for, AppNetwork one with the network it came from.
+	App         Kind = 7
+	AppResource Kind = 8
+	AppNetwork  Kind = 9
+	// Grant is a client application with the protocol by which it gets tokens, such as a device code.
+	Grant Kind = 10
+	// Method is a way to prove identity, CredentialType a program's kind of credential.
+	Method         Kind = 11
+	CredentialType Kind = 12
 )
+
+// TermFloor is how many terms a kind keeps however many another kind brings, as long as it has been seen of the user.
+const TermFloor = 6
 
 // Minutes is a moment in minutes since the Unix epoch, the precision of terms.
 type Minutes uint32
@@ -65,25 +79,45 @@ func (p *Profile) CountTerms(k Kind, but uint64) int {
 	return n
 }
 
-// Learn notes that a term was seen. An unknown one is added, with the state given; at the bound the one seen least
-// recently goes.
+// Learn notes that a term was seen. An unknown one is added, with the state given; at the bound one seen least recently
+// goes, of a kind that has more than [TermFloor].
 func (p *Profile) Learn(k Kind, value uint64, at events.Millis, unconfirmed bool) {
 	m := MinutesOf(at)
 	if t := p.Term(k, value); t != nil {
 		t.First, t.Last = min(t.First, m), max(t.Last, m)
 		return
 	}
-	if len(p.Terms) == MaxTerms {
-		oldest := 0
-		for i := range p.Terms {
-			if p.Terms[i].Last < p.Terms[oldest].Last {
-				oldest = i
-			}
-		}
-		p.Terms = slices.Delete(p.Terms, oldest, oldest+1)
+	if len(p.Terms) >= MaxTerms {
+		i := p.leastTerm()
+		p.Terms = slices.Delete(p.Terms, i, i+1)
 		p.forgot()
 	}
 	p.Terms = append(p.Terms, Term{Kind: k, Value: value, First: m, Last: m, Unconfirmed: unconfirmed})
+}
+
+// leastTerm is the term least recently seen of the kinds above their floor. With all kinds at their floor there would be
+// room, unless kinds of later versions were read: then it is the least recently seen of all.
+func (p *Profile) leastTerm() int {
+	var held [math.MaxUint8 + 1]uint8
+	for i := range p.Terms {
+		held[p.Terms[i].Kind]++
+	}
+	least := -1
+	for i := range p.Terms {
+		if held[p.Terms[i].Kind] > TermFloor && (least < 0 || p.Terms[i].Last < p.Terms[least].Last) {
+			least = i
+		}
+	}
+	if least >= 0 {
+		return least
+	}
+	least = 0
+	for i := range p.Terms {
+		if p.Terms[i].Last < p.Terms[least].Last {
+			least = i
+		}
+	}
+	return least
 }
 
 // CountryValue is a two-letter country as a term, or 0.
@@ -100,6 +134,18 @@ func AgentValue(os, browser string) uint64 {
 		return 0
 	}
 	return short(xxhash.Sum64String(os)*31 + xxhash.Sum64String(browser))
+}
+
+// TextValue is one or more texts together as a term, such as an application and a resource; 0 when the first is empty.
+func TextValue(first string, more ...string) uint64 {
+	if first == "" {
+		return 0
+	}
+	h := xxhash.Sum64String(first)
+	for _, s := range more {
+		h = h*31 + xxhash.Sum64String(s)
+	}
+	return short(h)
 }
 
 // DeviceValue is a device id as a term, or 0 when there is none.

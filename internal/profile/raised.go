@@ -1,0 +1,103 @@
+package profile
+
+import (
+	"slices"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// Limits of what is remembered of attacks and findings.
+const (
+	MaxAttacked   = 8
+	MaxRaised     = 16
+	MaxSuspicions = 4
+	MaxChanges    = 4
+)
+
+// Attacked is that somebody attacked this user: a verdict of the network stage, or CRD-01 or CRD-02.
+type Attacked struct {
+	Detection Detection
+	// Source is the [Hash] of what is guilty, such as "ip 192.0.2.1", 0 when nothing single is; Incident that of the firing.
+	Source, Incident uint64
+	Time             events.Millis
+}
+
+func (a Attacked) when() events.Millis { return a.Time }
+
+// AddAttacked notes an attack; what the same incident told before of the same source is replaced if it is older.
+func (p *Profile) AddAttacked(a Attacked, keep events.Millis) {
+	ring := p.Attacked
+	i := slices.IndexFunc(ring, func(b Attacked) bool {
+		return b.Detection == a.Detection && b.Source == a.Source && b.Incident == a.Incident
+	})
+	if i >= 0 {
+		a.Time = max(a.Time, ring[i].Time)
+		ring = without(ring, i)
+	}
+	p.Attacked = insert(ring, a, MaxAttacked, keep)
+}
+
+// Raised is an active finding of medium severity or more, or a provider's word that supports one.
+type Raised struct {
+	Detection Detection
+	// Severity is the rank of its severity.
+	Severity uint8
+	Time     events.Millis
+	Event    ID
+	// Session is its key; Flow and IP are as in [Attempt]. 0 is unknown.
+	Session  uint64
+	Flow, IP uint32
+}
+
+func (r Raised) when() events.Millis { return r.Time }
+
+// AddRaised notes a finding. One of the same detection and event replaces the former.
+func (p *Profile) AddRaised(r Raised, keep events.Millis) {
+	ring := p.Raised
+	if i := slices.IndexFunc(ring, func(b Raised) bool { return b.Detection == r.Detection && b.Event == r.Event }); i >= 0 {
+		ring = without(ring, i)
+	}
+	p.Raised = insert(ring, r, MaxRaised, keep)
+}
+
+// Suspicion is a sign-in that looks as if somebody sat in the middle of it; it is worth nothing alone. See AIT-01.
+type Suspicion struct {
+	Point
+	Session uint64
+	// Kind tells what is suspicious; see the constants.
+	Kind SuspicionKind
+}
+
+// SuspicionKind is why a sign-in is suspicious.
+type SuspicionKind uint8
+
+// The kinds of suspicions. Their numbers are on the log: never renumber.
+const (
+	// RelayedSignIn is one from a hosting network and an unmanaged device with the second factor satisfied; KitAgent one with
+	// the mark of a phishing kit.
+	RelayedSignIn SuspicionKind = 1
+	KitAgent      SuspicionKind = 2
+)
+
+func (s Suspicion) when() events.Millis { return s.Time }
+
+// AddSuspicion notes a suspicion.
+func (p *Profile) AddSuspicion(s Suspicion, keep events.Millis) {
+	p.Suspicions = insert(p.Suspicions, s, MaxSuspicions, keep)
+}
+
+// Change is a change of the account, remembered so that a sequence is seen in whichever order its events come.
+type Change struct {
+	Time   events.Millis
+	Type   events.ChangeType
+	Action events.ChangeAction
+	Event  ID
+}
+
+func (c Change) when() events.Millis { return c.Time }
+
+// AddChange notes a change of the account.
+func (p *Profile) AddChange(c Change, keep events.Millis) {
+	c.Type, c.Action = changeTypes.name(changeTypes.code(c.Type)), changeActions.name(changeActions.code(c.Action))
+	p.Changes = insert(p.Changes, c, MaxChanges, keep)
+}
