@@ -1,7 +1,10 @@
 package detector
 
 import (
+	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/org"
+	"github.com/countersign-io/countersign/internal/profile"
 )
 
 // Engine folds events in memory, in the order given, with the network stage in the loop: what it concludes comes back as
@@ -32,6 +35,19 @@ func (g *Engine) Decide(e *events.Event) []Decided {
 		g.tenants[e.Tenant] = tenant
 	}
 	return []Decided{{Event: e, Outcome: g.rules.Fold(tenant, g.user(e.Key()), e)}}
+}
+
+// Peek says what would be seen in an event, and remembers nothing.
+func (g *Engine) Peek(e *events.Event) anomaly.Result {
+	p := profile.New()
+	if u := g.users[e.Key()]; u != nil {
+		p = u.Profile.Clone()
+	}
+	var context *org.Context
+	if tenant := g.tenants[e.Tenant]; tenant != nil {
+		context = tenant.Context
+	}
+	return g.rules.Catalogue.Evaluate(p, context, e)
 }
 
 func (g *Engine) user(key string) *User {

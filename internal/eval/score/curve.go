@@ -286,3 +286,18 @@ func Quantile(sorted []float64, q float64) float64 {
 	i := int(math.Ceil(q*float64(len(sorted))-1e-9)) - 1
 	return sorted[max(0, min(i, len(sorted)-1))]
 }
+
+// Scored is the share of the users' own logins that have a score.
+func (s *Sample) Scored() float64 {
+	scored := 0
+	for i := range s.subjects {
+		n, _ := slices.BinarySearchFunc(s.subjects[i].own, Unscored, func(score, unscored float64) int {
+			if score > unscored {
+				return -1
+			}
+			return 1
+		})
+		scored += n
+	}
+	return ratio(scored, len(s.subjects)*s.History)
+}

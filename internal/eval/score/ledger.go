@@ -167,7 +167,9 @@ type Recall struct {
 	// Caught had an active alert of medium or more, CaughtHigh one of high or more; Quiet had only lesser or inactive ones.
 	Caught     int `json:"caught"`
 	CaughtHigh int `json:"caught_high"`
-	Quiet      int `json:"quiet"`
+	// CaughtAny had an active alert of any severity.
+	CaughtAny int `json:"caught_any"`
+	Quiet     int `json:"quiet"`
 	// The time from the incident's first event to its first alert of medium or more, in event time, and the attacker's
 	// events before it.
 	DelayP50Seconds float64 `json:"delay_p50_s"`
@@ -182,6 +184,9 @@ type Recall struct {
 
 // Share is caught over all.
 func (r *Recall) Share() float64 { return ratio(r.Caught, r.Incidents) }
+
+// ShareAny is caught by an active alert of any severity over all.
+func (r *Recall) ShareAny() float64 { return ratio(r.CaughtAny, r.Incidents) }
 
 // ShareHigh is caught at high over all.
 func (r *Recall) ShareHigh() float64 { return ratio(r.CaughtHigh, r.Incidents) }
@@ -233,6 +238,9 @@ func (r *Recall) add(i *Incident, c *Catch) {
 	r.Incidents++
 	if i.Compromise {
 		r.Compromises++
+	}
+	if c != nil && c.Highest > 0 {
+		r.CaughtAny++
 	}
 	switch {
 	case c == nil || len(c.Rules) == 0 && len(c.Quiet) == 0:

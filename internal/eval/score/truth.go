@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign-io/countersign/internal/eval/company"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/familiarity"
 )
 
 // Truth keeps what is needed of the labels to judge alerts: which events belong to which incident, who was attacked from
@@ -178,36 +179,25 @@ func (t *Truth) Exposure() map[company.Confounder]int { return t.exposure }
 // Users is how many people did something.
 func (t *Truth) Users() int { return len(t.people) }
 
-// The login-frequency classes.
-const (
-	Daily        = "daily"
-	SeveralAWeek = "several a week"
-	Weekly       = "weekly"
-	Monthly      = "monthly"
-	Rarer        = "rarer"
-)
-
-// Classes lists the login-frequency classes.
-var Classes = []string{Daily, SeveralAWeek, Weekly, Monthly, Rarer}
-
-// Class is how often a user signs in, judged by the days with logins until a time.
+// Class is the login-frequency class of a user, by the days with logins a week until a time, as [familiarity.ClassOf] has
+// it but over the whole stream.
 func (t *Truth) Class(key string, until events.Millis) string {
 	p := t.people[key]
 	if p == nil {
-		return Rarer
+		return familiarity.Rarer
 	}
-	weeks := float64(max(until-p.first, events.Day)) / (7 * events.Day)
+	weeks := float64(max(until-p.first, 7*events.Day)) / (7 * events.Day)
 	switch days := float64(p.days) / weeks; {
-	case days >= 3.5:
-		return Daily
-	case days >= 1.5:
-		return SeveralAWeek
+	case days >= 3:
+		return familiarity.Daily
+	case days >= 1.4:
+		return familiarity.SeveralAWeek
 	case days >= 0.6:
-		return Weekly
-	case days >= 0.15:
-		return Monthly
+		return familiarity.Weekly
+	case days >= 0.2:
+		return familiarity.Monthly
 	default:
-		return Rarer
+		return familiarity.Rarer
 	}
 }
 

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-io/countersign/internal/eval"
+	"github.com/countersign-io/countersign/internal/eval/report"
+)
+
+func evalCommand() *cobra.Command {
+	options := eval.DefaultOptions()
+	var asJSON bool
+	var out string
+	c := &cobra.Command{
+		Use: "eval", Short: "Measure the detections on a simulated company, beside the published rules of others", Args: cobra.NoArgs,
+		Long: "Measure the detections on a simulated company: what is caught, how soon, at how many false alarms and\n" +
+			"re-authentications, beside restatements of the published rules of other systems on the same events.\n" +
+			"Seeds 1 to 5 are for tuning; report figures of other seeds.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			options.CodeVersion = version
+			progress, done := phases()
+			options.Progress = progress
+			r, err := eval.Run(c.Context(), options)
+			done()
+			if err != nil {
+				return err
+			}
+			if r.Tuning {
+				fmt.Fprintf(os.Stderr, "seed %d is one of those for tuning (1 to 5): its figures are not results\n", r.Seed)
+			}
+			if out != "" {
+				if err := writeReport(out, r); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return r.JSONLines(c.OutOrStdout())
+			}
+			return r.Text(c.OutOrStdout())
+		},
+	}
+	flags := c.Flags()
+	flags.Uint64Var(&options.Seed, "seed", options.Seed, "seed of the company; 1 to 5 are for tuning")
+	flags.IntVar(&options.Users, "users", options.Users, "how many people")
+	flags.IntVar(&options.Days, "days", options.Days, "how many days, the first 14 without attacks")
+	flags.Float64Var(&options.AttacksPerDay, "attacks-per-day", 0, "incidents a day, on average (default one for every 400 users, 3 at least)")
+	flags.IntVar(&options.Rounds, "rounds", options.Rounds, "rounds of the bootstrap behind confidence intervals")
+	flags.BoolVar(&asJSON, "json", false, "print figures as JSON, one object a line")
+	flags.StringVar(&out, "out", "", "directory for report.json, report.txt and curves.svg")
+	return c
+}
+
+// phases is a progress bar on standard error for one phase after the other.
+func phases() (progress func(phase string, done float64), end func()) {
+	var mu sync.Mutex
+	var bar *progressbar.ProgressBar
+	current := ""
+	end = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if bar != nil {
+			_ = bar.Finish()
+			fmt.Fprintln(os.Stderr)
+		}
+	}
+	return func(phase string, done float64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if phase != current {
+			if bar != nil {
+				_ = bar.Finish()
+				fmt.Fprintln(os.Stderr)
+			}
+			current, bar = phase, progressbar.Default(1000, phase)
+		}
+		_ = bar.Set(int(min(1, max(0, done)) * 1000))
+	}, end
+}
+
+// writeReport writes the files of a report.
+func writeReport(dir string, r *report.Report) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the report's directory: %w", err)
+	}
+	for name, write := range map[string]func(io.Writer) error{
+		"report.json": r.JSON, "report.txt": r.Text, "curves.svg": r.SVG,
+	} {
+		if err := writeFile(filepath.Join(dir, name), write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	defer func() {
+		if closing := file.Close(); err == nil {
+			err = closing
+		}
+	}()
+	return write(file)
+}

@@ -1,0 +1,151 @@
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/countersign-io/countersign/internal/anomaly"
+	"github.com/countersign-io/countersign/internal/detector"
+	"github.com/countersign-io/countersign/internal/eval/company"
+	"github.com/countersign-io/countersign/internal/eval/report"
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
+)
+
+// Options say what is measured.
+type Options struct {
+	Seed  uint64
+	Users int
+	Days  int
+	// AttacksPerDay is how many incidents begin on a day, on average; 0 is one a day for every 400 users, three at least.
+	AttacksPerDay float64
+	// Rounds of the bootstrap behind confidence intervals.
+	Rounds int
+	// CodeVersion is written into the report.
+	CodeVersion string
+	// Progress, when set, is told how far a phase is, between 0 and 1.
+	Progress func(phase string, done float64)
+}
+
+// DefaultOptions are the size at which figures are reported. The seed is the caller's to choose.
+func DefaultOptions() Options { return Options{Seed: 1, Users: 20_000, Days: 60, Rounds: 200} }
+
+// The limits of a run. With fewer days than the quiet ones nobody would be attacked.
+const (
+	minDays  = quietDays + 4
+	maxDays  = 400
+	maxUsers = 1_000_000
+	// quietDays have no attacks, so that detectors can learn.
+	quietDays = 14
+)
+
+// Validate reports every problem.
+func (o *Options) Validate() error {
+	var problems []error
+	if o.Users < 1 || o.Users > maxUsers {
+		problems = append(problems, fmt.Errorf("users: is %d, must be between 1 and %d", o.Users, maxUsers))
+	}
+	if o.Days < minDays || o.Days > maxDays {
+		problems = append(problems, fmt.Errorf("days: is %d, must be between %d and %d", o.Days, minDays, maxDays))
+	}
+	if !(o.AttacksPerDay >= 0 && o.AttacksPerDay <= 10_000) {
+		problems = append(problems, fmt.Errorf("attacks_per_day: is %g, must be between 0 and 10000", o.AttacksPerDay))
+	}
+	if o.Rounds < 0 || o.Rounds > 10_000 {
+		problems = append(problems, fmt.Errorf("rounds: is %d, must be between 0 and 10000", o.Rounds))
+	}
+	return errors.Join(problems...)
+}
+
+// company is the simulated company of a run.
+func (o *Options) company(users int, faults company.Faults) company.Config {
+	c := company.DefaultConfig()
+	c.Seed, c.Users, c.Days, c.QuietDays, c.Ingested, c.Faults = o.Seed, users, o.Days, quietDays, true, faults
+	c.AttacksPerDay = o.AttacksPerDay
+	if c.AttacksPerDay == 0 {
+		c.AttacksPerDay = max(3, float64(users)/400)
+	}
+	return c
+}
+
+// rules are what ships: every detection and policy as it is without a configuration.
+func rules() (detector.Rules, error) {
+	catalogue, err := anomaly.New(anomaly.DefaultConfig())
+	if err != nil {
+		return detector.Rules{}, fmt.Errorf("making the catalogue: %w", err)
+	}
+	return detector.Rules{Catalogue: catalogue, Policies: policy.Default()}, nil
+}
+
+// Run measures everything and returns the report.
+func Run(ctx context.Context, o Options) (*report.Report, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	rules, err := rules()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	r := &report.Report{
+		Seed: o.Seed, Tuning: o.Seed >= 1 && o.Seed <= 5, Users: o.Users, Days: o.Days, Code: o.CodeVersion, Rules: rules.Version(),
+		Hardware: fmt.Sprintf("%s, %d cores, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
+	}
+	main, err := play(ctx, o.company(o.Users, company.Faults{}), rules, full, o.phase("stream"))
+	if err != nil {
+		return nil, err
+	}
+	main.fill(r, o)
+	if r.Laws, err = laws(rules); err != nil {
+		return nil, err
+	}
+	if r.Robustness, err = robustness(ctx, o, rules); err != nil {
+		return nil, err
+	}
+	r.Seconds = time.Since(began).Seconds()
+	r.Conclude()
+	return r, nil
+}
+
+func (o *Options) phase(name string) func(float64) {
+	return func(done float64) {
+		if o.Progress != nil {
+			o.Progress(name, done)
+		}
+	}
+}
+
+// usual are the faults of the stream that robustness is measured with.
+var usual = company.Faults{Late: 0.05, Duplicate: 0.01, MissingPlace: 0.02}
+
+// robustness plays a smaller company twice, with and without faults. The two differ in nothing else.
+func robustness(ctx context.Context, o Options, rules detector.Rules) ([]report.Robustness, error) {
+	users := min(o.Users, max(1000, o.Users/5))
+	rows := []report.Robustness{{Name: "no faults"}, {Name: "5 % late, 1 % twice, 2 % without place"}}
+	var group errgroup.Group
+	for i, faults := range []company.Faults{{}, usual} {
+		progress := func(float64) {}
+		if i == 1 {
+			progress = o.phase("faults")
+		}
+		group.Go(func() error {
+			run, err := play(ctx, o.company(users, faults), rules, decisionsOnly, progress)
+			if err != nil {
+				return err
+			}
+			name := rows[i].Name
+			rows[i] = run.robustness()
+			rows[i].Name, rows[i].Users = name, users
+			return nil
+		})
+	}
+	return rows, group.Wait()
+}
+
+// until is the end of a company's stream.
+func until(c company.Config) events.Millis { return c.Start + events.Millis(c.Days)*events.Day }

@@ -1,0 +1,21 @@
+package eval
+
+import (
+	"os"
+	"runtime"
+	"strings"
+)
+
+// processor names the processor as the system does, else its architecture.
+func processor() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	for line := range strings.Lines(string(info)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}

@@ -1,0 +1,303 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/countersign-io/countersign/internal/detector"
+	"github.com/countersign-io/countersign/internal/eval/company"
+	"github.com/countersign-io/countersign/internal/eval/peers"
+	"github.com/countersign-io/countersign/internal/eval/score"
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// extent is how much of a run is measured.
+type extent int
+
+const (
+	// decisionsOnly measures countersign's findings, full also its score, and the peers.
+	decisionsOnly extent = iota
+	full
+)
+
+// item is an event on its way to the peers, with what the familiarity curve needs of it.
+type item struct {
+	event events.Event
+	label company.Label
+	// login is set on a login that the curve takes; attempts are those to be scored after it.
+	login    bool
+	user     int
+	attempts []events.Event
+}
+
+// batch is how many events go to the peers at a time, and depth how many batches may wait.
+const (
+	batch = 256
+	depth = 16
+)
+
+// run is one stream played to its end.
+type run struct {
+	config company.Config
+	truth  *score.Truth
+	ledger *score.Ledger
+	curve  *score.Curve
+	// took is the time of each decision that raised an active finding of medium or more; busy the time of all of them.
+	took   []time.Duration
+	busy   time.Duration
+	all    int
+	people map[string]int
+	names  []string
+
+	peers *rivals
+}
+
+// play runs a company's stream through countersign and, to the full extent, through the peers beside it.
+func play(ctx context.Context, config company.Config, rules detector.Rules, extent extent, progress func(float64)) (*run, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("the company: %w", err)
+	}
+	r := &run{config: config, truth: score.NewTruth(), people: map[string]int{}}
+	r.ledger = score.NewLedger(r.truth)
+	group, ctx := errgroup.WithContext(ctx)
+	if extent == decisionsOnly {
+		err := r.watch(ctx, rules, nil, nil, progress)
+		return r, err
+	}
+	var kinds []string
+	for _, kind := range company.Statistical {
+		kinds = append(kinds, string(kind))
+	}
+	r.curve = score.NewCurve(kinds)
+	r.peers = newRivals(kinds)
+	filled, free := make(chan []item, depth), make(chan []item, depth+2)
+	group.Go(func() error {
+		defer close(filled)
+		return r.watch(ctx, rules, filled, free, progress)
+	})
+	group.Go(func() error {
+		for list := range filled {
+			for i := range list {
+				r.peers.see(&list[i])
+			}
+			select {
+			case free <- list:
+			default:
+			}
+		}
+		r.peers.truth.Close()
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// watch is countersign's side: it takes events from the company, decides, and passes them on.
+func (r *run) watch(ctx context.Context, rules detector.Rules, filled chan<- []item, free <-chan []item, progress func(float64)) error {
+	c, engine := company.New(r.config), detector.NewEngine(rules)
+	list := make([]item, 0, batch)
+	for {
+		list = append(list, item{})
+		it := &list[len(list)-1]
+		label, more := c.Next(&it.event)
+		if !more {
+			list = list[:len(list)-1]
+		} else {
+			it.label = label
+			if err := r.decide(c, engine, it); err != nil {
+				return err
+			}
+		}
+		if more && len(list) < batch {
+			continue
+		}
+		if len(list) > 0 {
+			progress(float64(list[len(list)-1].event.Time-r.config.Start) / float64(until(r.config)-r.config.Start))
+		}
+		if filled != nil {
+			select {
+			case filled <- list:
+			case <-ctx.Done():
+			}
+			select {
+			case list = <-free:
+			default:
+				list = make([]item, 0, batch)
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !more {
+			r.truth.Close()
+			return nil
+		}
+		clear(list[:cap(list)])
+		list = list[:0]
+	}
+}
+
+// decide takes one event.
+func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) error {
+	e := &it.event
+	key := e.Key()
+	first := r.truth.See(e, it.label)
+	it.user = r.index(key)
+	it.login = first && r.curve != nil && it.label.Attack == "" && score.Login(e) && r.curve.Logins(it.user) < score.Longest &&
+		!r.truth.Attacked(key)
+	if it.login {
+		r.curve.Login(it.user, scoreOf(engine, e))
+	}
+	began := time.Now()
+	decided := engine.Decide(e)
+	took := time.Since(began)
+	r.busy += took
+	r.all++
+	alarmed := false
+	for i := range decided {
+		for k := range decided[i].Outcome.Findings {
+			f := &decided[i].Outcome.Findings[k]
+			var confounder company.Confounder
+			if i == 0 {
+				confounder = it.label.Confounder
+			}
+			r.ledger.Raise(score.AlertOf(f, confounder))
+			alarmed = alarmed || f.Disposition == events.Active && f.Severity.Rank() >= events.Medium.Rank()
+		}
+	}
+	if alarmed {
+		r.took = append(r.took, took)
+	}
+	if !it.login || !slices.Contains(score.Histories, r.curve.Logins(it.user)) {
+		return nil
+	}
+	for i, kind := range company.Statistical {
+		attempt, err := c.Attempt(kind, key, e.Time+afterwards(e.ID))
+		if err != nil {
+			return fmt.Errorf("making an attempt: %w", err)
+		}
+		r.curve.Attempt(it.user, i, scoreOf(engine, &attempt))
+		it.attempts = append(it.attempts, attempt)
+	}
+	return nil
+}
+
+// index numbers the users.
+func (r *run) index(key string) int {
+	i, ok := r.people[key]
+	if !ok {
+		i = len(r.people)
+		r.people[key] = i
+		r.names = append(r.names, key)
+	}
+	return i
+}
+
+// scoreOf is countersign's familiarity score of an event that is not learnt.
+func scoreOf(engine *detector.Engine, e *events.Event) float64 {
+	result := engine.Peek(e)
+	return orUnscored(result.Score, result.Scored)
+}
+
+// afterwards is how long after a login its attempt comes: between ten minutes and a day, since an attacker keeps no hours.
+func afterwards(id string) events.Millis {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	const least = 10 * events.Minute
+	return least + events.Millis(h.Sum64()%uint64(events.Day-least))
+}
+
+// rivals are the peers, on the same events.
+type rivals struct {
+	truth   *score.Truth
+	rules   []rival
+	scorers []scorer
+}
+
+// scorer is a peer that scores logins, with its curve.
+type scorer struct {
+	peers.Info
+	peeker
+	curve *score.Curve
+}
+
+// peeker is a scorer that can score an attempt without learning from it.
+type peeker interface {
+	peers.Scorer
+	Peek(e *events.Event) (float64, bool)
+}
+
+// rival is one peer.
+type rival struct {
+	peers.Info
+	rule   peers.Rule
+	ledger *score.Ledger
+}
+
+func newRivals(attackers []string) *rivals {
+	rs := &rivals{truth: score.NewTruth()}
+	for _, p := range peers.All() {
+		if p.Rule != nil {
+			rs.rules = append(rs.rules, rival{Info: p.Info, rule: p.Rule(), ledger: score.NewLedger(rs.truth)})
+			continue
+		}
+		if s, ok := p.Scorer().(peeker); ok {
+			rs.scorers = append(rs.scorers, scorer{p.Info, s, score.NewCurve(attackers)})
+		}
+	}
+	return rs
+}
+
+func (rs *rivals) see(it *item) {
+	rs.truth.See(&it.event, it.label)
+	for i := range rs.rules {
+		for _, a := range rs.rules[i].rule.See(&it.event) {
+			rs.rules[i].ledger.Raise(alertOf(&a, it))
+		}
+	}
+	for i := range rs.scorers {
+		rs.scorers[i].see(it)
+	}
+}
+
+// see scores an event, which the scorer learns, and the attempts that follow it, which it does not.
+func (s *scorer) see(it *item) {
+	own, ok := s.Score(&it.event)
+	if !it.login {
+		return
+	}
+	s.curve.Login(it.user, orUnscored(own, ok))
+	for i := range it.attempts {
+		value, ok := s.Peek(&it.attempts[i])
+		s.curve.Attempt(it.user, i, orUnscored(value, ok))
+	}
+}
+
+func orUnscored(value float64, ok bool) float64 {
+	if !ok {
+		return score.Unscored
+	}
+	return value
+}
+
+// alertOf is a peer's alert. What its own filters hide is suppressed.
+func alertOf(a *peers.Alert, it *item) score.Alert {
+	alert := score.Alert{
+		Detection: a.Check, Severity: a.Severity, Disposition: events.Active, Tenant: a.Tenant, User: a.User, EventID: a.EventID,
+		Anchors: a.Events, Time: a.At, Confounder: it.label.Confounder,
+	}
+	if alert.User == "" {
+		alert.User = it.event.User.ID
+	}
+	if len(a.Filtered) > 0 {
+		alert.Disposition = events.Suppressed
+	}
+	return alert
+}

@@ -1,0 +1,205 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/countersign-io/countersign/internal/eval/score"
+)
+
+// Countersign is the name of countersign's own score among the curves.
+const Countersign = "countersign"
+
+// PublishedTPR is the TPR that the targets are for, VeryTargetedRate the median rate within which the very targeted
+// attacker's TPR is taken.
+const (
+	PublishedTPR     = 0.99
+	VeryTargetedRate = 0.15
+)
+
+// The targets of the curves: the median re-authentication rate at [PublishedTPR] after 12 and after 39 logins.
+var targets = []struct {
+	attacker string
+	history  int
+	rate     float64
+}{
+	{"naive", 12, 0.15}, {"vpn", 12, 0.20}, {"targeted", 12, 0.25}, {"naive", 39, 0.03}, {"vpn", 39, 0.05}, {"targeted", 39, 0.08},
+}
+
+// VeryTargeted is what a score reaches against the very targeted attacker within [VeryTargetedRate].
+type VeryTargeted struct {
+	Scorer string `json:"scorer"`
+	Users  int    `json:"users"`
+	OK     bool   `json:"reached"`
+	score.Rate
+	Interval score.Interval `json:"tpr_95"`
+}
+
+// Conclude derives the figures and where countersign falls behind from what was measured.
+func (r *Report) Conclude() {
+	r.Figures = nil
+	r.curveFigures(Countersign, "eval")
+	all := score.Recall{}
+	high := 0
+	for i := range r.Recalls {
+		row := &r.Recalls[i]
+		r.add(NewFigure("eval.recall_"+string(row.Attack), row.Share(), "share", row.Incidents))
+		all.Incidents += row.Incidents
+		all.Caught += row.Caught
+		high += row.CaughtHigh
+	}
+	all.CaughtHigh = high
+	r.add(NewFigure("eval.recall", all.Share(), "share", all.Incidents))
+	r.add(NewFigure("eval.recall_high", all.ShareHigh(), "share", all.Incidents))
+	r.add(NewFigure("eval.session.recall", r.Session.Recall(), "share", r.Session.Passed.Incidents).AtLeast(0.9))
+	r.add(NewFigure("eval.session.recall_any_rule", r.Session.Passed.Share(), "share", r.Session.Passed.Incidents))
+	a := &r.Alarms
+	r.add(NewFigure("eval.fp_medium_per_1000", a.Per(a.Medium), "findings", a.Logins).AtMost(5))
+	r.add(NewFigure("eval.fp_high_per_1000", a.Per(a.High), "findings", a.Logins).AtMost(0.5))
+	r.add(NewFigure("eval.fp_worst_confounder_times_mean", r.Worst.TimesMean, "times", 0).AtMost(3))
+	r.add(NewFigure("eval.fp_worst_confounder_times_overall", r.Worst.Times, "times", 0))
+	r.add(NewFigure("eval.time_to_detect_p50_ms", r.Timing.P50, "ms", r.Timing.Findings))
+	r.add(NewFigure("eval.time_to_detect_p95_ms", r.Timing.P95, "ms", r.Timing.Findings))
+	r.add(NewFigure("eval.time_to_detect_p99_ms", r.Timing.P99, "ms", r.Timing.Findings).AtMost(2000))
+	r.add(NewFigure("eval.events_per_second", r.Counts.EventsPerSecond, "events/s", r.Counts.Events))
+	for _, p := range r.Precision {
+		r.add(NewFigure("eval.precision_"+string(p.Severity), p.Precision, "share", 0))
+	}
+	r.add(NewFigure("eval.pr_auc", r.Area, "area", 0))
+	r.lawFigures()
+	if len(r.Robustness) == 2 {
+		clean, faulty := &r.Robustness[0], &r.Robustness[1]
+		r.add(NewFigure("eval.faults.recall_change", faulty.Recall-clean.Recall, "share", faulty.Incidents))
+		r.add(NewFigure("eval.faults.fp_medium_per_1000_change", faulty.Medium-clean.Medium, "findings", 0))
+	}
+	r.peerFigures(&all)
+}
+
+func (r *Report) add(f Figure) { r.Figures = append(r.Figures, f) }
+
+func (r *Report) curveFigures(scorer, prefix string) {
+	for _, t := range targets {
+		p, ok := r.point(scorer, t.attacker, t.history, PublishedTPR)
+		if !ok {
+			continue
+		}
+		value := p.Rate.Rate
+		f := NewFigure(fmt.Sprintf("%s.%s.reauth_h%d", prefix, t.attacker, t.history), value, "rate", p.Users).Within(p.Interval)
+		if !p.OK {
+			f.Value = nil
+		}
+		if scorer == Countersign {
+			f = f.AtMost(t.rate)
+		}
+		r.add(f)
+	}
+	for _, v := range r.VeryTargeted {
+		if v.Scorer != scorer {
+			continue
+		}
+		f := NewFigure(prefix+".very_targeted.tpr_h39", v.TPR, "share", v.Users).Within(v.Interval)
+		if v.Users == 0 {
+			f.Value = nil
+		}
+		if scorer == Countersign {
+			f = f.AtLeast(0.83)
+		}
+		r.add(f)
+	}
+}
+
+// point finds a point of a curve.
+func (r *Report) point(scorer, attacker string, history int, tpr float64) (Point, bool) {
+	for i := range r.Curves {
+		c := &r.Curves[i]
+		if c.Scorer != scorer || c.Attacker != attacker {
+			continue
+		}
+		for _, p := range c.Points {
+			if p.History == history && p.Wanted == tpr {
+				return p, true
+			}
+		}
+	}
+	return Point{}, false
+}
+
+func (r *Report) lawFigures() {
+	for i := range r.Laws {
+		l := &r.Laws[i]
+		share := float64(l.Found) / float64(max(1, l.Cases))
+		f := NewFigure("eval.travel."+l.Name, share, "share", l.Cases)
+		if l.Must {
+			f = f.AtLeast(1)
+		} else {
+			f = f.AtMost(0)
+		}
+		r.add(f)
+	}
+}
+
+// peerFigures adds a row a peer and metric, and collects where a peer is better. A peer's alert of any severity counts for
+// it: it has no other way to tell.
+func (r *Report) peerFigures(all *score.Recall) {
+	r.Behind = nil
+	ours := map[string]score.Recall{}
+	for _, row := range r.Recalls {
+		ours[string(row.Attack)] = row
+	}
+	for i := range r.Peers {
+		p := &r.Peers[i]
+		prefix := "eval.peer." + p.Name
+		behind := func(metric string, ours, theirs float64, lowerIsBetter bool) {
+			if lowerIsBetter && theirs < ours-1e-9 || !lowerIsBetter && theirs > ours+1e-9 {
+				r.Behind = append(r.Behind, Behind{Peer: p.Name, Metric: metric, Ours: ours, Theirs: theirs})
+			}
+		}
+		for k := range p.Recalls {
+			row := &p.Recalls[k]
+			mine := ours[string(row.Attack)]
+			r.add(NewFigure(prefix+".recall_"+string(row.Attack), row.ShareAny(), "share", row.Incidents))
+			behind("recall_"+string(row.Attack), mine.Share(), row.ShareAny(), false)
+		}
+		r.add(NewFigure(prefix+".recall", p.All.ShareAny(), "share", p.All.Incidents))
+		behind("recall", all.Share(), p.All.ShareAny(), false)
+		any := p.Alarms.Per(p.Alarms.Medium + p.Alarms.Lower)
+		r.add(NewFigure(prefix+".fp_per_1000", any, "alerts", p.Alarms.Logins))
+		r.add(NewFigure(prefix+".fp_medium_per_1000", p.Alarms.Per(p.Alarms.Medium), "alerts", p.Alarms.Logins))
+		behind("fp_per_1000", r.Alarms.Per(r.Alarms.Medium), any, true)
+		r.add(NewFigure(prefix+".pr_auc", p.Area, "area", 0))
+		behind("pr_auc", r.Area, p.Area, false)
+		if p.All.Caught > 0 {
+			r.add(NewFigure(prefix+".time_to_detect_p50_s", p.All.DelayP50Seconds, "s", p.All.Caught))
+		}
+		for k := range r.Laws {
+			l := &r.Laws[k]
+			if n, ran := l.Peers[p.Name]; ran {
+				r.add(NewFigure(prefix+".travel."+l.Name, float64(n)/float64(max(1, l.Cases)), "share", l.Cases))
+				behind("travel."+l.Name, float64(l.Found), float64(n), !l.Must)
+			}
+		}
+	}
+	for _, scorer := range r.scorers() {
+		if scorer == Countersign {
+			continue
+		}
+		r.curveFigures(scorer, "eval.peer."+scorer)
+		for _, t := range targets {
+			mine, ok := r.point(Countersign, t.attacker, t.history, PublishedTPR)
+			theirs, ok2 := r.point(scorer, t.attacker, t.history, PublishedTPR)
+			if ok && ok2 && theirs.OK && (!mine.OK || mine.Rate.Rate > theirs.Rate.Rate+1e-9) {
+				r.Behind = append(r.Behind, Behind{
+					Peer: scorer, Metric: fmt.Sprintf("%s.reauth_h%d", t.attacker, t.history), Ours: mine.Rate.Rate, Theirs: theirs.Rate.Rate,
+				})
+			}
+		}
+	}
+}
+
+func (r *Report) scorers() (list []string) {
+	for i := range r.Curves {
+		if len(list) == 0 || list[len(list)-1] != r.Curves[i].Scorer {
+			list = append(list, r.Curves[i].Scorer)
+		}
+	}
+	return list
+}
