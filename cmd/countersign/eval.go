@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -78,7 +79,8 @@ func phases() (progress func(phase string, done float64), end func()) {
 				_ = bar.Finish()
 				fmt.Fprintln(os.Stderr)
 			}
-			current, bar = phase, progressbar.Default(1000, phase)
+			current, bar = phase, progressbar.NewOptions(1000, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(phase),
+				progressbar.OptionThrottle(100*time.Millisecond))
 		}
 		_ = bar.Set(int(min(1, max(0, done)) * 1000))
 	}, end
@@ -97,17 +99,4 @@ func writeReport(dir string, r *report.Report) error {
 		}
 	}
 	return nil
-}
-
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	file, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	defer func() {
-		if closing := file.Close(); err == nil {
-			err = closing
-		}
-	}()
-	return write(file)
 }
