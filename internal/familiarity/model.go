@@ -9,38 +9,53 @@ import (
 
 // Model are the parameters of the score.
 type Model struct {
-	// Weights are the weights of the levels within their feature; a level with weight 0 is not looked at.
-	Weights [Levels]float64
-	// Alpha is how many logins the tenant's frequencies are worth beside a user's own, Beta how many the uniform ones are
-	// beside the tenant's.
-	Alpha, Beta float64
+	// Alpha is, for each level, how many logins the next coarser level is worth beside the user's own logins; for the
+	// coarsest level of a feature the tenant is.
+	Alpha [Levels]float64
+	// Imitation is, for each level, the share of attackers who match the user in everything coarser than the level, and are
+	// like anybody of the tenant from there on. What a feature lacks to 1 is the share of those who match it whole.
+	Imitation [Levels]float64
+	// Beta is how many logins the uniform frequencies are worth beside the tenant's.
+	Beta float64
 }
 
 // DefaultModel is the model in use; docs/adr/0008-familiarity.md says why.
 func DefaultModel() Model {
 	return Model{
-		Weights: [Levels]float64{
-			IP: 0.6, ASN: 0.3, Country: 0.1, Agent: 0.54, Browser: 0.27, System: 0.18, DeviceType: 0.01, DeviceID: 1,
+		// A new version of a browser is nothing special: hence the large values.
+		Alpha: [Levels]float64{IP: 1, ASN: 1, Country: 1, Agent: 5, Browser: 5, System: 1, DeviceType: 1, DeviceID: 1},
+		// A user agent can be copied; an address or a registered device cannot.
+		Imitation: [Levels]float64{
+			IP: 0.5, ASN: 0.25, Country: 0.25, Agent: 0.25, Browser: 0.25, System: 0.25, DeviceType: 0.125, DeviceID: 1,
 		},
-		Alpha: 1, Beta: 1,
+		Beta: 1,
 	}
 }
 
 // Validate reports every problem.
 func (m *Model) Validate() error {
 	var problems []error
-	for i, w := range m.Weights {
-		if !(w >= 0 && w <= 1) {
-			problems = append(problems, fmt.Errorf("weights.%s: is %g, must be between 0 and 1", Level(i), w))
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	for i, a := range m.Alpha {
+		if !(a >= 0.001 && a <= 1000) {
+			bad("alpha.%s: is %g, must be between 0.001 and 1000", Level(i), a)
 		}
 	}
-	for _, p := range [...]struct {
-		name  string
-		value float64
-	}{{"alpha", m.Alpha}, {"beta", m.Beta}} {
-		if !(p.value >= 0.001 && p.value <= 1000) {
-			problems = append(problems, fmt.Errorf("%s: is %g, must be between 0.001 and 1000", p.name, p.value))
+	for _, f := range features {
+		sum := 0.0
+		for level := f.first; level < f.last; level++ {
+			share := m.Imitation[level]
+			if !(share >= 0 && share <= 1) {
+				bad("imitation.%s: is %g, must be between 0 and 1", level, share)
+			}
+			sum += share
 		}
+		if !(sum <= 1) {
+			bad("imitation: the levels of %s have %g together, must have 1 at most", f.name, sum)
+		}
+	}
+	if !(m.Beta >= 0.001 && m.Beta <= 1000) {
+		bad("beta: is %g, must be between 0.001 and 1000", m.Beta)
 	}
 	return errors.Join(problems...)
 }
@@ -64,10 +79,17 @@ const maxRatio = 50
 
 // Score scores a login of a user:
 //
-//	s = Σ_k (ln p_org,k − ln p_user,k) − ln U − ln(N_u/N)
+//	s = Σ_k (ln p_attacker,k − ln p_user,k) − ln U − ln(N_u/N)
 //
-// with p_user = (c_u + α·p_org)/(n_u + α), and the levels of a feature mixed by their weights before the logarithm. It is
-// false when less than one login is known of the user: a first login cannot be unlike the ones before. A nil Prior
+// A user's probability of a value backs off from level to level, from the finest l = 1 to the tenant's own at l = L+1:
+//
+//	p_user,l = (c_l + α_l·p_user,l+1·p_org(l | l+1)) / (n_l + α_l),  p_org = (c_org + β·p_uniform) / (n_org + β)
+//
+// An attacker is somebody of the tenant who may know the victim: the country, the AS number, the user agent. So p_attacker
+// is a mixture, by Imitation, of p_user,l+1·p_org(1 | l+1) over all l. Freeman's score is the case of an attacker who knows
+// nothing.
+//
+// It is false when less than one login is known of the user: a first login cannot be unlike the ones before. A nil Prior
 // leaves the last two terms out.
 func (m Model) Score(c *Counts, p *Prior, l Login, at events.Millis) (Score, bool) {
 	left := faded(dayOf(at) - int64(c.newest))
@@ -76,29 +98,35 @@ func (m Model) Score(c *Counts, p *Prior, l Login, at events.Millis) (Score, boo
 		return Score{}, false
 	}
 	s := Score{Parts: make([]Part, 0, len(features)+1)}
-	add := func(name string, ratio float64) {
-		ratio = quantise(min(max(ratio, -maxRatio), maxRatio))
-		s.Value += ratio
-		s.Parts = append(s.Parts, Part{name, ratio})
-	}
-	from := 0
-	for _, f := range features {
-		var org, user float64
-		for level := f.first; level < f.last; level++ {
-			if v, w := l.Values[level], m.Weights[level]; v != 0 && w > 0 {
-				share := p.share(level, v, m.Beta)
+	from := len(c.values)
+	for i := len(features) - 1; i >= 0; i-- {
+		f := &features[i]
+		// Both are lifts: how many times more probable than in the tenant as a whole.
+		user, attacker, rest, known := 1.0, 0.0, 1.0, false
+		for level := f.last; level > f.first; {
+			level--
+			from -= int(c.lens[level])
+			attacker += float64(m.Imitation[level] * user)
+			rest -= m.Imitation[level]
+			if v := l.Values[level]; v != 0 {
 				seen, all := c.of(level, from, short(v))
-				org += float64(w * share)
-				user += float64(w * ((float64(seen*left) + float64(m.Alpha*share)) / (float64(all*left) + m.Alpha)))
+				seen, all, known = seen*left/p.share(level, v, m.Beta), all*left, true
+				user = (seen + float64(m.Alpha[level]*user)) / (all + m.Alpha[level])
 			}
-			from += int(c.lens[level])
 		}
-		if user > 0 {
-			add(f.name, ln(org/user))
+		if known {
+			attacker += float64(max(rest, 0) * user)
+			s.add(f.name, ln(attacker/user))
 		}
 	}
 	if p != nil && p.perUser > 0 {
-		add("frequency", -ln(total/p.perUser))
+		s.add("frequency", -ln(total/p.perUser))
 	}
 	return s, true
+}
+
+func (s *Score) add(feature string, ratio float64) {
+	ratio = quantise(min(max(ratio, -maxRatio), maxRatio))
+	s.Value += ratio
+	s.Parts = append(s.Parts, Part{feature, ratio})
 }

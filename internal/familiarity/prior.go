@@ -61,20 +61,20 @@ func number(x float64) float64 {
 	return min(x, limit)
 }
 
-// base is the share of a value of which nothing is known: about one in as many as a large organisation has.
-var base = [Levels]float64{
+// uniform is the probability of a value of which nothing is known: about one in as many as a large organisation has.
+var uniform = [Levels]float64{
 	IP: 1e-5, ASN: 1e-3, Country: 1e-2, Agent: 1e-3, Browser: 1e-2, System: 0.1, DeviceType: 0.2, DeviceID: 1e-5,
 }
 
-// share is the probability of a value of a level among all logins of the tenant, never 0: p_org = (c + β·base)/(n + β).
+// share is the probability of a value of a level among all logins of the tenant, never 0: p_org = (c + β·p_uniform) / (n + β).
 func (p *Prior) share(level Level, hash uint64, beta float64) float64 {
 	if p == nil {
-		return base[level]
+		return uniform[level]
 	}
 	l := &p.levels[level]
 	seen, known := l.top[hash]
 	if !known {
 		seen = l.rest
 	}
-	return (seen + float64(beta*base[level])) / (l.total + beta)
+	return (seen + float64(beta*uniform[level])) / (l.total + beta)
 }
