@@ -123,6 +123,9 @@ func (o *Options) check(source Source) error {
 	if _, ok := source.(Recorder); !ok && o.Baseline == nil {
 		bad("baseline: is missing, this source does not know what was decided")
 	}
+	if o.Baseline == nil && (o.From == 0 || o.To == 0) {
+		bad("since: is missing, with what was recorded both ends of the span are needed")
+	}
 	return errors.Join(errs...)
 }
 

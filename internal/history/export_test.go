@@ -32,3 +32,6 @@ func (s *Store) Text(ctx context.Context, query string) (text string, err error)
 	err = s.rows(ctx, query, nil, func(r rowScanner) error { return r.Scan(&text) })
 	return text, err
 }
+
+// SliceRows makes replays ask for other numbers of rows at once.
+func SliceRows(s *Store, n uint64) { s.sliceRows = n }

@@ -30,6 +30,8 @@ import (
 type Store struct {
 	cfg  Config
 	conn driver.Conn
+	// sliceRows is how many rows of a replay are asked for at once.
+	sliceRows uint64
 }
 
 // Open validates cfg and reads its files. It opens no connection.
@@ -45,7 +47,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the ClickHouse client: %w", err)
 	}
-	return &Store{cfg: cfg, conn: conn}, nil
+	return &Store{cfg: cfg, conn: conn, sliceRows: sliceRows}, nil
 }
 
 // Close closes the connections.

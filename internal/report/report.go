@@ -105,6 +105,12 @@ type Cursor struct {
 	ID   string
 }
 
+// ReplayQuery asks for all events of a span, in the order of the log. To 0 is no end.
+type ReplayQuery struct {
+	Scope Scope
+	Span  Span
+}
+
 // FindingQuery asks for findings, newest first. Zero fields do not filter.
 type FindingQuery struct {
 	Scope       Scope
