@@ -18,6 +18,7 @@ import (
 	"github.com/countersign-io/countersign/internal/config"
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/report"
 	"github.com/countersign-io/countersign/internal/wiring"
 )
 
@@ -25,7 +26,7 @@ import (
 type backtestFlags struct {
 	configFile, policy, baseline, anomaly string
 	since, until, warmUp                  string
-	tenant, events, out                   string
+	tenant, events, data, out             string
 	asJSON                                bool
 }
 
@@ -34,27 +35,34 @@ func backtestCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "backtest", Short: "Try a policy on what has happened, before it bites", Args: cobra.NoArgs,
 		Long: "Replay real events through the code that decides live, with other rules, and compare what would have been decided with\n" +
-			"what was. With --events the events come from a file (one a line, as `countersign simulate` and\n" +
-			"`countersign ingest file --dry-run` print them; .gz too), and --baseline says what to compare with.",
+			"what was decided. Events and decisions come from the ClickHouse of the configuration, or from the --data of a\n" +
+			"`countersign up` that does not run.\n\n" +
+			"With --events the events come from a file: one a line, as `countersign simulate` and\n" +
+			"`countersign ingest file --dry-run` print them, plain or gzip. Then --baseline says what to compare with.",
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.policy, "policy", "", "policy file to try (default: the one in force)")
 	flags.StringVar(&f.anomaly, "anomaly", "", "parameters of the detections to try, YAML as under detector.anomaly (default: those in force)")
-	flags.StringVar(&f.baseline, "baseline", "", "policy file to compare with (default with --events: the one in force)")
+	flags.StringVar(&f.baseline, "baseline", "", "policy file to compare with (default: what was decided, with --events the policy in force)")
 	flags.StringVar(&f.since, "since", "", "where to begin: a time (RFC 3339), a day (2026-03-04), or how long ago (720h, 30d)")
 	flags.StringVar(&f.until, "until", "", "where to end, in the same forms")
 	flags.StringVar(&f.warmUp, "warm-up", "30d", "how long before --since to replay without reporting, so that users are known")
 	flags.StringVar(&f.tenant, "tenant", "", "only this tenant")
-	flags.StringVar(&f.events, "events", "", "file of events")
+	flags.StringVar(&f.events, "events", "", "file of events to replay instead of the history")
+	flags.StringVar(&f.data, "data", "", "data directory of an instance that does not run (countersign up), to read its history")
 	flags.StringVar(&f.out, "out", "", "directory to write report.json and report.html to")
 	flags.BoolVar(&f.asJSON, "json", false, "print the report as one JSON object")
 	flags.StringVar(&f.configFile, "config", "", "configuration file (YAML); the environment overrides it")
 	return c
 }
 
-func (f *backtestFlags) run(c *cobra.Command) error {
-	options, err := f.options(time.Now())
+func (f *backtestFlags) run(c *cobra.Command) (err error) {
+	cfg, err := config.Load(wiring.DefaultConfig(), f.configFile, os.Environ(), "detector", "clickhouse")
+	if err != nil {
+		return fmt.Errorf("the configuration has problems:\n%w", err)
+	}
+	options, err := f.options(cfg.Detector, time.Now())
 	if err != nil {
 		return err
 	}
@@ -64,14 +72,34 @@ func (f *backtestFlags) run(c *cobra.Command) error {
 			return fmt.Errorf("--out: %w", err)
 		}
 	}
-	const whole = 1000
-	bar := progressbar.NewOptions(whole, progressbar.OptionSetWriter(c.ErrOrStderr()), progressbar.OptionSetDescription("backtest"),
-		progressbar.OptionThrottle(100*time.Millisecond))
-	r, err := backtest.Run(c.Context(), backtest.File{Path: f.events}, options, func(done float64) { _ = bar.Set(int(done * whole)) })
-	fmt.Fprintln(c.ErrOrStderr())
+	var source backtest.Source = backtest.File{Path: f.events}
+	if f.events == "" {
+		store, closeStore, openErr := openHistory(c.Context(), cfg.ClickHouse, f.data)
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = errors.Join(err, closeStore()) }()
+		source = backtest.History{Store: store, Scope: report.Scope{All: true}}
+	}
+	r, err := f.replay(c, source, options)
 	if err != nil {
 		return err
 	}
+	return f.print(c.OutOrStdout(), r)
+}
+
+// replay shows a progress bar while it works.
+func (f *backtestFlags) replay(c *cobra.Command, source backtest.Source, options backtest.Options) (*backtest.Report, error) {
+	const whole = 1000
+	bar := progressbar.NewOptions(whole, progressbar.OptionSetWriter(c.ErrOrStderr()), progressbar.OptionSetDescription("backtest"),
+		progressbar.OptionThrottle(100*time.Millisecond))
+	r, err := backtest.Run(c.Context(), source, options, func(done float64) { _ = bar.Set(int(done * whole)) })
+	fmt.Fprintln(c.ErrOrStderr())
+	return r, err
+}
+
+// print writes the report's files, if any are wanted, and the report.
+func (f *backtestFlags) print(w io.Writer, r *backtest.Report) error {
 	if f.out != "" {
 		for name, write := range map[string]func(io.Writer) error{"report.json": writeJSON(r), "report.html": r.WriteHTML} {
 			if err := writeFile(filepath.Join(f.out, name), write); err != nil {
@@ -80,25 +108,24 @@ func (f *backtestFlags) run(c *cobra.Command) error {
 		}
 	}
 	if f.asJSON {
-		return writeJSON(r)(c.OutOrStdout())
+		return writeJSON(r)(w)
 	}
-	return r.WriteText(c.OutOrStdout())
+	return r.WriteText(w)
 }
 
-// options loads the rules and reads the span.
-func (f *backtestFlags) options(now time.Time) (o backtest.Options, err error) {
+// options loads the rules and reads the span. cfg is what is in force.
+func (f *backtestFlags) options(cfg detector.Config, now time.Time) (o backtest.Options, err error) {
 	if f.policy == "" && f.anomaly == "" {
 		return o, errors.New("name what to try: --policy FILE, --anomaly FILE, or both")
 	}
-	cfg, err := config.Load(wiring.DefaultConfig(), f.configFile, os.Environ(), "detector")
-	if err != nil {
-		return o, fmt.Errorf("the configuration has problems:\n%w", err)
+	if f.events != "" && f.data != "" {
+		return o, errors.New("--events and --data: name one of them")
 	}
-	if o.New, err = side(cfg.Detector, f.policy, f.anomaly); err != nil {
+	if o.New, err = side(cfg, f.policy, f.anomaly); err != nil {
 		return o, err
 	}
 	if f.baseline != "" || f.events != "" {
-		baseline, err := side(cfg.Detector, f.baseline, "")
+		baseline, err := side(cfg, f.baseline, "")
 		if err != nil {
 			return o, err
 		}

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"os"
 	"path/filepath"
 	"strings"
@@ -345,11 +348,11 @@ func TestReportIsHarmless(t *testing.T) {
 	// What comes by other ways than the file is not cleaned: the writers must stand on their own.
 	r.OnlyNew.First[0].Name, r.OnlyNew.First[0].New.Summary, r.Problems = hostile, hostile, backtest.Problems{Count: 1, First: []backtest.Problem{{Error: hostile}}}
 	r.Policies[0].Policy, r.Detections[0].Detection, r.ByUser[0].Name, r.ByUser[0].User = hostile, hostile, hostile, hostile
-	var html, text bytes.Buffer
-	if err := errors.Join(r.WriteHTML(&html), r.WriteText(&text)); err != nil {
+	var page, text bytes.Buffer
+	if err := errors.Join(r.WriteHTML(&page), r.WriteText(&text)); err != nil {
 		t.Fatal(err)
 	}
-	lower := strings.ToLower(html.String())
+	lower := strings.ToLower(page.String())
 	for _, bad := range []string{"<script", "<img", "onerror=alert(1)>", "http:", "https:", "src=", "url(", "@import", "<link", "style=\"", "javascript:"} {
 		if strings.Contains(strings.ReplaceAll(lower, "&lt;img src=x", ""), bad) {
 			t.Errorf("the page has %s", bad)
@@ -357,6 +360,12 @@ func TestReportIsHarmless(t *testing.T) {
 	}
 	if !strings.Contains(lower, "&lt;script&gt;") || !strings.Contains(lower, "default-src &#39;none&#39;") {
 		t.Error("the page does not show the text, or has no policy")
+	}
+	_, style, _ := strings.Cut(page.String(), "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	if !strings.Contains(html.UnescapeString(page.String()), "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
+		t.Error("the policy does not allow the page's own style")
 	}
 	for _, bad := range []string{"\x1b", "\u202e"} {
 		if strings.Contains(text.String(), bad) {
