@@ -91,9 +91,11 @@ type Rule interface {
 // Scorer is a peer that gives logins a score instead of alerts: where to alert is the operator's choice, so that a curve must
 // be drawn.
 type Scorer interface {
-	// Score takes the next event and tells how unusual it is, higher being more so; false when it has no score, as for
-	// failures and a user's first login.
+	// Score tells how unusual a login is, higher being more so; false when it has no score, as for failures and a user's
+	// first login. It changes nothing, so that logins can be scored that never happened.
 	Score(e *events.Event) (float64, bool)
+	// Learn takes the next event into the history, after it was scored.
+	Learn(e *events.Event)
 }
 
 // Peer is one rule of the comparison. Exactly one of Rule and Scorer is set; each call gives a fresh one, that has seen
@@ -108,7 +110,7 @@ type Peer struct {
 func All() []Peer {
 	return []Peer{
 		buffalogsDefaults, buffalogsOpened, crowdsecPeer, pantherPeer, elasticEntra, elasticOkta, elasticBest, datadogDefaults,
-		datadogBest, sentinelPeer,
+		datadogBest, sentinelPeer, freemanPeer,
 	}
 }
 
