@@ -1,8 +1,9 @@
 // Package anomaly says what is unusual in an event, given what is remembered of its user: one file a family of
 // detections, and the ladder of reasons for which a finding does not count.
 //
-// Everything is a pure function of the profile and the event. Only successes are looked at, and only successes teach. A
-// finding that does not count is recorded with the reason, never dropped.
+// Everything is a pure function of the profile, the tenant's context and the event. Only successes teach what is usual. A
+// finding that does not count is recorded with the reason, never dropped. [Detections] lists the catalogue, [Config] its
+// parameters; docs/detections has a page for each, made of the comments here.
 package anomaly
 
 import (
@@ -11,103 +12,78 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/familiarity"
 	"github.com/countersign-io/countersign/internal/org"
 	"github.com/countersign-io/countersign/internal/profile"
 )
 
 // codeVersion grows when any outcome for some input changes without a detection's own version telling.
-const codeVersion = 1
+const codeVersion = 2
 
 // Catalogue evaluates events. It is immutable and safe for concurrent use.
 type Catalogue struct {
-	config   Config
-	version  string
-	prefixes []netip.Prefix
+	config      Config
+	version     string
+	allow, deny []netip.Prefix
+	modes       map[*Detection]Mode
+	parameters  map[*Detection][]events.Parameter
+	model       familiarity.Model
 
-	// The configuration in the unit of events.
-	window, flipWindow, sameDevice           events.Millis
-	countryTTL, deviceTTL, confirmAfter      events.Millis
-	sessionTTL, learningPeriod, inactive     events.Millis
-	travel01, flip03, country04, conjunction detection
-	session01, session02                     detection
+	// Parts of the configuration in the unit of events.
+	window, flipWindow, sameDevice       events.Millis
+	countryTTL, deviceTTL, confirmAfter  events.Millis
+	sessionTTL, learningPeriod, inactive events.Millis
 }
 
-// detection is one entry of the catalogue.
-type detection struct {
-	id, title, technique string
-	version              int
-	parameters           []events.Parameter
-}
+// ms is a length of time in the unit of events.
+func ms(d time.Duration) events.Millis { return events.Millis(d / time.Millisecond) }
 
 // New makes a catalogue with the parameters given.
 func New(config Config) (*Catalogue, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Catalogue{config: config}
-	for _, text := range config.Allow.Prefixes {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("allow.prefixes: %w", err)
-		}
-		c.prefixes = append(c.prefixes, prefix.Masked())
+	c := &Catalogue{
+		config: config, modes: map[*Detection]Mode{}, parameters: map[*Detection][]events.Parameter{},
+		window: ms(config.Travel.Window), flipWindow: ms(config.Travel.FlipWindow), sameDevice: ms(config.Travel.SameDevice),
+		countryTTL: ms(config.Novelty.CountryTTL), deviceTTL: ms(config.Novelty.DeviceTTL),
+		confirmAfter: ms(config.Novelty.ConfirmAfter), model: familiarity.DefaultModel(), sessionTTL: ms(config.Session.TTL),
+		learningPeriod: ms(config.Learning.Period), inactive: ms(config.Learning.Inactive),
 	}
-	c.window, c.flipWindow = events.Millis(config.Travel.Window.Milliseconds()), events.Millis(config.Travel.FlipWindow.Milliseconds())
-	c.sameDevice, c.sessionTTL = events.Millis(config.Travel.SameDevice.Milliseconds()), events.Millis(config.Session.TTL.Milliseconds())
-	c.countryTTL, c.deviceTTL = events.Millis(config.Novelty.CountryTTL.Milliseconds()), events.Millis(config.Novelty.DeviceTTL.Milliseconds())
-	c.confirmAfter = events.Millis(config.Novelty.ConfirmAfter.Milliseconds())
-	c.learningPeriod, c.inactive = events.Millis(config.Learning.Period.Milliseconds()), events.Millis(config.Learning.Inactive.Milliseconds())
-	c.describe()
-
+	c.allow, c.deny = masked(config.Allow.Prefixes), masked(config.Network.DenyPrefixes)
 	parameters, err := json.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("writing the parameters: %w", err)
 	}
+	values := config.Parameters()
 	fields := []string{"catalogue", string(parameters)}
-	for _, d := range c.detections() {
-		fields = append(fields, fmt.Sprint(d.id, d.version))
+	for _, d := range all {
+		c.modes[d], c.parameters[d] = On, inForce(values, d.ID)
+		if m, ok := config.Modes[d.ID]; ok {
+			c.modes[d] = m
+		}
+		fields = append(fields, fmt.Sprint(d.ID, d.Version))
 	}
 	c.version = fmt.Sprintf("%d-%s", codeVersion, events.ID(fields...)[:12])
 	return c, nil
 }
 
+// masked parses prefixes that Validate has seen.
+func masked(texts []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range texts {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
+}
+
 // Version names code and parameters. It changes when the outcome for the same input may.
 func (c *Catalogue) Version() string { return c.version }
-
-func (c *Catalogue) detections() []*detection {
-	return []*detection{&c.travel01, &c.flip03, &c.country04, &c.conjunction, &c.session01, &c.session02}
-}
-
-func (c *Catalogue) describe() {
-	hours := func(name string, t events.Millis) events.Parameter {
-		return events.Parameter{Name: name, Value: float64(t) / events.Hour, Unit: "h"}
-	}
-	t, place := &c.config.Travel, &c.config.Place
-	travel := []events.Parameter{
-		{Name: "min_km", Value: t.MinKm, Unit: "km"},
-		{Name: "min_fixed_line_km", Value: t.MinFixedLineKm, Unit: "km"},
-		{Name: "medium_kmh", Value: t.MediumKmh, Unit: "km/h"},
-		{Name: "high_kmh", Value: t.HighKmh, Unit: "km/h"},
-		{Name: "city_radius_km", Value: place.CityRadiusKm, Unit: "km"},
-		{Name: "mobile_radius_km", Value: place.MobileRadiusKm, Unit: "km"},
-		hours("window", c.window),
-	}
-	country := hours("country_ttl", c.countryTTL)
-	c.travel01 = detection{"LOC-01", "Impossible travel", "T1078.004", 1, travel}
-	c.flip03 = detection{"LOC-03", "There and back too soon", "T1539", 1, []events.Parameter{
-		{Name: "min_km", Value: t.MinKm, Unit: "km"}, hours("flip_window", c.flipWindow),
-	}}
-	c.country04 = detection{"LOC-04", "New country", "T1078.004", 1, []events.Parameter{country}}
-	c.conjunction = detection{"CONJ-01", "New country and new device", "T1078.004", 1, []events.Parameter{
-		country, hours("device_ttl", c.deviceTTL),
-	}}
-	c.session01 = detection{"SES-01", "Session used from a second network and device", "T1539", 1, []events.Parameter{
-		hours("session_ttl", c.sessionTTL),
-	}}
-	c.session02 = detection{"SES-02", "Session moves at impossible speed", "T1550.004", 1, travel}
-}
 
 // observation is one event under evaluation, with what is known before it.
 type observation struct {
@@ -116,7 +92,9 @@ type observation struct {
 	// org is the tenant's context; nil knows nothing.
 	org *org.Context
 	e   *events.Event
+	id  profile.ID
 
+	// Of successes only.
 	at      profile.Point
 	spot    *profile.Spot
 	device  *profile.Device
@@ -125,11 +103,19 @@ type observation struct {
 	begins   bool
 	learning bool
 	history  events.History
+	before   events.Millis // when the user was last seen before, 0 when never
 
-	// What is new of the user; network is learnt and not yet reported by itself.
+	// What is new of the user; newPlace is a place far from all that are known.
 	country, deviceID, agent, network novelty
+	app, appResource, grant           novelty
+	newPlace                          bool
+	// moved and jumped tell where the same device was within the hour before; see follow.
+	moved, jumped bool
 
 	findings []events.Finding
+	score    familiarity.Score
+	scored   bool
+	class    string // of login frequency
 }
 
 // Result is what one event led to.
@@ -145,21 +131,50 @@ type Result struct {
 	Sighting *events.Sighting
 }
 
-// Evaluate looks at one event of a user in a tenant, of which context may be nil, and teaches it to the profile. An event
-// the profile remembers, one that is no success, and one of a program change nothing.
+// Evaluate looks at one event of a user in a tenant, of which context may be nil, and teaches it to the profile. Only
+// successes teach what is usual. An event the profile remembers changes nothing.
 func (c *Catalogue) Evaluate(p *profile.Profile, context *org.Context, e *events.Event) Result {
-	if !success(e) {
-		return Result{}
+	o := observation{c: c, p: p, org: context, e: e, id: profile.IDOf(e.ID)}
+	if !p.Remember(o.id) || c.backend(e) {
+		return Result{Risk: o.riskNow()}
 	}
-	id := profile.IDOf(e.ID)
-	if !p.Remember(id) || c.backend(e) {
-		return Result{}
+	o.history = events.History{FirstSeen: p.FirstSeen, Successes: int(p.Successes)}
+	switch e.Kind {
+	case events.NetworkVerdict:
+		o.judgeVerdict()
+	case events.RiskReport:
+		o.judgeReport()
+	case events.AccountChange:
+		o.judgeChange()
+	case events.SignOut:
+		o.endSessions()
+	case events.SignIn, events.SessionUse:
+		switch {
+		case e.User.Type == events.Workload:
+			o.judgeWorkload()
+		case success(e):
+			o.judgeSuccess()
+		default:
+			o.judgeFailure()
+		}
+	case events.TenantContext:
 	}
+	o.judgePrivilege()
+	o.judgeRisk()
+	o.remember()
+	slices.SortStableFunc(o.findings, func(a, b events.Finding) int { return cmp.Compare(a.Detection, b.Detection) })
+	return Result{Findings: o.findings, Risk: o.riskNow(), Score: o.score.Value, Scored: o.scored, Sighting: o.sighting()}
+}
+
+// judgeSuccess looks at a sign-in that succeeded, or at the use of a session.
+func (o *observation) judgeSuccess() {
+	c, p, e := o.c, o.p, o.e
 	tooLate := p.Successes > 0 && e.Time < p.LastSeen-c.window
+	o.before = p.LastSeen
 	p.Count(e.Time, c.inactive)
 
-	o := observation{c: c, p: p, org: context, e: e, session: profile.SessionKey(e.Session.ID)}
-	o.at = p.Observe(e, id, c.conflict(e))
+	o.session = profile.SessionKey(e.Session.ID)
+	o.at = p.Observe(o.onHub(), o.id, c.conflict(e))
 	o.spot, o.device = p.Spot(&o.at), p.Device(&o.at)
 	o.begins = e.Kind == events.SignIn && e.Interactive != events.No
 	if o.session != 0 {
@@ -170,27 +185,45 @@ func (c *Catalogue) Evaluate(p *profile.Profile, context *org.Context, e *events
 	o.history = events.History{FirstSeen: p.FirstSeen, Successes: int(before)}
 
 	o.recognise()
+	o.follow()
 	if tooLate {
 		p.Late++
 		o.learn(true) // unconfirmed: nothing tested it
-		return Result{}
+		return
 	}
 	// The session first: what it shows corroborates the place.
-	if o.session != 0 {
-		o.judgeSession()
-	}
+	o.judgeSession()
 	o.judgeNovelty()
 	o.judgePlace()
+	o.judgeNetwork()
+	o.judgeDevice()
+	o.judgeCredential()
+	o.judgeMFA()
+	o.judgeOAuth()
+	o.judgeAiTM()
+	o.judgeTiming()
+	o.judgeFamiliarity()
+	o.judgeVendor()
 	o.learn(o.adverse())
-	slices.SortStableFunc(o.findings, func(a, b events.Finding) int { return cmp.Compare(a.Detection, b.Detection) })
-	return Result{Findings: o.findings}
+}
+
+// onHub is the event, as one of a mobile network when the organisation has learned that the network moves its users about.
+func (o *observation) onHub() *events.Event {
+	if !o.org.Hub(o.e.Network.ASN) || o.e.Network.Is(events.Mobile) {
+		return o.e
+	}
+	e := *o.e
+	e.Network.Classes = append(slices.Clone(e.Network.Classes), events.Mobile)
+	return &e
+}
+
+// login tells a person's own sign-in that succeeded, other than the silent renewal of one.
+func (o *observation) login() bool {
+	return o.e.Kind == events.SignIn && o.e.Interactive != events.No && success(o.e)
 }
 
 // success tells an event that proves a person's presence: a sign-in that succeeded, or the use of a session.
 func success(e *events.Event) bool {
-	if e.User.Type == events.Workload {
-		return false // programs have no home, no journey and no second factor
-	}
 	switch e.Kind { //nolint:exhaustive // a sign-out proves nothing
 	case events.SignIn:
 		return e.Outcome == events.Success
@@ -224,21 +257,28 @@ func (o *observation) sight(pt *profile.Point) events.Sight {
 
 // report adds a finding. Its id rests on the event and the anchors in sorted order, so that it is the same whatever the
 // order in which they came.
-func (o *observation) report(d *detection, l *ladder, summary string, evidence events.Evidence, anchors ...*profile.Point) {
-	e := o.e
-	f := events.Finding{
-		Detection: d.id, Version: d.version, Title: d.title, Summary: summary, Tenant: e.Tenant, User: e.User, EventID: e.ID,
-		Time: e.Time, Ingested: e.Ingested, Severity: l.severity, Disposition: l.disposition(), Technique: d.technique,
-		Evidence: evidence, Suppressions: l.considered, Parameters: d.parameters,
+func (o *observation) report(d *Detection, l *ladder, summary string, evidence events.Evidence, anchors ...*profile.Point) {
+	e, mode := o.e, o.c.modes[d]
+	if mode == Off {
+		return
 	}
-	ids := []string{o.at.Event.String()}
+	f := events.Finding{
+		Detection: d.ID, Version: d.Version, Title: d.Title, Summary: summary, Tenant: e.Tenant, User: e.User, EventID: e.ID,
+		Time: e.Time, Ingested: e.Ingested, Severity: l.severity, Disposition: l.disposition(), Technique: d.Technique,
+		Evidence: evidence, Suppressions: l.considered, Parameters: o.c.parameters[d],
+	}
+	if mode == Observe && f.Disposition == events.Active {
+		f.Disposition = events.Observed
+	}
+	ids := []string{o.id.String()}
 	for _, a := range anchors {
 		f.Anchors = append(f.Anchors, a.Event.String())
 	}
 	ids = append(ids, f.Anchors...)
 	slices.Sort(ids)
-	f.ID = events.FindingID(d.id, d.version, e.Tenant, e.User.ID, ids[0], ids[1:]...)
+	f.ID = events.FindingID(d.ID, d.Version, e.Tenant, e.User.ID, ids[0], ids[1:]...)
 	history := o.history
-	f.Evidence.Sight, f.Evidence.History, f.Evidence.Conflict = events.SightOf(e), &history, o.spot.Conflict
+	f.Evidence.Sight, f.Evidence.History = events.SightOf(e), &history
+	f.Evidence.Conflict = o.spot != nil && o.spot.Conflict
 	o.findings = append(o.findings, f)
 }

@@ -5,21 +5,27 @@ import (
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/org"
 	"github.com/countersign-io/countersign/internal/profile"
 )
 
 // The rungs of the suppression ladder, in the order in which they are considered.
 const (
-	rungLearning  = "learning"
-	rungAllow     = "operator_allow"
-	rungEgress    = "org_egress"
-	rungHidden    = "vpn_or_relay"
-	rungSame      = "same_network_and_device"
-	rungProof     = "phishing_resistant_on_managed_device"
-	rungConflict  = "geo_conflict"
-	effectNone    = "none"
-	effectLower   = "lower"
-	effectRecord  = "record"
+	rungLearning = "learning"
+	rungAllow    = "operator_allow"
+	rungEgress   = "org_egress"
+	rungHidden   = "vpn_or_relay"
+	rungSame     = "same_network_and_device"
+	rungProof    = "phishing_resistant_on_managed_device"
+	rungConflict = "geo_conflict"
+	rungKnownWay = "known_transition"
+	rungCommon   = "common_in_organisation"
+	rungList     = "list_out_of_date"
+	effectNone   = "none"
+	effectLower  = "lower"
+	effectRecord = "record"
+	// effectLowered is "lower" where the detection has set the severity itself.
+	effectLowered = "lowered"
 	noListMatches = "neither address is on the operator's list"
 )
 
@@ -41,6 +47,9 @@ func (l *ladder) rung(rung, effect, fact string) {
 		} else {
 			l.record = true
 		}
+	}
+	if effect == effectLowered {
+		effect = effectLower
 	}
 	l.considered = append(l.considered, events.Suppression{Rung: rung, Fact: fact, Effect: effect})
 }
@@ -90,15 +99,28 @@ func (c *Catalogue) allowedFrom(p *profile.Profile, pt *profile.Point) string {
 
 // allowed names the operator's entry that vouches for an address, or "".
 func (c *Catalogue) allowed(p *profile.Profile, pt *profile.Point) string {
-	for _, prefix := range c.prefixes {
-		if prefix.Contains(pt.IP.Netip()) {
-			return fmt.Sprintf("%s is in %s, which the operator allows", pt.IP, prefix)
+	return c.allowedAddress(pt.IP, p.Spot(pt).ASN)
+}
+
+func (c *Catalogue) allowedAddress(ip profile.Address, asn uint32) string {
+	for _, prefix := range c.allow {
+		if prefix.Contains(ip.Netip()) {
+			return fmt.Sprintf("%s is in %s, which the operator allows", ip, prefix)
 		}
 	}
-	if asn := p.Spot(pt).ASN; asn != 0 && slices.Contains(c.config.Allow.ASNs, asn) {
-		return fmt.Sprintf("%s is in AS%d, which the operator allows", pt.IP, asn)
+	if asn != 0 && slices.Contains(c.config.Allow.ASNs, asn) {
+		return fmt.Sprintf("%s is in AS%d, which the operator allows", ip, asn)
 	}
 	return ""
+}
+
+// knownWay is rung 5: a way that the user has proved to be theirs, twice at least.
+func (l *ladder) knownWay(o *observation, a, b *profile.Spot) {
+	if t := o.p.Transition(a, b); t != nil && t.Count >= 2 {
+		l.rung(rungKnownWay, effectRecord, fmt.Sprintf("the user has proved this way %d times", t.Count))
+		return
+	}
+	l.rung(rungKnownWay, effectNone, "the user has not proved this way twice")
 }
 
 // egress is rung 3: the organisation's own network says where its gateway is, not where the user is.
@@ -106,6 +128,10 @@ func (l *ladder) egress(o *observation, to, from *profile.Point, effect string) 
 	switch {
 	case o.p.Spot(to).Classes.Any(profile.Office):
 		l.rung(rungEgress, effect, fmt.Sprintf("%s is of an office network", to.IP))
+	case o.org.Egress(to.IP.Prefix()):
+		l.rung(rungEgress, effect, fmt.Sprintf("%s is in %s, learned as the organisation's own", to.IP, to.IP.Prefix()))
+	case from != nil && o.org.Egress(from.IP.Prefix()):
+		l.rung(rungEgress, effectLower, fmt.Sprintf("it begins at %s, in %s, learned as the organisation's own", from.IP, from.IP.Prefix()))
 	case from != nil && o.p.Spot(from).Classes.Any(profile.Office):
 		l.rung(rungEgress, effectLower, fmt.Sprintf("it begins at %s, of an office network", from.IP))
 	default:
@@ -147,6 +173,86 @@ func (l *ladder) familiar(o *observation) {
 		return
 	}
 	l.rung(rungSame, effectNone, "the network or the device is not known of the user")
+}
+
+// carrier is rung 6 for journeys of which one end is a mobile network: carriers bring their users to the internet wherever
+// they have a hub, mostly in the same country. It needs a device that is known by its id on a network that is known, too.
+func (l *ladder) carrier(o *observation, a, b *profile.Point) {
+	from, to := o.p.Spot(a), o.p.Spot(b)
+	if from.Country == "" || from.Country != to.Country {
+		return
+	}
+	for _, pt := range []*profile.Point{a, b} {
+		if spot := o.p.Spot(pt); spot.Classes.Any(profile.Mobile) && o.knows(profile.ASN, uint64(spot.ASN)) &&
+			o.knows(profile.DeviceID, profile.DeviceValue(o.p.Device(pt).Hash)) {
+			l.rung(rungSame, effectRecord, fmt.Sprintf("AS%d is a mobile network of the same country; it and the device id are known of the user", spot.ASN))
+			return
+		}
+	}
+}
+
+// knows tells a term that is known of the user and trusted.
+func (o *observation) knows(kind profile.Kind, value uint64) bool {
+	if value == 0 {
+		return false
+	}
+	for _, n := range []*novelty{&o.network, &o.deviceID} {
+		if n.kind == kind && n.value == value {
+			return !n.unknown
+		}
+	}
+	t := o.p.Term(kind, value)
+	return t != nil && !t.Unconfirmed
+}
+
+// common lowers what is new for the user and usual in the organisation.
+func (l *ladder) common(o *observation, what string, t org.Term) {
+	switch {
+	case o.org == nil:
+		l.rung(rungCommon, effectNone, "nothing is known of the organisation yet")
+	case t.Users >= o.c.config.Novelty.OrgUsers:
+		l.rung(rungCommon, effectLower, fmt.Sprintf("%d users of the organisation have used %s", t.Users, what))
+	default:
+		l.rung(rungCommon, effectNone, fmt.Sprintf("%s have used %s", plural(t.Users, "user of the organisation", "users of the organisation"), what))
+	}
+}
+
+// orgNetwork, orgCountry and orgAgent are what the organisation knows of the event's network, country and kind of device.
+func (o *observation) orgNetwork() org.Term {
+	t, _ := o.org.ASN(o.spot.ASN)
+	return t
+}
+
+func (o *observation) orgCountry() org.Term {
+	t, _ := o.org.Country(o.spot.Country)
+	return t
+}
+
+func (o *observation) orgAgent() org.Term {
+	t, _ := o.org.Agent(o.device.OS, o.device.Browser)
+	return t
+}
+
+// known is rung 6 for whatever rests on the event alone: a known device on a known network has the effect given.
+func (l *ladder) known(o *observation, effect string) {
+	if o.familiar() {
+		l.rung(rungSame, effect, fmt.Sprintf("AS%d and the device are known of the user", o.spot.ASN))
+		return
+	}
+	l.rung(rungSame, effectNone, "the network or the device is not known of the user")
+}
+
+// familiar tells a known network and a known device, by its id where there is one.
+func (o *observation) familiar() bool {
+	return o.spot.ASN != 0 && !o.network.unknown && o.familiarDevice()
+}
+
+// familiarDevice tells a known device: by its id where the provider gives one, else by operating system and browser.
+func (o *observation) familiarDevice() bool {
+	if o.deviceID.value != 0 {
+		return !o.deviceID.unknown
+	}
+	return o.agent.value != 0 && !o.agent.unknown && o.p.CountTerms(profile.DeviceID, 0) == 0
 }
 
 // proof is rung 7: a proof just given that cannot be relayed, on a device the organisation holds.

@@ -1,6 +1,9 @@
 package anomaly
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/profile"
 )
@@ -12,8 +15,9 @@ type novelty struct {
 	// unknown: not seen within its lifetime, or seen and not yet trusted. fresh: the former.
 	unknown, fresh bool
 	// known counts the user's other terms of the kind.
-	known    int
-	lastSeen events.Millis
+	known int
+	// lastSeen is when a stale term was last seen, previous when one that is known was.
+	lastSeen, previous events.Millis
 }
 
 // new tells something that differs from what is known: nothing is new of a user of whom nothing of the kind is known.
@@ -33,9 +37,50 @@ func (o *observation) recognise() {
 	if o.country.unknown {
 		o.country.known = o.p.CountTerms(profile.Country, country) + o.p.CountTerms(profile.CountryVia, country)
 	}
-	o.network = o.compare(profile.ASN, uint64(o.spot.ASN), o.c.deviceTTL)
+	o.network = o.compare(profile.ASN, uint64(o.spot.ASN), ms(o.c.config.Novelty.NetworkTTL))
 	o.deviceID = o.compare(profile.DeviceID, profile.DeviceValue(o.device.Hash), o.c.deviceTTL)
 	o.agent = o.compare(profile.Agent, profile.AgentValue(o.device.OS, o.device.Browser), o.c.deviceTTL)
+	o.recognisePlace()
+	if o.e.Kind == events.SignIn {
+		ttl := ms(o.c.config.Novelty.AppTTL)
+		o.app = o.compare(profile.App, profile.TextValue(o.e.App.ID), ttl)
+		if o.e.Resource.ID != "" && slices.Contains(o.c.config.OAuth.BrokerApps, o.e.App.ID) {
+			o.appResource = o.compare(profile.AppResource, profile.TextValue(o.e.App.ID, o.e.Resource.ID), ttl)
+		}
+		switch name := grant(o.e.Auth.Protocol); {
+		case slices.Contains(deviceCodeNames, name):
+			o.grant = o.compare(profile.Grant, profile.TextValue(name), ms(o.c.config.OAuth.DeviceCodeTTL))
+		case slices.Contains(legacyNames, name):
+			o.grant = o.compare(profile.Grant, profile.TextValue(name), ttl)
+		}
+	}
+}
+
+// recognisePlace tells a place far from all that are known, and reports it as LOC-07.
+func (o *observation) recognisePlace() {
+	if _, ok := o.c.radius(o.spot); !ok || o.spot.Classes.Any(anonymous) {
+		return
+	}
+	least := o.clusterKm()
+	nearest, km := o.p.NearestCluster(o.spot)
+	o.newPlace = nearest != nil && (km > least || nearest.Unconfirmed)
+	if nearest == nil || km <= least || !o.begins {
+		return
+	}
+	l := ladder{severity: events.Info}
+	l.gate(o)
+	l.egress(o, &o.at, nil, effectRecord)
+	o.report(&loc07, &l, fmt.Sprintf("Seen in %s, %s km from the nearest place known of the user", placeName(o.spot), grouped(km)), events.Evidence{
+		Novel: []events.NovelTerm{{Kind: "place", Value: placeName(o.spot), Known: len(o.p.Clusters)}},
+	})
+}
+
+// clusterKm is how far apart two places are of the user.
+func (o *observation) clusterKm() float64 {
+	if o.spot.Classes.Any(profile.Mobile) {
+		return o.c.config.Novelty.ClusterMobileKm
+	}
+	return o.c.config.Novelty.ClusterKm
 }
 
 // compare looks a term up. One that came with an adverse finding is unknown until a step-up, or until enough time has
@@ -47,6 +92,9 @@ func (o *observation) compare(kind profile.Kind, value uint64, ttl events.Millis
 	}
 	now := o.e.Time
 	t := o.p.Term(kind, value)
+	if t != nil {
+		n.previous = t.Last.Millis()
+	}
 	switch {
 	case t == nil:
 		n.unknown, n.fresh = true, true
@@ -69,24 +117,84 @@ func (o *observation) compare(kind profile.Kind, value uint64, ttl events.Millis
 	return n
 }
 
-// learn takes the event into the profile: terms, session and, when it raised something new, the time of that.
+// learn takes the event into the profile: terms, places, session, habits and, when it raised something new, the time of that.
 func (o *observation) learn(adverse bool) {
-	for _, n := range []*novelty{&o.country, &o.network, &o.deviceID, &o.agent} {
-		if n.value == 0 {
-			continue
+	e, p := o.e, o.p
+	for _, n := range []*novelty{&o.country, &o.network, &o.deviceID, &o.agent, &o.app, &o.appResource, &o.grant} {
+		o.teach(n, adverse)
+	}
+	if radius, ok := o.c.radius(o.spot); ok && !o.spot.Classes.Any(anonymous) {
+		cluster := p.LearnCluster(o.spot, radius, o.clusterKm(), e.Time, adverse)
+		if cluster != nil && cluster.Unconfirmed && !adverse && (o.stepUp() || e.Time-cluster.First.Millis() >= o.c.confirmAfter) {
+			cluster.Unconfirmed = false
 		}
-		if n.lastSeen != 0 { // known long ago: it begins anew
-			t := o.p.Term(n.kind, n.value)
-			t.First, t.Unconfirmed = profile.MinutesOf(o.e.Time), adverse
-		}
-		o.p.Learn(n.kind, n.value, o.e.Time, adverse)
 	}
 	if o.session != 0 {
-		o.p.UseSession(o.session, o.at, o.c.sessionTTL)
+		s := p.UseSession(o.session, o.at, o.c.sessionTTL)
+		s.Interactive = s.Interactive || o.login()
+		if e.Kind == events.SignIn && e.Interactive == events.No {
+			s.Refreshed = max(s.Refreshed, e.Time)
+		}
+		s.UseToken(profile.TokenUse{Token: profile.Hash32(e.Session.Token), IP: o.at.IP.Hash(), ASN: o.spot.ASN, Time: e.Time})
 	}
+	o.teachFamiliarity(adverse)
+	o.mark(adverse)
 	if adverse && !o.repeatsOnly() {
-		o.p.LastAdverse = max(o.p.LastAdverse, o.e.Time)
+		p.LastAdverse = max(p.LastAdverse, e.Time)
 	}
+}
+
+// mark notes single facts of a success.
+func (o *observation) mark(adverse bool) {
+	e, m := o.e, &o.p.Marks
+	if o.login() {
+		m.LastInteractive = max(m.LastInteractive, e.Time)
+		o.p.Hours.Add(profile.HourOfWeek(e.Time, 0), e.Time)
+	}
+	if adverse {
+		return
+	}
+	if e.Device.Managed == events.Yes && e.Time > m.ManagedAt {
+		m.ManagedAt, m.ManagedDevice = e.Time, o.device.Hash
+	}
+	if o.login() && o.spot.Classes.Any(profile.Hosting) {
+		m.HostingAt = max(m.HostingAt, e.Time)
+	}
+	if phishingResistant(e) {
+		m.Prove(events.PhishingResistant, e.Time, ms(o.c.config.MFA.StrongWithin))
+	}
+	if o.stepUp() {
+		m.StepUpAt = max(m.StepUpAt, e.Time)
+		o.provedWay()
+	}
+}
+
+// provedWay notes that the user came here from the place before and proved it.
+func (o *observation) provedWay() {
+	var before *profile.Visit
+	for i := range o.p.Visits {
+		if v := &o.p.Visits[i]; v.Last.Time < o.e.Time && (before == nil || v.Last.Time > before.Last.Time) {
+			before = v
+		}
+	}
+	if before == nil || o.e.Time-before.Last.Time > o.c.window {
+		return
+	}
+	if from := o.p.Spot(&before.Last); !near(from, o.spot, o.c.config.Travel.MinFixedLineKm) {
+		o.p.PassTransition(from, o.spot, o.e.Time)
+	}
+}
+
+// teach takes one term in.
+func (o *observation) teach(n *novelty, adverse bool) {
+	if n.value == 0 {
+		return
+	}
+	if n.lastSeen != 0 { // known long ago: it begins anew
+		t := o.p.Term(n.kind, n.value)
+		t.First, t.Unconfirmed = profile.MinutesOf(o.e.Time), adverse
+	}
+	o.p.Learn(n.kind, n.value, o.e.Time, adverse)
 }
 
 // repeatsOnly tells that all the event raised is that terms are still new. That must not keep them new for ever.
@@ -96,8 +204,8 @@ func (o *observation) repeatsOnly() bool {
 		if !adverse(*f) {
 			continue
 		}
-		novel := f.Detection == o.c.country04.id || f.Detection == o.c.conjunction.id
-		if !novel || o.country.fresh || f.Detection == o.c.conjunction.id && (o.deviceID.fresh || o.agent.fresh) {
+		novel := f.Detection == loc04.ID || f.Detection == conj01.ID
+		if !novel || o.country.fresh || f.Detection == conj01.ID && (o.deviceID.fresh || o.agent.fresh) {
 			return false
 		}
 	}

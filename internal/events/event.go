@@ -102,10 +102,12 @@ const (
 	Satellite Class = "satellite"
 	Mobile    Class = "mobile"
 	Office    Class = "office"
+	// Threat is of a list of addresses that attack.
+	Threat Class = "threat"
 )
 
 // Classes lists every network class, in the order in which they are shown.
-var Classes = []Class{Tor, VPN, Relay, Hosting, Satellite, Mobile, Office}
+var Classes = []Class{Tor, VPN, Relay, Hosting, Satellite, Mobile, Office, Threat}
 
 // Tri is a boolean with a third value: the zero value is "the source did not say". On the wire it is true, false or
 // absent.

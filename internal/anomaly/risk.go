@@ -1,0 +1,180 @@
+package anomaly
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/profile"
+)
+
+// RSK-01 sees a user whose findings add up: the sum of what they are worth passes 50 decibans, or 80.
+//
+// A deciban is ten times the decimal logarithm of a likelihood ratio: 10 decibans are ten to one. Until a detection's ratio is
+// measured, information is worth 2, low 5, medium 15, high 30, critical 60. Of one event and one group of detections that see
+// the same thing the greatest counts; a repeat within a day counts a quarter. The sum halves in a week. A phishing-resistant
+// proof clears it; another second factor halves it, because such proofs can be relayed; a change of the credential clears all
+// but what is about sessions.
+//
+// State: the sum and its greatest parts (U8).
+// Evidence: the sum before and after, the parts.
+// False positives: findings that are about the same thing add up though they are not independent; take it as a ranking.
+var rsk01 = Detection{ID: "RSK-01", Version: 1, Title: "Accumulated risk", Technique: "T1078", Severity: severities(events.Medium, events.High)}
+
+// decibans is what a finding is worth until its likelihood ratio is known.
+var decibans = map[events.Severity]float64{events.Info: 2, events.Low: 5, events.Medium: 15, events.High: 30, events.Critical: 60}
+
+// group names the detections that see the same thing.
+func group(id string) string {
+	switch family := id[:3]; family {
+	case "LOC", "NET", "FAM", "CON", "TIM", "PRV":
+		return "unfamiliar"
+	case "SES", "AIT":
+		return "session"
+	default:
+		return family
+	}
+}
+
+// judgeRisk is RSK-01: it takes the event's findings into the user's risk.
+func (o *observation) judgeRisk() {
+	r, now := &o.p.Risk, o.e.Time
+	before := o.riskAt(now)
+	if !o.adverse() {
+		o.relieve(&before)
+	}
+	worth := map[string]*events.Finding{}
+	var groups []string
+	for i := range o.findings {
+		f := &o.findings[i]
+		if f.Disposition != events.Active {
+			continue
+		}
+		g := group(f.Detection)
+		if best := worth[g]; best == nil {
+			groups = append(groups, g)
+			worth[g] = f
+		} else if f.Severity.Rank() > best.Severity.Rank() {
+			worth[g] = f
+		}
+	}
+	if len(groups) == 0 {
+		if r.Sum != 0 {
+			r.Sum, r.At = float32(before), max(r.At, now)
+		}
+		return
+	}
+	after := before
+	for _, g := range groups {
+		f := worth[g]
+		d := profile.DetectionOf(f.Detection)
+		v := decibans[f.Severity]
+		for _, part := range r.Parts {
+			if part.Detection == d && now-part.Time <= ms(o.c.config.Risk.Repeat) && now >= part.Time {
+				v /= 4
+				break
+			}
+		}
+		after += v
+		r.Add(profile.RiskPart{Detection: d, Time: now, Decibans: float32(v)}, 8*ms(o.c.config.Risk.HalfLife))
+	}
+	after = min(after, maxRisk)
+	r.Sum, r.At = float32(after), max(r.At, now)
+	o.accumulated(before, after)
+}
+
+// maxRisk bounds the sum; it is far above anything that matters.
+const maxRisk = 1000
+
+// accumulated reports a sum that has passed a limit.
+func (o *observation) accumulated(before, after float64) {
+	limits := &o.c.config.Risk
+	l := ladder{severity: events.Medium}
+	switch {
+	case before < limits.High && after >= limits.High:
+		l.severity = events.High
+	case before < limits.Medium && after >= limits.Medium:
+	default:
+		return
+	}
+	risk := events.UserRisk{Before: tenth(before), After: tenth(after)}
+	for _, part := range o.p.Risk.Parts {
+		risk.Parts = append(risk.Parts, events.RiskPart{
+			Detection: part.Detection.String(), Time: part.Time, Decibans: tenth(float64(part.Decibans) * o.halved(o.e.Time-part.Time)),
+		})
+	}
+	o.report(&rsk01, &l, fmt.Sprintf("The user's findings add up to %.0f decibans, %.0f before", after, before), events.Evidence{Risk: &risk})
+}
+
+// relieve takes off what a proof of identity in this event answers.
+func (o *observation) relieve(sum *float64) {
+	r, e := &o.p.Risk, o.e
+	if *sum == 0 {
+		return
+	}
+	switch {
+	case phishingResistant(e) && success(e):
+		*sum, r.Parts = 0, nil
+	case o.spot != nil && o.stepUp() && success(e):
+		*sum /= 2
+	case e.Kind == events.AccountChange && e.Change.Type == events.CredentialChange && len(o.findings) == 0:
+		kept, left := r.Parts[:0:0], 0.0
+		for _, part := range r.Parts {
+			if group(part.Detection.String()) == "session" {
+				kept = append(kept, part)
+				left += float64(part.Decibans) * o.halved(e.Time-part.Time)
+			}
+		}
+		*sum, r.Parts = min(*sum, left), kept
+	}
+}
+
+// riskAt is the user's risk at a moment, in hundredths of a deciban.
+func (o *observation) riskAt(now events.Millis) float64 {
+	r := &o.p.Risk
+	if r.Sum == 0 {
+		return 0
+	}
+	return math.Round(float64(r.Sum)*o.halved(now-r.At)*100) / 100
+}
+
+// riskNow is the user's risk at the event.
+func (o *observation) riskNow() float64 { return o.riskAt(o.e.Time) }
+
+// halved is what is left of a weight after a time.
+func (o *observation) halved(age events.Millis) float64 {
+	if age <= 0 {
+		return 1
+	}
+	return math.Exp2(-float64(age) / float64(ms(o.c.config.Risk.HalfLife)))
+}
+
+// PRV-01 sees a privileged user with something new: a country, a network or a device. What is low for others is medium for
+// those who can do most harm.
+//
+// State: none; the source says who is privileged.
+// Evidence: the finding that it raises by one step.
+// False positives: as the finding that it is about.
+var prv01 = Detection{ID: "PRV-01", Version: 1, Title: "Privileged user, something new", Technique: "T1078.004", Severity: severities(events.Low, events.Medium, events.High)}
+
+// judgePrivilege is PRV-01.
+func (o *observation) judgePrivilege() {
+	if o.e.User.Privileged != events.Yes || len(o.findings) == 0 {
+		return
+	}
+	var base *events.Finding
+	for i := range o.findings {
+		f := &o.findings[i]
+		if d := f.Detection; (d == loc04.ID || d == net01.ID || d == dev01.ID) && f.Disposition == events.Active &&
+			(base == nil || f.Severity.Rank() > base.Severity.Rank()) {
+			base = f
+		}
+	}
+	if base == nil {
+		return
+	}
+	l := ladder{severity: events.Severities[min(base.Severity.Rank(), len(events.Severities)-1)]}
+	o.report(&prv01, &l, "A privileged user: "+base.Summary, events.Evidence{
+		Earlier: []events.Earlier{{Detection: base.Detection, EventID: o.e.ID, Time: o.e.Time, Severity: base.Severity}},
+	})
+}

@@ -1,0 +1,163 @@
+package anomaly
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/profile"
+)
+
+// IDP-01 passes on what the identity provider itself thinks: of a sign-in, or of the user.
+//
+// Its severity is the provider's. Where it is about the same as a finding of ours, by the event, the session, the flow or
+// within ten minutes, it corroborates that and is recorded, or raises it by one step when the provider thinks worse of it.
+//
+// State: the user's latest findings (U7).
+// Evidence: what the provider said, and the detection that it corresponds to.
+// False positives: the provider's. Its late reports come up to two days after the event.
+var idp01 = Detection{
+	ID: "IDP-01", Version: 1, Title: "Risk reported by the identity provider", Technique: "T1078",
+	Severity: severities(events.Low, events.Medium, events.High, events.Critical),
+}
+
+// corresponds maps the names of providers' detections, in lower case, to ours; "" is known and ours sees no such thing.
+// Microsoft Entra ID Protection as documented in March 2026; Okta, Google and Duo as their logs name them.
+var corresponds = map[string]string{
+	"riskyipaddress": "NET-02", "anonymizedipaddress": "NET-02", "maliciousipaddress": "NET-04", "nationstateip": "NET-04",
+	"suspiciousipaddress": "NET-04", "malwareinfectedipaddress": "NET-04", "maliciousipaddressvalidcredentialsblockedip": "NET-04",
+	"unlikelytravel": "LOC-02", "mcasimpossibletravel": "LOC-01", "impossibletravel": "LOC-01", "newcountry": "LOC-04",
+	"unfamiliarfeatures": "FAM-01", "anomaloustoken": "SES-01", "tokenissueranomaly": "", "passwordspray": "CRD-06",
+	"suspiciousbrowser": "DEV-03", "investigationsthreatintelligence": "NET-04", "attackerinthemiddle": "AIT-01",
+	"leakedcredentials": "", "userreportedsuspiciousactivity": "MFA-04", "suspicioussignins": "WKL-01",
+	"suspicious_login": "FAM-01", "suspicious_login_less_secure_app": "OAU-02", "suspicious_programmatic_login": "DEV-02",
+	"gov_attack_warning": "", "user.account.report_suspicious_activity_by_enduser": "MFA-04", "fraud": "MFA-04", "user_marked_fraud": "MFA-04",
+	"user reported fraud": "MFA-04", "threatsuspected": "NET-04",
+}
+
+// judgeReport takes in what a provider reports of a user or of an earlier sign-in.
+func (o *observation) judgeReport() { o.judgeVendor() }
+
+// judgeVendor is IDP-01, for a report and for what comes with an event.
+func (o *observation) judgeVendor() {
+	risk := &o.e.Risk
+	switch risk.State { //nolint:exhaustive // the others are open
+	case events.RiskSafe, events.RiskDismissed, events.RiskRemediated:
+		return
+	}
+	severity := vendorSeverity(risk, o.e.Kind == events.RiskReport)
+	mapped, fraud := "", false
+	for _, name := range risk.Detections {
+		id := corresponds[strings.ToLower(name)]
+		fraud = fraud || id == mfa04.ID
+		if id != "" && mapped == "" {
+			mapped = id
+		}
+	}
+	if fraud {
+		l := ladder{severity: events.Critical}
+		vendor := o.e.Risk
+		o.report(&mfa04, &l, "The user reported a prompt or a sign-in as fraud", events.Evidence{Vendor: &vendor})
+		return
+	}
+	if severity == "" || o.raisedOf(&idp01, o.e.Risk.SignIn) {
+		return
+	}
+	l := ladder{severity: severity}
+	vendor := o.e.Risk
+	evidence := events.Evidence{Vendor: &vendor}
+	if mapped != "" {
+		evidence.Facts = append(evidence.Facts, events.Fact{Name: "corresponds_to", Value: mapped})
+	}
+	if r := o.same(); r != nil {
+		evidence.Earlier = []events.Earlier{earlier(r)}
+		if severity.Rank() <= int(r.Severity) {
+			l.rung(rungCorroborates, effectRecord, fmt.Sprintf("it is about the same as %s, which is as severe", r.Detection))
+		} else {
+			l.severity = events.Severities[min(severity.Rank(), int(r.Severity)+1)-1]
+			l.rung(rungCorroborates, effectLowered, fmt.Sprintf("it is about the same as %s: one step above at most", r.Detection))
+		}
+	}
+	o.report(&idp01, &l, vendorSummary(risk), evidence)
+}
+
+const rungCorroborates = "corroborates"
+
+// vendorSeverity is the provider's level as a severity, "" when there is nothing to report.
+func vendorSeverity(risk *events.Risk, report bool) events.Severity {
+	if risk.State == events.RiskConfirmed {
+		return events.Critical
+	}
+	level := risk.Level
+	if level == "" && report {
+		level = risk.User
+	}
+	switch level { //nolint:exhaustive // none and unknown are nothing
+	case events.RiskHigh:
+		return events.High
+	case events.RiskMedium:
+		return events.Medium
+	case events.RiskLow:
+		return events.Low
+	}
+	return ""
+}
+
+// same finds the finding that a provider's word is about: in this event, of the sign-in that it names, of the session or
+// flow, or near in time.
+func (o *observation) same() *profile.Raised {
+	for i := range o.findings {
+		if f := &o.findings[i]; adverse(*f) {
+			return &profile.Raised{Detection: profile.DetectionOf(f.Detection), Severity: uint8(f.Severity.Rank()), Time: f.Time, Event: o.id}
+		}
+	}
+	e := o.e
+	var named profile.ID
+	if e.Risk.SignIn != "" {
+		named = profile.IDOf(events.EventID(e.Tenant, e.Source.Family, e.Risk.SignIn))
+	}
+	at := e.Time
+	if e.Risk.Happened != 0 {
+		at = e.Risk.Happened
+	}
+	session, flow := profile.SessionKey(e.Session.ID), profile.Hash32(e.Correlation)
+	own := profile.DetectionOf(idp01.ID)
+	for i := len(o.p.Raised) - 1; i >= 0; i-- {
+		r := &o.p.Raised[i]
+		if r.Detection == own {
+			continue
+		}
+		if named != (profile.ID{}) && r.Event == named || session != 0 && r.Session == session || flow != 0 && r.Flow == flow ||
+			max(r.Time-at, at-r.Time) <= ms(o.c.config.Vendor.Near) {
+			return r
+		}
+	}
+	return nil
+}
+
+// raisedOf tells whether a detection has been raised for a sign-in that a report names.
+func (o *observation) raisedOf(d *Detection, signIn string) bool {
+	if signIn == "" {
+		return false
+	}
+	named := profile.IDOf(events.EventID(o.e.Tenant, o.e.Source.Family, signIn))
+	code := profile.DetectionOf(d.ID)
+	return slices.ContainsFunc(o.p.Raised, func(r profile.Raised) bool { return r.Detection == code && r.Event == named })
+}
+
+func vendorSummary(risk *events.Risk) string {
+	text := "The identity provider reports"
+	switch {
+	case risk.State == events.RiskConfirmed:
+		text += " that the account is compromised"
+	case risk.Level != "":
+		text += " " + string(risk.Level) + " risk"
+	default:
+		text += " a user at " + string(risk.User) + " risk"
+	}
+	if len(risk.Detections) > 0 {
+		text += ": " + strings.Join(risk.Detections[:min(len(risk.Detections), 4)], ", ")
+	}
+	return text
+}
