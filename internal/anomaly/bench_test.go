@@ -66,14 +66,16 @@ func TestOrdinaryLivesAreSilentAndSmall(t *testing.T) {
 	for seed := range uint64(50) {
 		p := profile.New()
 		for _, e := range ordinaryLife(seed, 30) {
-			if found := c.Evaluate(p, nil, e).Findings; len(found) > 0 {
-				t.Fatalf("found %s", events.Encode(&found[0]))
+			for _, f := range c.Evaluate(p, nil, e).Findings {
+				if adverse(f) {
+					t.Fatalf("found %s", events.Encode(&f))
+				}
 			}
 			total += len(p.AppendBinary(nil))
 			n++
 		}
 	}
-	if mean := total / n; mean > 1000 {
+	if mean := total / n; mean > 1500 {
 		t.Errorf("a profile takes %d bytes on average", mean)
 	} else {
 		t.Logf("%d bytes on average", mean)

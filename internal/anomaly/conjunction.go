@@ -19,7 +19,7 @@ import (
 // False positives: a traveller with a new phone, a new user.
 var conj01 = Detection{ID: "CONJ-01", Version: 2, Title: "New country and new device", Technique: "T1078.004", Severity: severities(events.High)}
 
-// CONJ-02 sees a network and a device that are both new for the user.
+// CONJ-02 sees a network and a device that are both new for the user, in a country that is not; else it is CONJ-01.
 //
 // State: the user's networks, devices, operating systems and browsers (U2).
 // Evidence: both terms, and how many of each are known.
@@ -53,7 +53,7 @@ func (o *observation) judgeNovelty() {
 	if (device || agent) && country && (o.country.fresh || fresh || o.begins) {
 		o.newCountryAndDevice(device, agent)
 	}
-	if (device || agent) && network && (o.network.fresh || fresh || o.begins) {
+	if (device || agent) && network && !country && (o.network.fresh || fresh || o.begins) { // with a new country it is CONJ-01
 		o.newNetworkAndDevice(device, agent)
 	}
 	if network && (o.network.fresh || o.begins) {

@@ -215,6 +215,9 @@ func (o *observation) judgeCredential() {
 // judgeVerdict takes in what the network stage concluded about this user.
 func (o *observation) judgeVerdict() {
 	v := o.e.Verdict
+	if v == nil {
+		return // Validate refuses it
+	}
 	d := byID[v.Detection]
 	if d == nil || v.Severity.Rank() == 0 {
 		return // of a later version

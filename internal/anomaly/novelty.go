@@ -197,17 +197,15 @@ func (o *observation) teach(n *novelty, adverse bool) {
 	o.p.Learn(n.kind, n.value, o.e.Time, adverse)
 }
 
+// novel are the detections that see nothing but that something is new for the user.
+var novel = []*Detection{&loc02, &loc04, &loc06, &net02, &dev04, &conj01, &conj02, &fam01, &oau05, &prv01, &rsk01}
+
 // repeatsOnly tells that all the event raised is that terms are still new. That must not keep them new for ever.
 func (o *observation) repeatsOnly() bool {
-	for i := range o.findings {
-		f := &o.findings[i]
-		if !adverse(*f) {
-			continue
-		}
-		novel := f.Detection == loc04.ID || f.Detection == conj01.ID
-		if !novel || o.country.fresh || f.Detection == conj01.ID && (o.deviceID.fresh || o.agent.fresh) {
-			return false
-		}
+	if o.country.fresh || o.network.fresh || o.deviceID.fresh || o.agent.fresh {
+		return false
 	}
-	return true
+	return !slices.ContainsFunc(o.findings, func(f events.Finding) bool {
+		return adverse(f) && !slices.Contains(novel, byID[f.Detection])
+	})
 }

@@ -124,7 +124,7 @@ func TestFindingsAreWellFormed(t *testing.T) {
 			}
 			for i := range found {
 				f := &found[i]
-				if f.EventID != e.ID || f.Summary == "" || f.Severity.Rank() == 0 || f.Disposition == "" || f.Decision != nil || len(f.Parameters) == 0 {
+				if f.EventID != e.ID || f.Summary == "" || f.Severity.Rank() == 0 || f.Disposition == "" || f.Decision != nil || byID[f.Detection] == nil {
 					t.Fatalf("incomplete: %s", events.Encode(f))
 				}
 				if slices.Contains(f.Anchors, f.EventID) {

@@ -83,6 +83,9 @@ func (o *observation) judgeRisk() {
 	o.accumulated(before, after)
 }
 
+// rearm is how far below a limit the sum must fall, as a share, before passing it is news again.
+const rearm = 0.9
+
 // maxRisk bounds the sum; it is far above anything that matters.
 const maxRisk = 1000
 
@@ -91,9 +94,9 @@ func (o *observation) accumulated(before, after float64) {
 	limits := &o.c.config.Risk
 	l := ladder{severity: events.Medium}
 	switch {
-	case before < limits.High && after >= limits.High:
+	case before < limits.High*rearm && after >= limits.High:
 		l.severity = events.High
-	case before < limits.Medium && after >= limits.Medium:
+	case before < limits.Medium*rearm && after >= limits.Medium:
 	default:
 		return
 	}

@@ -1,8 +1,10 @@
 package anomaly
 
 import (
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,11 +24,14 @@ import (
 //	user       "new", or "known PLACE DEVICE": 20 sign-ins there, one a day, until two days before; several lines may follow
 //	allow      optional: what the operator vouches for, a prefix, an AS number or a country a line
 //	events     in the order of arrival: [DAYd] HH:MM[:SS] LABEL KIND PLACE DEVICE [KEY=VALUE...]
-//	findings   what must be found, nothing else: LABEL DETECTION SEVERITY DISPOSITION [after=LABELS] [RUNG=EFFECT...],
+//	watch      optional: the detections that the scenario is about, all without it
+//	findings   what must be found of them, and what else counts (active, medium or more): LABEL DETECTION SEVERITY DISPOSITION [after=LABELS] [RUNG=EFFECT...],
 //	           with the rungs that had an effect
 //	summaries  optional: LABEL DETECTION TEXT
 //
 // A PLACE is a city, or city/network with a network of the table below.
+
+var update = flag.Bool("update", false, "write what is found into the scenarios; review every line as text")
 
 // dayZero is the midnight that the times of a scenario count from.
 var dayZero = events.MillisOf(time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC))
@@ -89,7 +94,7 @@ func TestScenarios(t *testing.T) { //nolint:tparallel // a summary follows the s
 			for _, f := range archive.Files {
 				lines := s.lines(string(f.Data))
 				switch f.Name {
-				case "user", "allow", "events":
+				case "user", "allow", "watch", "events":
 					want[f.Name] = lines
 				case "findings", "summaries":
 					want[f.Name] = append([]string{}, lines...)
@@ -97,7 +102,19 @@ func TestScenarios(t *testing.T) { //nolint:tparallel // a summary follows the s
 					t.Fatalf("unknown part %q", f.Name)
 				}
 			}
+			s.watch = strings.Fields(strings.Join(want["watch"], " "))
 			s.run(want["user"], want["allow"], want["events"])
+			if *update {
+				for i := range archive.Files {
+					if archive.Files[i].Name == "findings" {
+						archive.Files[i].Data = []byte(strings.Join(append(s.findings, ""), "\n"))
+					}
+				}
+				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
 			if diff := cmp.Diff(s.findings, want["findings"]); diff != "" {
 				t.Errorf("findings (-got, +want)\n%s", diff)
 			}
@@ -113,6 +130,7 @@ func TestScenarios(t *testing.T) { //nolint:tparallel // a summary follows the s
 type scenario struct {
 	*testing.T
 	labels    map[string]string // event id → label
+	watch     []string
 	findings  []string
 	summaries []string
 }
@@ -174,14 +192,14 @@ func (s *scenario) run(user, allow, list []string) {
 			s.Fatal(err)
 		}
 		for i := range found {
-			s.describe(&found[i])
+			if len(s.watch) == 0 || slices.Contains(s.watch, found[i].Detection) || adverse(found[i]) {
+				s.describe(&found[i])
+			}
 		}
 	}
 }
 
-func active(found []events.Finding) bool {
-	return slices.ContainsFunc(found, func(f events.Finding) bool { return f.Disposition == events.Active })
-}
+func active(found []events.Finding) bool { return slices.ContainsFunc(found, adverse) }
 
 func (s *scenario) describe(f *events.Finding) {
 	line := fmt.Sprintf("%s %s %s %s", s.labels[f.EventID], f.Detection, f.Severity, f.Disposition)

@@ -71,7 +71,7 @@ var ses07 = Detection{ID: "SES-07", Version: 1, Title: "Burst of sessions", Tech
 // State: where and with what the session began (S1), the user's networks (U2).
 // Evidence: both uses.
 // False positives: mobile networks are exempt; servers of the application can be named.
-var ses08 = Detection{ID: "SES-08", Version: 1, Title: "Session used from another network than its sign-in", Technique: "T1550.001", Severity: severities(events.Medium, events.High)}
+var ses08 = Detection{ID: "SES-08", Version: 1, Title: "Session used from another network than its sign-in", Technique: "T1550.001", Severity: severities(events.Low, events.Medium, events.High)}
 
 // judgeSession compares the event with what is known of its session and of the user's others. None of it passes the learning
 // gate: a session is compared with itself.
@@ -275,6 +275,10 @@ func (o *observation) usedElsewhere(s *profile.Session) {
 	if len(o.otherDevice(&s.Start)) == 0 && (o.device.OS != "" || o.device.Browser != "") {
 		l.severity = events.Medium
 		l.rung(rungSame, effectLowered, "operating system and browser are those of the session's start, which anybody can copy: medium")
+		if !o.newPlace {
+			l.severity = events.Low
+			l.rung(rungSame, effectLowered, "and the place is near one that is known of the user: low")
+		}
 	}
 	l.allow(o, &o.at, nil)
 	l.egress(o, &o.at, nil, effectLower)

@@ -7,8 +7,8 @@ import (
 	"github.com/countersign-io/countersign/internal/profile"
 )
 
-// Programs sign in from data centres all over the world: nothing of a person is learnt from them.
-func TestWorkloadsTeachNothing(t *testing.T) {
+// Programs sign in from data centres all over the world: none of what is about people applies to them.
+func TestWorkloadsArePeopleToNoDetection(t *testing.T) {
 	t.Parallel()
 	c, err := New(DefaultConfig())
 	if err != nil {
@@ -20,8 +20,14 @@ func TestWorkloadsTeachNothing(t *testing.T) {
 			ID: events.ID("e", place.Country), Kind: events.SignIn, Tenant: "acme", Outcome: events.Success, Place: place,
 			User: events.User{ID: "sp-1", Type: events.Workload}, Time: events.Millis(1767225600000 + i*60_000), IP: "192.0.2.1",
 		}
-		if found := c.Evaluate(p, nil, e).Findings; found != nil || p.Successes != 0 {
-			t.Errorf("%d: %d findings, %d successes", i, len(found), p.Successes)
+		r := c.Evaluate(p, nil, e)
+		for _, f := range r.Findings {
+			if f.Detection != wkl01.ID || f.Disposition != events.Learning {
+				t.Errorf("%d: %s %s", i, f.Detection, f.Disposition)
+			}
+		}
+		if r.Sighting != nil || len(p.Visits) != 0 {
+			t.Errorf("%d: %d visits, sighting %v", i, len(p.Visits), r.Sighting)
 		}
 	}
 }

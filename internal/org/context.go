@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/familiarity"
 )
 
 // Context is a tenant's context, ready for look-ups. It is immutable and safe for concurrent use. A nil Context knows
@@ -20,6 +21,7 @@ type Context struct {
 	egress                                   map[string]struct{}
 	hubs                                     map[uint32]struct{}
 	thresholds                               map[string]events.OrgThreshold
+	prior                                    *familiarity.Prior
 }
 
 // Term is something in use in the tenant: by how many users, and since when.
@@ -43,7 +45,7 @@ func NewContext(told *events.OrgContext) *Context {
 	c := &Context{
 		told: told, countries: index(told.Countries), networks: index(told.Networks), cells: index(told.Cells),
 		apps: index(told.Apps), agents: index(told.Agents), egress: map[string]struct{}{}, hubs: map[uint32]struct{}{},
-		thresholds: map[string]events.OrgThreshold{},
+		thresholds: map[string]events.OrgThreshold{}, prior: familiarity.PriorOf(told.Levels, told.Users, told.Logins),
 	}
 	for _, prefix := range told.Egress {
 		c.egress[prefix] = struct{}{}
@@ -148,4 +150,12 @@ func (c *Context) Threshold(class string) (events.OrgThreshold, bool) {
 	}
 	t, ok := c.thresholds[class]
 	return t, ok
+}
+
+// Prior is what the familiarity score knows of all users, nil when nothing.
+func (c *Context) Prior() *familiarity.Prior {
+	if c == nil {
+		return nil
+	}
+	return c.prior
 }

@@ -77,6 +77,8 @@ const (
 	// the mark of a phishing kit.
 	RelayedSignIn SuspicionKind = 1
 	KitAgent      SuspicionKind = 2
+	// FlowStep is no suspicion but a step of a flow that is not over: Session is the [Hash] of its correlation id.
+	FlowStep SuspicionKind = 3
 )
 
 func (s Suspicion) when() events.Millis { return s.Time }
