@@ -3,8 +3,8 @@ package peers
 import (
 	"testing"
 
-	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/eval/company"
+	"github.com/countersign-io/countersign/internal/events"
 )
 
 func BenchmarkPeers(b *testing.B) {

@@ -14,7 +14,8 @@ const (
 	buffalogsLeftOut = "the anonymiser alert (the events carry no such word of the source); detection by window of the log: late " +
 		"events are compared as they arrive, where the original skips what comes after its window; wall clock: the time of arrival " +
 		"stands for it; a login's row is forgotten 45 days after its last use; the major version of the system is unknown to the " +
-		"events, so a device is system, type and browser; a severity is the user's risk"
+		"events, so a device is system, type and browser; alerts have no severity of " +
+		"their own: they are medium, and high when the user's risk is"
 	buffalogsDelay = "hourly detection and hourly notification: 1 to 2 hours"
 )
 
@@ -191,7 +192,10 @@ func risk(alerts int) int {
 }
 
 func severityOf(risk int) events.Severity {
-	return [...]events.Severity{events.Low, events.Low, events.Medium, events.High}[risk]
+	if risk == 3 {
+		return events.High
+	}
+	return events.Medium
 }
 
 // buffalogsTravel is the speed from the latest stored login, when it is too high. A login that is older than the stored one has

@@ -35,16 +35,16 @@ func TestBuffalogsFiltersEverythingAtDefaults(t *testing.T) {
 func TestBuffalogsFindsOneOfThreeWithFiltersOpened(t *testing.T) {
 	t.Parallel()
 	expect(t, run(t, "buffalogs_best", thereAndBack()...),
-		"ann@rome/9.0000 atypical country low",
-		"ann@tokyo/10.0000 new country low",
-		"ann@tokyo/10.0000 travel low")
+		"ann@rome/9.0000 atypical country medium",
+		"ann@tokyo/10.0000 new country medium",
+		"ann@tokyo/10.0000 travel medium")
 }
 
 func TestBuffalogsInsideOneCountry(t *testing.T) {
 	t.Parallel()
 	stream := append(days(20, 1, "newyork"), at(9, "newyork"), at(10, "losangeles"))
-	expect(t, run(t, "buffalogs_defaults", stream...), "ann@losangeles/10.0000 travel low (same country, minimum risk)")
-	expect(t, run(t, "buffalogs_best", stream...), "ann@losangeles/10.0000 travel low")
+	expect(t, run(t, "buffalogs_defaults", stream...), "ann@losangeles/10.0000 travel medium (same country, minimum risk)")
+	expect(t, run(t, "buffalogs_best", stream...), "ann@losangeles/10.0000 travel medium")
 }
 
 func TestBuffalogsMobileUserAgent(t *testing.T) {
@@ -52,9 +52,9 @@ func TestBuffalogsMobileUserAgent(t *testing.T) {
 	stream := append(days(20, 1, "rome"), at(9, "rome"), at(10, "tokyo", phone))
 	alerts := run(t, "buffalogs_defaults", stream...)
 	expect(t, alerts,
-		"ann@tokyo/10.0000 new device low (minimum risk, mobile system)",
-		"ann@tokyo/10.0000 new country low (minimum risk, mobile system)",
-		"ann@tokyo/10.0000 travel low (minimum risk, mobile system)")
+		"ann@tokyo/10.0000 new device medium (minimum risk, mobile system)",
+		"ann@tokyo/10.0000 new country medium (minimum risk, mobile system)",
+		"ann@tokyo/10.0000 travel medium (minimum risk, mobile system)")
 	if got := run(t, "buffalogs_best", stream...); len(got) != 3 {
 		t.Errorf("filters opened: %v", short(got))
 	}
@@ -63,7 +63,7 @@ func TestBuffalogsMobileUserAgent(t *testing.T) {
 func TestBuffalogsIgnoresWhatIsOlderThanTheStoredLogin(t *testing.T) {
 	t.Parallel()
 	stream := append(days(20, 1, "rome"), at(10, "rome"), at(10-1.0/6, "tokyo"))
-	expect(t, run(t, "buffalogs_best", stream...), "ann@tokyo/9.8333 new country low")
+	expect(t, run(t, "buffalogs_best", stream...), "ann@tokyo/9.8333 new country medium")
 }
 
 func TestBuffalogsSkipsLatitudeZero(t *testing.T) {
@@ -82,8 +82,8 @@ func TestBuffalogsLearnsFor14Days(t *testing.T) {
 	t.Parallel()
 	stream := append(days(10, 1, "rome"), at(9, "rome"), at(10, "tokyo"))
 	expect(t, run(t, "buffalogs_defaults", stream...),
-		"ann@tokyo/10.0000 new country low (minimum risk, learning)",
-		"ann@tokyo/10.0000 travel low (minimum risk, learning)")
+		"ann@tokyo/10.0000 new country medium (minimum risk, learning)",
+		"ann@tokyo/10.0000 travel medium (minimum risk, learning)")
 }
 
 func TestBuffalogsRiskRisesWithUnfilteredAlerts(t *testing.T) {
@@ -95,9 +95,9 @@ func TestBuffalogsRiskRisesWithUnfilteredAlerts(t *testing.T) {
 		h++
 	}
 	expect(t, run(t, "buffalogs_best", stream...),
-		"ann@tokyo/9.0000 new country low",
-		"ann@tokyo/9.0000 travel low", // 428 km/h since yesterday's login in Rome
-		"ann@newyork/10.0000 new country low",
+		"ann@tokyo/9.0000 new country medium",
+		"ann@tokyo/9.0000 travel medium", // 428 km/h since yesterday's login in Rome
+		"ann@newyork/10.0000 new country medium",
 		"ann@newyork/10.0000 travel medium",
 		"ann@newyork/10.0000 user risk medium",
 		"ann@frankfurt/11.0000 new country medium",
@@ -124,6 +124,6 @@ func TestBuffalogsForgetsAddresses(t *testing.T) {
 	stream = append(stream, days(49, 1, "rome")...)
 	stream = append(stream, at(9, "rome"), at(10, "tokyo"))
 	expect(t, run(t, "buffalogs_best", stream...)[2:],
-		"ann@tokyo/10.0000 new country low",
-		"ann@tokyo/10.0000 travel low")
+		"ann@tokyo/10.0000 new country medium",
+		"ann@tokyo/10.0000 travel medium")
 }

@@ -195,7 +195,8 @@ func (r *elasticTravel) see(e *events.Event, now events.Millis) []Alert {
 	if len(kept) >= elasticMaxRecent {
 		kept = kept[:copy(kept, kept[1:])]
 	}
-	*recent = append(kept, here)
+	kept = append(kept, here)
+	*recent = kept
 	regions := regionsOf(*recent)
 	if len(regions) < 2 || len(regions) > elasticMaxRegions {
 		return nil

@@ -2,6 +2,8 @@ package peers
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -75,7 +77,7 @@ func distributedGuessing(t []attempt) bool {
 	}
 	ips := distinct(t, byIP)
 	return ips >= 5 && (ips >= 8 || distinct(t, byCountry) >= 2 || distinct(t, byAgent) >= 3 ||
-		distinct(t, func(a *attempt) string { return fmt.Sprint(a.asn) }) >= 3)
+		distinct(t, func(a *attempt) string { return strconv.FormatUint(uint64(a.asn), 10) }) >= 3)
 }
 
 // guessedUsers tells of a success of a user whose password was guessed at.
@@ -124,12 +126,7 @@ type usedSession struct {
 
 // remember adds a value that is not there, up to a number of them.
 func remember(values []string, v string, most int) []string {
-	for _, old := range values {
-		if old == v {
-			return values
-		}
-	}
-	if len(values) >= most {
+	if slices.Contains(values, v) || len(values) >= most {
 		return values
 	}
 	return append(values, v)
