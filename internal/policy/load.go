@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"cel.dev/cel-go/cel"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -27,9 +27,15 @@ const (
 	minTTL      = time.Minute
 	maxTTL      = 30 * 24 * time.Hour
 	defaultTTL  = 12 * time.Hour
-	maxMaxAge   = 365 * 24 * 3600
-	maxACR      = 8
-	maxLanguage = 16
+	// defaultCooldown is that of policies that need no finding.
+	defaultCooldown = 12 * events.Hour
+	maxFresh        = 365 * 24 * time.Hour
+	maxMaxAge       = 365 * 24 * 3600
+	maxACR          = 8
+	maxLanguage     = 16
+	maxList         = 2000
+	maxNamed        = 64
+	maxPerMinute    = 1_000_000
 )
 
 //go:embed default.yaml
@@ -49,12 +55,14 @@ func Default() *Set {
 
 var (
 	validName     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+	validListName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 	validACR      = regexp.MustCompile(`^[!#-\[\]-~]{1,128}$`) // what fits a quoted challenge parameter, without spaces
 	validLanguage = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
+	validContext  = regexp.MustCompile(`^c[1-9][0-9]?$`) // Entra has c1 to c99
 )
 
 // Load reads and checks a policy file. Every problem is reported at once, each on a line of its own that starts with its
-// path, such as "policies[2].when: 1:5: undeclared reference to 'evnt'".
+// path and line, such as "policies[2].when (line 31): column 5: undeclared reference to 'evnt'".
 func Load(text []byte) (*Set, error) {
 	if len(text) > MaxFile {
 		return nil, fmt.Errorf("policy file has %d bytes, at most %d are allowed", len(text), MaxFile)
@@ -74,64 +82,89 @@ func Load(text []byte) (*Set, error) {
 	if len(r.problems) > 0 {
 		return nil, errors.Join(r.problems...)
 	}
-	set.seal()
 	return set, nil
 }
 
-// reader walks the YAML tree and collects problems with their paths.
-type reader struct{ problems []error }
-
-func (r *reader) bad(path, format string, args ...any) {
-	r.problems = append(r.problems, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
-}
-
 func (r *reader) set(n *yaml.Node) *Set {
-	s := &Set{}
-	fields := r.mapping("", n, "version", "policies")
+	s := &Set{breaker: DefaultBreakerLimits(), proofs: defaultProofs()}
+	fields := r.mapping("", n, "version", "lists", "proofs", "breaker", "policies")
+	if fields == nil {
+		return s
+	}
 	if v, ok := fields["version"]; !ok {
-		r.bad("version", "is missing, must be 1")
+		r.bad("version", n, "is missing, must be 1")
 	} else if got := r.integer("version", v, 0, 1<<30); got != 1 {
-		r.bad("version", "is %d, must be 1", got)
+		r.bad("version", v, "is %d, must be 1", got)
+	}
+	if v := fields["lists"]; v != nil {
+		r.lists("lists", v, &s.lists)
+	}
+	if v := fields["proofs"]; v != nil {
+		r.proofs("proofs", v, s.proofs)
+	}
+	if v := fields["breaker"]; v != nil {
+		r.breaker("breaker", v, &s.breaker)
+	}
+	env, err := environmentWith(s.lists.named)
+	if err != nil {
+		r.bad("lists", n, "%w", err)
+		return s
 	}
 	list, ok := fields["policies"]
 	if !ok {
-		r.bad("policies", "is missing")
+		r.bad("policies", n, "is missing")
 		return s
 	}
 	items := r.sequence("policies", list)
 	if len(items) > MaxPolicies {
-		r.bad("policies", "has %d elements, at most %d are allowed", len(items), MaxPolicies)
+		r.bad("policies", list, "has %d elements, at most %d are allowed", len(items), MaxPolicies)
 		return s
 	}
-	seen := map[string]int{}
-	for i, item := range items {
-		path := "policies[" + strconv.Itoa(i) + "]"
-		p := r.policy(path, item)
-		if first, twice := seen[p.Name]; twice && p.Name != "" {
-			r.bad(path+".name", "%q is already the name of policies[%d]", p.Name, first)
-		} else {
-			seen[p.Name] = i
-		}
-		s.policies = append(s.policies, p)
-	}
+	r.policies(s, env, items)
 	return s
 }
 
-func (r *reader) policy(path string, n *yaml.Node) *Policy {
+// policies reads the policies and completes the set, when nothing is wrong.
+func (r *reader) policies(s *Set, env *cel.Env, items []*yaml.Node) {
+	seen := map[string]int{}
+	for i, item := range items {
+		path := "policies[" + strconv.Itoa(i) + "]"
+		p := r.policy(path, item, env, s.proofs)
+		if first, twice := seen[p.Name]; twice && p.Name != "" {
+			r.bad(path+".name", item, "%q is already the name of policies[%d]", p.Name, first)
+		} else {
+			seen[p.Name] = i
+		}
+		if p.checked != nil {
+			if err := p.explore(env, &s.lists); err != nil {
+				r.bad(path+".when", item, "%w", err)
+			}
+			if p.Unprompted() && p.Cooldown == 0 {
+				p.Cooldown = defaultCooldown // or it would speak up at every event
+			}
+		}
+		s.policies = append(s.policies, p)
+	}
+	if len(r.problems) == 0 {
+		s.seal()
+	}
+}
+
+func (r *reader) policy(path string, n *yaml.Node, env *cel.Env, proofs map[ProofWanted][]string) *Policy {
 	p := &Policy{Mode: Enforce}
-	fields := r.mapping(path, n, "name", "version", "owner", "description", "mode", "priority", "when", "then")
+	fields := r.mapping(path, n, "name", "version", "owner", "description", "mode", "priority", "for", "except", "cooldown", "when", "then")
 	if fields == nil {
 		return p
 	}
 	for _, required := range []string{"name", "when", "then"} {
 		if fields[required] == nil {
-			r.bad(path+"."+required, "is missing")
+			r.bad(path+"."+required, n, "is missing")
 		}
 	}
 	if v := fields["name"]; v != nil {
 		p.Name = r.text(path+".name", v)
 		if !validName.MatchString(p.Name) {
-			r.bad(path+".name", "is %.80q, must be 1 to 64 lower-case letters, digits and dashes", p.Name)
+			r.bad(path+".name", v, "is %.80q, must be 1 to 64 lower-case letters, digits and dashes", p.Name)
 		}
 	}
 	if v := fields["version"]; v != nil {
@@ -149,110 +182,157 @@ func (r *reader) policy(path string, n *yaml.Node) *Policy {
 	if v := fields["priority"]; v != nil {
 		p.Priority = r.integer(path+".priority", v, -1_000_000, 1_000_000)
 	}
+	if v := fields["for"]; v != nil {
+		r.selector(path+".for", v, &p.For)
+	}
+	if v := fields["except"]; v != nil {
+		r.selector(path+".except", v, &p.Except)
+	}
+	if v := fields["cooldown"]; v != nil {
+		p.Cooldown = r.duration(path+".cooldown", v, minTTL, maxTTL)
+	}
 	if v := fields["when"]; v != nil {
-		p.When = r.condition(path+".when", v)
-		if p.When != "" {
-			var err error
-			if p.program, err = compile(p.When); err != nil {
-				r.bad(path+".when", "%w", err)
-			}
-		}
+		r.when(path+".when", v, env, p)
 	}
 	if v := fields["then"]; v != nil {
-		p.Then = r.then(path+".then", v)
+		p.Then = r.then(path+".then", v, proofs)
 	}
 	return p
 }
 
-func (r *reader) condition(path string, n *yaml.Node) string {
+// when reads and compiles the condition. CEL's positions are turned into those of the file where YAML keeps its lines.
+func (r *reader) when(path string, n *yaml.Node, env *cel.Env, p *Policy) {
 	if !r.scalar(path, n) {
-		return ""
+		return
 	}
 	switch {
 	case strings.TrimSpace(n.Value) == "":
-		r.bad(path, "is empty, must be a CEL expression")
-		return ""
+		r.bad(path, n, "is empty, must be a CEL expression")
+		return
 	case len(n.Value) > maxCondition:
-		r.bad(path, "has %d bytes, at most %d are allowed", len(n.Value), maxCondition)
-		return ""
+		r.bad(path, n, "has %d bytes, at most %d are allowed", len(n.Value), maxCondition)
+		return
 	}
-	return strings.TrimSpace(n.Value)
+	p.When = strings.TrimSpace(n.Value)
+	var problems []problem
+	p.checked, p.program, problems = compile(env, p.When)
+	for _, problem := range problems {
+		line := n.Line
+		if n.Style == yaml.LiteralStyle {
+			line += problem.line
+		}
+		if problem.line == 0 {
+			r.bad(path, n, "%s", problem.text)
+		} else {
+			r.badLine(path, line, "column %d: %s", problem.column, problem.text)
+		}
+	}
 }
 
-func (r *reader) then(path string, n *yaml.Node) Then {
+func (r *reader) selector(path string, n *yaml.Node, s *Selector) {
+	fields := r.mapping(path, n, "users", "groups", "tenants", "apps")
+	if fields != nil && len(fields) == 0 {
+		r.bad(path, n, "is empty, leave it out or name users, groups, tenants or apps")
+	}
+	for key, into := range map[string]*[]string{"users": &s.Users, "groups": &s.Groups, "tenants": &s.Tenants, "apps": &s.Apps} {
+		if v := fields[key]; v != nil {
+			if *into = r.texts(path+"."+key, v, maxList); len(*into) == 0 {
+				r.bad(path+"."+key, v, "is empty, leave it out or name some")
+			}
+		}
+	}
+	s.seal()
+}
+
+func (r *reader) then(path string, n *yaml.Node, proofs map[ProofWanted][]string) Then {
 	t := Then{}
-	fields := r.mapping(path, n, "action", "acr_values", "max_age", "ttl", "scope", "message")
+	fields := r.mapping(path, n, "action", "proof", "acr_values", "fresh_within", "max_age", "ttl", "scope", "message", "credential_change")
 	if fields == nil {
 		return t
 	}
 	if v := fields["action"]; v == nil {
-		r.bad(path+".action", "is missing, must be one of %s", strings.Join(texts(events.Actions), ", "))
+		r.bad(path+".action", n, "is missing, must be one of %s", strings.Join(texts(events.Actions), ", "))
 		return t
 	} else if t.Action = events.Action(r.oneOf(path+".action", v, texts(events.Actions)...)); t.Action == "" {
 		return t
 	}
-	if t.Action != events.StepUp && t.Action != events.RevokeSession {
-		for _, key := range []string{"acr_values", "max_age", "ttl", "scope", "message"} {
-			if fields[key] != nil {
-				r.bad(path+"."+key, "means nothing with action %s, remove it", t.Action)
-			}
+	needless := []string{"credential_change"}
+	switch t.Action { //nolint:exhaustive // the others take every key but that one
+	case events.Observe, events.Notify:
+		needless = []string{"proof", "acr_values", "fresh_within", "max_age", "ttl", "scope", "message", "credential_change"}
+	case events.RevokeAll:
+		needless = []string{"scope"}
+	}
+	for _, key := range needless {
+		if v := fields[key]; v != nil {
+			r.bad(path+"."+key, v, "means nothing with action %s, remove it", t.Action)
+			delete(fields, key)
 		}
+	}
+	if t.Action.Rank() < events.StepUp.Rank() {
 		return t
 	}
 	t.Scope, t.TTL = ScopeSession, events.Millis(defaultTTL.Milliseconds())
+	if t.Action == events.RevokeAll {
+		t.Scope, t.CredentialChange = ScopeUser, true
+	}
 	if v := fields["scope"]; v != nil {
 		t.Scope = Scope(r.oneOf(path+".scope", v, string(ScopeSession), string(ScopeUser)))
 	}
-	if v := fields["acr_values"]; v != nil {
-		t.ACRValues = r.acrValues(path+".acr_values", v)
-	} else if t.Action == events.StepUp {
-		r.bad(path+".acr_values", "is missing, a step_up needs to say which proof is enough, such as [phr, mfa]")
-	}
-	if v := fields["max_age"]; v != nil {
-		t.MaxAge = r.integer(path+".max_age", v, 0, maxMaxAge)
+	if v := fields["credential_change"]; v != nil {
+		t.CredentialChange = r.boolean(path+".credential_change", v)
 	}
 	if v := fields["ttl"]; v != nil {
-		t.TTL = r.ttl(path+".ttl", v)
+		t.TTL = r.duration(path+".ttl", v, minTTL, maxTTL)
 	}
 	if v := fields["message"]; v != nil {
 		t.Message = r.message(path+".message", v)
 	}
+	r.wanted(path, n, fields, proofs, &t)
 	return t
 }
 
-func (r *reader) acrValues(path string, n *yaml.Node) []string {
-	items := r.sequence(path, n)
-	if len(items) == 0 || len(items) > maxACR {
-		r.bad(path, "has %d elements, must have 1 to %d", len(items), maxACR)
-		return nil
+// wanted reads which proof is enough, and how fresh it has to be.
+func (r *reader) wanted(path string, n *yaml.Node, fields map[string]*yaml.Node, proofs map[ProofWanted][]string, t *Then) {
+	proof, acr := fields["proof"], fields["acr_values"]
+	switch {
+	case proof != nil && acr != nil:
+		r.bad(path+".acr_values", acr, "is given besides proof, keep one of them")
+	case proof != nil:
+		t.Proof = ProofWanted(r.oneOf(path+".proof", proof, string(AnyMFA), string(PhishingResistant)))
+		t.ACRValues = proofs[t.Proof]
+	case acr != nil:
+		t.ACRValues = r.acrValues(path+".acr_values", acr)
+	case t.Action != events.RevokeSession:
+		r.bad(path+".proof", n, "is missing, a %s needs to say which proof is enough: any_mfa, phishing_resistant, or acr_values of your own", t.Action)
 	}
-	var out []string
-	for i, item := range items {
-		at := path + "[" + strconv.Itoa(i) + "]"
-		v := r.text(at, item)
+	fresh, age := fields["fresh_within"], fields["max_age"]
+	switch {
+	case fresh != nil && age != nil:
+		r.bad(path+".max_age", age, "is given besides fresh_within, keep one of them")
+	case fresh != nil:
+		t.MaxAge = int(r.duration(path+".fresh_within", fresh, 0, maxFresh) / events.Second)
+	case age != nil:
+		t.MaxAge = r.integer(path+".max_age", age, 0, maxMaxAge)
+	}
+}
+
+func (r *reader) acrValues(path string, n *yaml.Node) []string {
+	out := r.texts(path, n, maxACR)
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		r.bad(path, n, "has 0 elements, must have 1 to %d", maxACR)
+	}
+	for i, v := range out {
 		if !validACR.MatchString(v) {
-			r.bad(at, "is %.80q, must be 1 to 128 printable characters without spaces, quotes and backslashes", v)
+			r.bad(path+"["+strconv.Itoa(i)+"]", n, "is %.80q, must be 1 to 128 printable characters without spaces, quotes and backslashes", v)
 		}
-		if slices.Contains(out, v) {
-			r.bad(at, "repeats %q", v)
-		}
-		out = append(out, v)
 	}
 	return out
 }
 
-func (r *reader) ttl(path string, n *yaml.Node) events.Millis {
-	d, err := time.ParseDuration(r.text(path, n))
-	if err != nil || d < minTTL || d > maxTTL {
-		r.bad(path, "is %.40q, must be a duration between 1m and 720h, such as 12h", n.Value)
-		return 0
-	}
-	return events.Millis(d.Truncate(time.Second).Milliseconds())
-}
-
 func (r *reader) message(path string, n *yaml.Node) map[string]string {
 	if n.Kind == yaml.MappingNode && len(n.Content)/2 > maxLanguage {
-		r.bad(path, "has %d languages, at most %d are allowed", len(n.Content)/2, maxLanguage)
+		r.bad(path, n, "has %d languages, at most %d are allowed", len(n.Content)/2, maxLanguage)
 		return nil
 	}
 	fields := r.mapping(path, n)
@@ -260,92 +340,128 @@ func (r *reader) message(path string, n *yaml.Node) map[string]string {
 	for _, language := range slices.Sorted(maps.Keys(fields)) {
 		v := fields[language]
 		if !validLanguage.MatchString(language) {
-			r.bad(path, "%.40q is no language, use tags such as en or pt-BR", language)
+			r.bad(path, v, "%.40q is no language, use tags such as en or pt-BR", language)
 		}
 		text := r.text(path+"."+language, v)
 		if text == "" {
-			r.bad(path+"."+language, "is empty")
+			r.bad(path+"."+language, v, "is empty")
 		}
 		out[language] = text
 	}
 	return out
 }
 
-// mapping reads an object; with no known keys every key is allowed. It returns nil when n is not an object.
-func (r *reader) mapping(path string, n *yaml.Node, known ...string) map[string]*yaml.Node {
-	if n.Kind != yaml.MappingNode {
-		if path == "" {
-			path = "policy file"
+func (r *reader) lists(path string, n *yaml.Node, l *lists) {
+	fields := r.mapping(path, n, "apps", "resources", "privileged", "named")
+	classes := map[string]map[Sensitivity][]string{}
+	for _, key := range []string{"apps", "resources"} {
+		if v := fields[key]; v != nil {
+			classes[key] = r.classes(path+"."+key, v)
 		}
-		r.bad(path, "must be an object")
-		return nil
 	}
-	out := make(map[string]*yaml.Node, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		at := strings.TrimPrefix(path+"."+key.Value, ".")
-		switch {
-		case key.Kind != yaml.ScalarNode:
-			r.bad(path, "line %d: has a key that is no text", key.Line)
-		case len(known) > 0 && !slices.Contains(known, key.Value):
-			r.bad(at, "is unknown, the keys here are %s", strings.Join(known, ", "))
-		case out[key.Value] != nil:
-			r.bad(at, "is given twice")
-		default:
-			out[key.Value] = n.Content[i+1]
+	var users, groups []string
+	if v := fields["privileged"]; v != nil {
+		inner := r.mapping(path+".privileged", v, "users", "groups")
+		if u := inner["users"]; u != nil {
+			users = r.texts(path+".privileged.users", u, maxList)
+		}
+		if g := inner["groups"]; g != nil {
+			groups = r.texts(path+".privileged.groups", g, maxList)
+		}
+	}
+	if v := fields["named"]; v != nil {
+		inner := r.mapping(path+".named", v)
+		if len(inner) > maxNamed {
+			r.bad(path+".named", v, "has %d lists, at most %d are allowed", len(inner), maxNamed)
+			inner = nil
+		}
+		l.named = make(map[string][]string, len(inner))
+		for _, name := range slices.Sorted(maps.Keys(inner)) {
+			at := path + ".named." + name
+			if !validListName.MatchString(name) {
+				r.bad(at, inner[name], "is no name, must be 1 to 64 lower-case letters, digits and underscores")
+				continue
+			}
+			l.named[listPrefix+name] = r.texts(at, inner[name], maxList)
+		}
+	}
+	l.seal(classes["apps"], classes["resources"], users, groups)
+}
+
+// classes reads a classification: no name may be in two classes.
+func (r *reader) classes(path string, n *yaml.Node) map[Sensitivity][]string {
+	fields := r.mapping(path, n, texts(Sensitivities)...)
+	out := map[Sensitivity][]string{}
+	seen := map[string]Sensitivity{}
+	for _, s := range Sensitivities {
+		v := fields[string(s)]
+		if v == nil {
+			continue
+		}
+		at := path + "." + string(s)
+		out[s] = r.texts(at, v, maxList)
+		for _, name := range out[s] {
+			key := strings.ToLower(name)
+			if other, twice := seen[key]; twice && other != s {
+				r.bad(at, v, "%q is also in %s", name, other)
+			}
+			seen[key] = s
 		}
 	}
 	return out
 }
 
-func (r *reader) sequence(path string, n *yaml.Node) []*yaml.Node {
-	if n.Kind != yaml.SequenceNode {
-		r.bad(path, "must be a list")
-		return nil
+// proofs reads the names that identity providers have for our proofs. What is enough for the stronger is enough for the
+// weaker.
+func (r *reader) proofs(path string, n *yaml.Node, into map[ProofWanted][]string) {
+	fields := r.mapping(path, n, string(PhishingResistant), string(AnyMFA))
+	extra := func(kind ProofWanted) []string {
+		v := fields[string(kind)]
+		if v == nil {
+			return nil
+		}
+		at := path + "." + string(kind)
+		inner := r.mapping(at, v, "acr_values", "entra")
+		var out []string
+		if a := inner["acr_values"]; a != nil {
+			out = r.acrValues(at+".acr_values", a)
+		}
+		if e := inner["entra"]; e != nil {
+			if context := r.text(at+".entra", e); !validContext.MatchString(context) {
+				r.bad(at+".entra", e, "is %.40q, must be the id of an authentication context, c1 to c99", context)
+			} else {
+				out = append(out, context)
+			}
+		}
+		return out
 	}
-	return n.Content
+	strong := append(into[PhishingResistant], extra(PhishingResistant)...)
+	into[PhishingResistant] = unique(strong)
+	into[AnyMFA] = unique(append(append(slices.Clone(strong), acrMFA), extra(AnyMFA)...))
+	if got := len(into[AnyMFA]); got > maxACR {
+		r.bad(path, n, "comes to %d values, at most %d are allowed", got, maxACR)
+	}
 }
 
-func (r *reader) scalar(path string, n *yaml.Node) bool {
-	if n.Kind == yaml.AliasNode {
-		r.bad(path, "is an alias, write the value itself")
-		return false
+func unique(list []string) []string {
+	var out []string
+	for _, v := range list {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
 	}
-	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
-		r.bad(path, "must be a single value")
-		return false
-	}
-	return true
+	return out
 }
 
-func (r *reader) text(path string, n *yaml.Node) string {
-	if !r.scalar(path, n) {
-		return ""
+func (r *reader) breaker(path string, n *yaml.Node, b *BreakerLimits) {
+	fields := r.mapping(path, n, "per_minute", "user_share", "min_users")
+	if v := fields["per_minute"]; v != nil {
+		b.PerMinute = r.integer(path+".per_minute", v, 1, maxPerMinute)
 	}
-	if !utf8.ValidString(n.Value) || len(n.Value) > maxText {
-		r.bad(path, "has %d bytes, must be valid text of at most %d", len(n.Value), maxText)
-		return ""
+	if v := fields["user_share"]; v != nil {
+		b.UserShare = r.fraction(path+".user_share", v, 0.001, 1)
 	}
-	return n.Value
-}
-
-func (r *reader) integer(path string, n *yaml.Node, low, high int) int {
-	if !r.scalar(path, n) {
-		return low
+	if v := fields["min_users"]; v != nil {
+		b.MinUsers = r.integer(path+".min_users", v, 1, 10_000_000)
 	}
-	v, err := strconv.Atoi(n.Value)
-	if err != nil || v < low || v > high {
-		r.bad(path, "is %.40q, must be a whole number between %d and %d", n.Value, low, high)
-		return low
-	}
-	return v
-}
-
-func (r *reader) oneOf(path string, n *yaml.Node, allowed ...string) string {
-	v := r.text(path, n)
-	if !slices.Contains(allowed, v) {
-		r.bad(path, "is %.40q, must be one of %s", v, strings.Join(allowed, ", "))
-		return ""
-	}
-	return v
 }

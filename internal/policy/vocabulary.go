@@ -1,18 +1,9 @@
 package policy
 
 import (
-	"errors"
-	"fmt"
-	"reflect"
-	"regexp"
-	"strings"
-	"sync"
+	"time"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/ext"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -26,11 +17,15 @@ type viewEvent struct {
 	Tenant      string      `cel:"tenant"`
 	Source      string      `cel:"source"`
 	Outcome     string      `cel:"outcome"`
+	Cause       string      `cel:"cause"`
 	Code        string      `cel:"code"`
 	Interactive bool        `cel:"interactive"`
 	IP          string      `cel:"ip"`
 	Session     string      `cel:"session"`
 	UserAgent   string      `cel:"user_agent"`
+	Time        time.Time   `cel:"time"`
+	Hour        int64       `cel:"hour"`
+	Weekday     int64       `cel:"weekday"`
 	User        viewUser    `cel:"user"`
 	App         viewRef     `cel:"app"`
 	Resource    viewRef     `cel:"resource"`
@@ -38,19 +33,25 @@ type viewEvent struct {
 	Network     viewNetwork `cel:"network"`
 	Device      viewDevice  `cel:"device"`
 	Auth        viewAuth    `cel:"auth"`
+	Access      viewAccess  `cel:"access"`
+	Risk        viewRisk    `cel:"risk"`
+	Change      viewChange  `cel:"change"`
 }
 
 type viewUser struct {
 	ID           string   `cel:"id"`
 	Name         string   `cel:"name"`
+	Type         string   `cel:"type"`
+	HomeTenant   string   `cel:"home_tenant"`
 	Groups       []string `cel:"groups"`
 	Privileged   bool     `cel:"privileged"`
 	Unprivileged bool     `cel:"unprivileged"`
 }
 
 type viewRef struct {
-	ID   string `cel:"id"`
-	Name string `cel:"name"`
+	ID          string `cel:"id"`
+	Name        string `cel:"name"`
+	Sensitivity string `cel:"sensitivity"`
 }
 
 type viewPlace struct {
@@ -82,11 +83,34 @@ type viewDevice struct {
 }
 
 type viewAuth struct {
-	MFA      string   `cel:"mfa"`
-	Strength int64    `cel:"strength"`
-	Methods  []string `cel:"methods"`
-	Protocol string   `cel:"protocol"`
-	ACR      string   `cel:"acr"`
+	MFA      string        `cel:"mfa"`
+	Strength int64         `cel:"strength"`
+	Methods  []string      `cel:"methods"`
+	Method   int64         `cel:"method"`
+	Protocol string        `cel:"protocol"`
+	ACR      string        `cel:"acr"`
+	Proved   bool          `cel:"proved"`
+	Age      time.Duration `cel:"age"`
+}
+
+type viewAccess struct {
+	Result    string   `cel:"result"`
+	Policies  []string `cel:"policies"`
+	Locations []string `cel:"locations"`
+}
+
+type viewRisk struct {
+	Level      int64    `cel:"level"`
+	User       int64    `cel:"user"`
+	State      string   `cel:"state"`
+	Detections []string `cel:"detections"`
+}
+
+type viewChange struct {
+	Type   string   `cel:"type"`
+	Action string   `cel:"action"`
+	Target string   `cel:"target"`
+	Grants []string `cel:"grants"`
 }
 
 type viewFinding struct {
@@ -104,15 +128,60 @@ type viewFinding struct {
 	GeoConflict bool     `cel:"geo_conflict"`
 }
 
-func viewOf(e *events.Event) *viewEvent {
-	return &viewEvent{
-		ID: e.ID, Kind: string(e.Kind), Tenant: e.Tenant, Source: e.Source.Name, Outcome: string(e.Outcome), Code: e.Code,
-		Interactive: e.Interactive == events.Yes, IP: e.IP, Session: e.Session.ID, UserAgent: e.UserAgent,
+// enumerations are the fields with a closed set of values: a condition that compares one with anything else is refused.
+// "" is "the source did not say" in each of them.
+var enumerations = map[string][]string{
+	"event.kind":                 texts(events.Kinds),
+	"event.outcome":              texts(events.Outcomes),
+	"event.cause":                texts(events.Causes),
+	"event.user.type":            texts(events.UserTypes),
+	"event.app.sensitivity":      texts(Sensitivities),
+	"event.resource.sensitivity": texts(Sensitivities),
+	"event.network.classes":      texts(events.Classes),
+	"event.auth.mfa":             texts(events.MFAResults),
+	"event.access.result":        texts(events.AccessResults),
+	"event.risk.state":           texts(events.RiskStates),
+	"event.change.type":          texts(events.ChangeTypes),
+	"event.change.action":        texts(events.ChangeActions),
+}
+
+// constants are the names of ranks in conditions.
+func constants() map[string]int {
+	out := map[string]int{
+		"single_factor": events.SingleFactor.Rank(), "multi_factor": events.MultiFactor.Rank(),
+		"phishing_resistant": events.PhishingResistant.Rank(),
+
+		"method_knowledge": int(MethodKnowledge), "method_voice": int(MethodVoice), "method_sms": int(MethodSMS),
+		"method_code": int(MethodCode), "method_number_match": int(MethodNumberMatch), "method_resistant": int(MethodResistant),
+	}
+	for _, s := range events.Severities {
+		out[string(s)] = s.Rank()
+	}
+	for day := time.Sunday; day <= time.Saturday; day++ {
+		out[weekdays[day]] = int(day)
+	}
+	return out
+}
+
+var weekdays = [...]string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
+
+func (s *Set) viewOf(e *events.Event) *viewEvent {
+	at, proof := e.Time.Time(), ProofOf(e)
+	privileged := s.lists.isPrivileged(&e.User)
+	strength := e.Auth.Strength
+	if strength == "" {
+		strength = StrengthOf(e.Auth.Methods)
+	}
+	v := &viewEvent{
+		ID: e.ID, Kind: string(e.Kind), Tenant: e.Tenant, Source: e.Source.Name, Outcome: string(e.Outcome),
+		Cause: string(e.Cause), Code: e.Code, Interactive: e.Interactive == events.Yes, IP: e.IP, Session: e.Session.ID,
+		UserAgent: e.UserAgent, Time: at, Hour: int64(at.Hour()), Weekday: int64(at.Weekday()),
 		User: viewUser{
-			ID: e.User.ID, Name: e.User.Name, Groups: e.User.Groups,
-			Privileged: e.User.Privileged == events.Yes, Unprivileged: e.User.Privileged == events.No,
+			ID: e.User.ID, Name: e.User.Name, Type: string(e.User.Type), HomeTenant: e.User.HomeTenant, Groups: e.User.Groups,
+			Privileged: privileged == events.Yes, Unprivileged: privileged == events.No,
 		},
-		App: viewRef(e.App), Resource: viewRef(e.Resource),
+		App:      viewRef{e.App.ID, e.App.Name, string(sensitivityOf(s.lists.apps, &e.App))},
+		Resource: viewRef{e.Resource.ID, e.Resource.Name, string(sensitivityOf(s.lists.resources, &e.Resource))},
 		Place: viewPlace{
 			Known: e.Place.Located(), Lat: e.Place.Lat, Lon: e.Place.Lon, RadiusKm: e.Place.RadiusKm, City: e.Place.City,
 			Region: e.Place.Region, Country: e.Place.Country,
@@ -126,10 +195,39 @@ func viewOf(e *events.Event) *viewEvent {
 			OS: e.Device.OS, Browser: e.Device.Browser, Type: e.Device.Type,
 		},
 		Auth: viewAuth{
-			MFA: string(e.Auth.MFA), Strength: int64(e.Auth.Strength.Rank()), Methods: e.Auth.Methods,
-			Protocol: e.Auth.Protocol, ACR: e.Auth.ACR,
+			MFA: string(e.Auth.MFA), Strength: int64(strength.Rank()), Methods: e.Auth.Methods,
+			Method: int64(BestMethod(e.Auth.Methods)), Protocol: e.Auth.Protocol, ACR: e.Auth.ACR,
+		},
+		Access: viewAccess{Result: string(e.Access.Result), Locations: e.Access.Locations},
+		Risk: viewRisk{
+			Level: riskRank(e.Risk.Level), User: riskRank(e.Risk.User), State: string(e.Risk.State), Detections: e.Risk.Detections,
+		},
+		Change: viewChange{
+			Type: string(e.Change.Type), Action: string(e.Change.Action), Target: e.Change.Target.Name, Grants: e.Change.Grants,
 		},
 	}
+	if proof.Time != 0 {
+		v.Auth.Proved, v.Auth.Age = true, time.Duration(max(0, e.Time-proof.Time))*time.Millisecond
+	}
+	for i := range e.Access.Policies {
+		v.Access.Policies = append(v.Access.Policies, e.Access.Policies[i].Name)
+	}
+	return v
+}
+
+// riskRank puts a provider's level on the scale of severities: none is info, unknown 0.
+func riskRank(l events.RiskLevel) int64 {
+	switch l {
+	case events.RiskNone:
+		return int64(events.Info.Rank())
+	case events.RiskLow:
+		return int64(events.Low.Rank())
+	case events.RiskMedium:
+		return int64(events.Medium.Rank())
+	case events.RiskHigh:
+		return int64(events.High.Rank())
+	}
+	return 0
 }
 
 func viewOfFinding(f *events.Finding) viewFinding {
@@ -150,104 +248,55 @@ func viewOfFinding(f *events.Finding) viewFinding {
 	return v
 }
 
+// scene is what a condition is evaluated over.
+type scene struct {
+	event    *viewEvent
+	findings []viewFinding
+	severity int64
+	facts    Facts
+	lists    map[string][]string
+}
+
+var _ cel.Activation = (*scene)(nil)
+
+// The variables of conditions; named lists are variables too, such as lists.executives.
+const (
+	varEvent    = "event"
+	varFindings = "findings"
+	varSeverity = "max_severity"
+	varRisk     = "risk"
+	varScore    = "score"
+	varScored   = "scored"
+	listPrefix  = "lists."
+)
+
+// ResolveName gives CEL the value of a variable.
+func (s *scene) ResolveName(name string) (any, bool) {
+	switch name {
+	case varEvent:
+		return s.event, true
+	case varFindings:
+		return s.findings, true
+	case varSeverity:
+		return s.severity, true
+	case varRisk:
+		return s.facts.Risk, true
+	case varScore:
+		return s.facts.Score, true
+	case varScored:
+		return s.facts.Scored, true
+	}
+	list, ok := s.lists[name]
+	return list, ok
+}
+
+// Parent is nil: nothing is behind a scene.
+func (s *scene) Parent() cel.Activation { return nil }
+
 func texts[T ~string](in []T) []string {
 	out := make([]string, len(in))
 	for i, v := range in {
 		out[i] = string(v)
 	}
 	return out
-}
-
-// The limits on a condition. Cost is CEL's own unit, about one for each step of the evaluation.
-const (
-	maxCondition = 4096
-	maxCost      = 20_000
-)
-
-// detected is the function behind the has_detection macros. The name cannot be written in a condition.
-const detected = "@detected"
-
-var detectionID = regexp.MustCompile(`^[A-Z]{3,4}-[0-9]{2}$`)
-
-// environment is built once: it is the same for every set, and building it costs milliseconds.
-var environment = sync.OnceValues(func() (*cel.Env, error) {
-	options := []cel.EnvOption{
-		cel.ParserExpressionSizeLimit(maxCondition),
-		cel.ParserRecursionLimit(64),
-		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(2)),
-		ext.NativeTypes(ext.ParseStructTags(true), reflect.TypeFor[viewEvent](), reflect.TypeFor[viewFinding]()),
-		cel.Variable("event", cel.ObjectType("policy.viewEvent")),
-		cel.Variable("findings", cel.ListType(cel.ObjectType("policy.viewFinding"))),
-		cel.Variable("max_severity", cel.IntType),
-		cel.Macros(
-			cel.GlobalMacro("has_detection", 1, expandDetected),
-			cel.GlobalMacro("has_detection", 2, expandDetected),
-		),
-		cel.Function(detected, cel.Overload("detected_findings_string_int",
-			[]*cel.Type{cel.ListType(cel.ObjectType("policy.viewFinding")), cel.StringType, cel.IntType}, cel.BoolType,
-			cel.FunctionBinding(evalDetected))),
-	}
-	for _, s := range events.Severities {
-		options = append(options, cel.Constant(string(s), cel.IntType, types.Int(s.Rank())))
-	}
-	for name, s := range map[string]events.Strength{
-		"single_factor": events.SingleFactor, "multi_factor": events.MultiFactor,
-		"phishing_resistant": events.PhishingResistant,
-	} {
-		options = append(options, cel.Constant(name, cel.IntType, types.Int(s.Rank())))
-	}
-	return cel.NewEnv(options...)
-})
-
-// expandDetected turns has_detection("LOC-01", high) into @detected(findings, "LOC-01", high), so that the reader need
-// not pass the findings, and so that a mistyped id is an error when the policy is loaded.
-func expandDetected(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
-	id := args[0]
-	if id.Kind() != ast.LiteralKind {
-		return nil, f.NewError(id.ID(), `has_detection needs the detection's id as text, such as "LOC-01"`)
-	}
-	text, ok := id.AsLiteral().Value().(string)
-	if !ok || !detectionID.MatchString(text) {
-		return nil, f.NewError(id.ID(), `has_detection needs a detection's id such as "LOC-01"`)
-	}
-	least := f.NewLiteral(types.Int(0))
-	if len(args) == 2 {
-		least = args[1]
-	}
-	return f.NewCall(detected, f.NewIdent("findings"), id, least), nil
-}
-
-func evalDetected(args ...ref.Val) ref.Val {
-	list, ok := args[0].Value().([]viewFinding)
-	id, ok2 := args[1].Value().(string)
-	least, ok3 := args[2].Value().(int64)
-	if !ok || !ok2 || !ok3 {
-		return types.NewErr("has_detection: unexpected arguments")
-	}
-	for i := range list {
-		if list[i].Detection == id && list[i].Severity >= least {
-			return types.True
-		}
-	}
-	return types.False
-}
-
-// compile checks a condition and makes it ready to run.
-func compile(condition string) (cel.Program, error) {
-	env, err := environment()
-	if err != nil {
-		return nil, fmt.Errorf("building the CEL environment: %w", err)
-	}
-	checked, issues := env.Compile(condition)
-	if issues.Err() != nil {
-		var problems []string
-		for _, e := range issues.Errors() {
-			problems = append(problems, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, e.Message))
-		}
-		return nil, errors.New(strings.Join(problems, "; "))
-	}
-	if checked.OutputType() != cel.BoolType {
-		return nil, fmt.Errorf("gives %s, must give true or false", checked.OutputType())
-	}
-	return env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
 }

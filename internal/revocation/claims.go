@@ -10,7 +10,8 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 )
 
-// The event types of the claims sets. Both carry the same members.
+// The event types of the claims sets. Both carry the same members; the end of every session of a user is a session-revoked
+// of scope user.
 const (
 	EventStepUpRequired = "https://schemas.countersign.io/secevent/event-type/step-up-required"
 	EventSessionRevoked = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
@@ -40,7 +41,7 @@ type Claims struct {
 
 // EventType is the URI of the claims' event.
 func (c *Claims) EventType() string {
-	if c.Action == events.RevokeSession {
+	if c.Action == events.RevokeSession || c.Action == events.RevokeAll {
 		return EventSessionRevoked
 	}
 	return EventStepUpRequired
@@ -99,6 +100,7 @@ type wireEvent struct {
 	MaxAge      int               `json:"max_age"`
 	NotBefore   int64             `json:"not_before"`
 	Expires     int64             `json:"expires"`
+	Credential  bool              `json:"credential_change,omitempty"`
 	Severity    events.Severity   `json:"severity,omitempty"`
 	Scope       string            `json:"scope"`
 	ReasonAdmin map[string]string `json:"reason_admin"`
@@ -133,7 +135,7 @@ func (c Claims) Encode() []byte {
 	}
 	event := wireEvent{
 		Timestamp: c.EventTime, Initiator: byRule, Status: c.Status, Requirement: c.ID, Action: c.Action,
-		ACRValues: c.ACRValues, MaxAge: c.MaxAge, NotBefore: c.NotBefore, Expires: c.Expires, Severity: c.Severity,
+		ACRValues: c.ACRValues, MaxAge: c.MaxAge, NotBefore: c.NotBefore, Expires: c.Expires, Credential: c.CredentialChange, Severity: c.Severity,
 		Scope: scopeUser, ReasonAdmin: map[string]string{english: c.ReasonAdmin}, ReasonUser: c.ReasonUser,
 		Policy: wirePolicy{c.Policy, c.PolicyVersion}, Findings: c.Findings, EventID: c.EventID,
 		SatisfiedBy: c.SatisfiedBy, ClosedAt: c.ClosedAt,
@@ -184,7 +186,7 @@ func ParseClaims(b []byte) (Claims, error) {
 		Status: event.Status, SatisfiedBy: event.SatisfiedBy, ClosedAt: event.ClosedAt,
 		Requirement: Requirement{
 			ID: event.Requirement, Action: event.Action, ACRValues: event.ACRValues, MaxAge: event.MaxAge,
-			NotBefore: event.NotBefore, Expires: event.Expires, Severity: event.Severity,
+			NotBefore: event.NotBefore, Expires: event.Expires, CredentialChange: event.Credential, Severity: event.Severity,
 			ReasonAdmin: event.ReasonAdmin[english], ReasonUser: event.ReasonUser, Policy: event.Policy.Name,
 			PolicyVersion: event.Policy.Version, Findings: event.Findings, EventID: event.EventID,
 			EventTime: event.Timestamp,
@@ -213,7 +215,9 @@ func (c *Claims) check(w *wireSet, event *wireEvent, kind string) error {
 	require(c.ID != "" && len(c.ID) <= events.MaxID, "requirement: must have 1 to %d bytes", events.MaxID)
 	require(w.Txn == c.ID, "txn: is %.40q, must be the requirement", w.Txn)
 	require(slices.Contains(Statuses, c.Status), "status: is %.40q, must be one of %s", c.Status, Statuses)
-	require(c.Action == events.StepUp || c.Action == events.RevokeSession, "action: is %.40q, must be step_up or revoke_session", c.Action)
+	require(c.Action.Rank() >= events.StepUp.Rank(), "action: is %.40q, must be step_up, revoke_session or revoke_all", c.Action)
+	require(c.Action != events.RevokeAll || c.Session == "", "sub_id.session: must be left out with action revoke_all")
+	require(c.Action == events.RevokeAll || !c.CredentialChange, "credential_change: means nothing with action %s", c.Action)
 	require(kind == c.EventType(), "action: %.40q does not belong to this event type", c.Action)
 	require(c.NotBefore > 0 && c.Expires > c.NotBefore, "expires: must be after not_before, and not_before after 0")
 	require(c.MaxAge >= 0, "max_age: must not be negative")

@@ -9,11 +9,13 @@ import (
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
 )
 
 // The encoded state. An empty state has no bytes at all. Numbers are varints; text is a length and bytes; text of 32
-// hexadecimal digits, as all our ids are, is 16 bytes.
-const stateFormat = 1
+// hexadecimal digits, as all our ids are, is 16 bytes. Format 1 knew neither passes nor cooldowns nor changes of
+// credentials; it is read, and never written.
+const stateFormat = 2
 
 // ErrNewerFormat is returned for state that a later version has written.
 var ErrNewerFormat = errors.New("requirements are in a newer format than this version reads, upgrade before you go on")
@@ -29,13 +31,22 @@ const (
 
 // AppendBinary appends the encoded state to b. The same state gives the same bytes.
 func (s *State) AppendBinary(b []byte) []byte {
-	if len(s.open) == 0 && len(s.judged) == 0 {
+	if len(s.open) == 0 && len(s.judged) == 0 && len(s.passes) == 0 {
 		return b
 	}
 	b = append(b, stateFormat)
 	b = binary.AppendUvarint(b, uint64(len(s.judged)))
 	for _, mark := range s.judged {
 		b = binary.LittleEndian.AppendUint64(b, mark)
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.passes)))
+	for i := range s.passes {
+		p := &s.passes[i]
+		b = binary.LittleEndian.AppendUint64(b, p.Policy)
+		b = binary.LittleEndian.AppendUint64(b, p.Session)
+		b = binary.AppendVarint(b, int64(p.From))
+		b = binary.AppendVarint(b, int64(p.Until-p.From))
+		b = append(b, byte(p.Severity))
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.open)))
 	if len(s.open) == 0 {
@@ -50,10 +61,14 @@ func (s *State) AppendBinary(b []byte) []byte {
 
 func (r *entry) append(b []byte) []byte {
 	b = appendText(b, r.ID)
-	b = append(b, byte(r.Action.Rank()), byte(r.Severity.Rank()), 0)
+	flags := byte(0)
 	if r.crowded {
-		b[len(b)-1] = 1
+		flags |= flagCrowded
 	}
+	if r.CredentialChange {
+		flags |= flagCredential
+	}
+	b = append(b, byte(r.Action.Rank()), byte(r.Severity.Rank()), flags)
 	b = appendText(b, r.Session)
 	b = appendTexts(b, r.suspects)
 	b = appendTexts(b, r.ACRValues)
@@ -75,8 +90,15 @@ func (r *entry) append(b []byte) []byte {
 		b = append(b, byte(f.Severity.Rank()))
 		b = appendText(b, f.Summary)
 	}
-	return appendText(b, r.EventID)
+	b = appendText(b, r.EventID)
+	return binary.AppendVarint(b, int64(r.cooldown))
 }
+
+// The flags of an entry.
+const (
+	flagCrowded    = 1
+	flagCredential = 2
+)
 
 func appendTexts(b []byte, list []string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
@@ -116,14 +138,19 @@ func DecodeState(b []byte) (*State, error) {
 	if b[0] > stateFormat {
 		return nil, fmt.Errorf("%w: %d", ErrNewerFormat, b[0])
 	}
-	d := &decoder{b: b[1:]}
-	if b[0] != stateFormat {
-		d.fail("format %d", b[0])
+	d := &decoder{b: b[1:], format: b[0]}
+	if b[0] == 0 {
+		d.fail("format 0")
 	}
 	n := d.count("judged", maxJudged)
 	s.judged = make([]uint64, 0, n+1)
 	for range n {
 		s.judged = append(s.judged, d.mark())
+	}
+	if d.format >= 2 {
+		for range d.count("passes", maxPasses) {
+			s.passes = append(s.passes, d.pass())
+		}
 	}
 	if n := d.count("open", MaxOpen); n > 0 {
 		s.tenant, s.user = d.text(), d.text()
@@ -146,8 +173,9 @@ func DecodeState(b []byte) (*State, error) {
 
 // decoder reads from the front of b; after the first error it returns zero values.
 type decoder struct {
-	b   []byte
-	err error
+	b      []byte
+	format byte
+	err    error
 }
 
 func (d *decoder) fail(format string, args ...any) {
@@ -162,7 +190,11 @@ func (d *decoder) entry() entry {
 	r.ID = d.text()
 	r.Action = named(d, "action", events.Actions)
 	r.Severity = named(d, "severity", events.Severities)
-	r.crowded = d.octet() == 1
+	flags := d.octet()
+	r.crowded, r.CredentialChange = flags&flagCrowded != 0, flags&flagCredential != 0
+	if flags > flagCrowded|flagCredential || r.CredentialChange && r.Action != events.RevokeAll {
+		d.fail("flags %d", flags)
+	}
 	r.Session = d.text()
 	r.suspects = d.texts("suspects", maxSuspects)
 	r.ACRValues = d.texts("acr_values", maxList)
@@ -187,7 +219,19 @@ func (d *decoder) entry() entry {
 		})
 	}
 	r.EventID = d.text()
+	if d.format >= 2 {
+		r.cooldown = events.Millis(d.varint())
+	}
 	return r
+}
+
+func (d *decoder) pass() policy.Pass {
+	p := policy.Pass{Policy: d.mark(), Session: d.mark(), From: events.Millis(d.varint())}
+	p.Until = p.From + events.Millis(d.varint())
+	if p.Severity = int(d.octet()); p.Severity > len(events.Severities) {
+		d.fail("severity %d", p.Severity)
+	}
+	return p
 }
 
 // named reads the rank of an enumerated value, 0 for none.

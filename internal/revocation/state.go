@@ -17,7 +17,8 @@ const (
 	// MaxOpen is how many requirements of one user can be open.
 	MaxOpen = 32
 	// maxSessions are those on single sessions; the user as a whole can have one for each action besides.
-	maxSessions = MaxOpen - 2
+	maxSessions = MaxOpen - 3
+	maxPasses   = 8
 	maxSuspects = 8
 	maxJudged   = 8
 	maxFindings = 8
@@ -25,12 +26,13 @@ const (
 	maxReason   = 1000
 )
 
-// State is what is remembered of one user: the open requirements, and the last events that were judged, so that a repeat
-// of one is recognised. The zero State is that of a user without any.
+// State is what is remembered of one user: the open requirements, the passes that policies gave, and the last events that
+// were judged, so that a repeat of one is recognised. The zero State is that of a user without any.
 type State struct {
 	tenant, user string // of the open requirements; empty when there is none
 	open         []entry
 	judged       []uint64 // newest last
+	passes       []policy.Pass
 }
 
 // entry is an open requirement and what is needed to end it.
@@ -42,6 +44,8 @@ type entry struct {
 	// there were more than can be kept, so that only time can end the requirement.
 	suspects []string
 	crowded  bool
+	// cooldown is what the policy grants once it is met, in milliseconds.
+	cooldown events.Millis
 }
 
 // Change is one requirement that has a new status. Its record goes to the revocations topic under Key, into the
@@ -77,6 +81,19 @@ func (s *State) Open() []Requirement {
 	return out
 }
 
+// Passes are what policies granted the user: which of them leave the user alone, and for how long. They share memory with
+// the state and must not be changed.
+func (s *State) Passes() []policy.Pass { return s.passes }
+
+// Raises reports whether Apply would open a requirement for the decision: nothing that is open covers it.
+func (s *State) Raises(e *events.Event, d *policy.Decision) bool {
+	if !d.Required() || slices.Contains(s.judged, hash(e.ID)) {
+		return false
+	}
+	r, _ := s.covered(e, d)
+	return r == nil
+}
+
 // Current is the newest record of a requirement, when it is open.
 func (s *State) Current(requirement string) (Change, bool) {
 	for i := range s.open {
@@ -91,12 +108,14 @@ func (s *State) Current(requirement string) (Change, bool) {
 // order. It writes the decision, with the requirement it led to, into every finding. The same state and arguments give
 // the same changes; an event that was taken in already changes nothing.
 func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) []Change {
-	if len(fs) == 0 && len(s.open) == 0 && !d.Required() {
+	if len(fs) == 0 && len(s.open) == 0 && d.Policy == "" {
 		return nil // nearly every event
 	}
 	outcome := new(events.Decision)
 	*outcome = d.Decision
-	suspicious := d.Required()
+	// A demand that no serious finding calls for says nothing against the event: a proof in it counts.
+	calm := d.Required() && d.Severity.Rank() < events.Medium.Rank()
+	suspicious := d.Required() && !calm
 	// A phishing-resistant proof cannot be an intruder's, so it answers for the journey that it ends: the way home from
 	// where an intruder has been.
 	journeys, others := 0, 0
@@ -111,11 +130,15 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 			}
 		}
 	}
-	answered := e.Auth.Strength == events.PhishingResistant && journeys > 0 && others == 0
+	proof := policy.ProofOf(e)
+	answered := proof.Strength == events.PhishingResistant && journeys > 0 && others == 0 || calm && proof.Enough(d.ACRValues)
 
 	changes := s.expire(e, nil)
 	mark := hash(e.ID)
 	repeated := slices.Contains(s.judged, mark)
+	if !repeated {
+		changes = s.credentialChanged(e, changes)
+	}
 	if !repeated && (!suspicious || answered) && e.Outcome == events.Success {
 		before := len(changes)
 		changes = s.satisfy(e, changes)
@@ -125,6 +148,9 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 	}
 	switch {
 	case !d.Required():
+		if spoke := d.Action == events.Notify || d.Observed; spoke && !d.Cooling && !repeated {
+			s.grant(&d.Decision, "", d.Severity, e.Time, d.Cooldown)
+		}
 	case answered:
 		outcome.Requirement, outcome.Covered = changes[len(changes)-1].Claims.ID, true
 	default:
@@ -138,7 +164,7 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 			outcome.Requirement = s.open[len(s.open)-1].ID
 		}
 	}
-	if !repeated && (suspicious || len(changes) > 0) {
+	if !repeated && (suspicious || calm || len(changes) > 0) {
 		if len(s.judged) == maxJudged {
 			s.judged = slices.Delete(s.judged, 0, 1)
 		}
@@ -152,7 +178,7 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 
 // expire ends what is over by the event's clock.
 func (s *State) expire(e *events.Event, changes []Change) []Change {
-	now := int64(clock(e))
+	now := int64(policy.Clock(e))
 	s.open = slices.DeleteFunc(s.open, func(r entry) bool {
 		if now < r.Expires*events.Second {
 			return false
@@ -160,27 +186,92 @@ func (s *State) expire(e *events.Event, changes []Change) []Change {
 		changes = append(changes, s.end(&r, Expired, e, r.Expires))
 		return true
 	})
+	s.passes = slices.DeleteFunc(s.passes, func(p policy.Pass) bool { return int64(p.Until) <= now })
+	return changes
+}
+
+// grant remembers that a policy leaves the user alone for its cooldown. Of the same policy and session the latest counts.
+func (s *State) grant(d *events.Decision, session string, severity events.Severity, from, cooldown events.Millis) {
+	pass, ok := policy.PassOf(d.Policy, d.Version, session, severity, from, cooldown)
+	if !ok {
+		return
+	}
+	s.passes = slices.DeleteFunc(s.passes, func(p policy.Pass) bool {
+		return p.Policy == pass.Policy && p.Session == pass.Session && p.Until <= pass.Until
+	})
+	if len(s.passes) == maxPasses {
+		soonest := 0
+		for i := range s.passes {
+			if s.passes[i].Until < s.passes[soonest].Until {
+				soonest = i
+			}
+		}
+		s.passes = slices.Delete(s.passes, soonest, soonest+1)
+	}
+	s.passes = append(s.passes, pass)
+}
+
+// credentialChanged puts, once the user has a new credential, one that only waits for a proof in the place of what ended
+// every session. The proof has to be later than the change: whoever gives it knows the new credential.
+func (s *State) credentialChanged(e *events.Event, changes []Change) []Change {
+	c := &e.Change
+	changed := e.Kind == events.AccountChange && c.Type == events.CredentialChange && (e.Outcome == events.Success || e.Outcome == "") &&
+		(c.Action == "" || c.Action == events.Added || c.Action == events.Updated || c.Action == events.Reset)
+	if !changed {
+		return changes
+	}
+	for i := 0; i < len(s.open); i++ {
+		old := s.open[i]
+		if !old.CredentialChange || floor(e.Time) < old.NotBefore {
+			continue
+		}
+		next := old
+		next.CredentialChange, next.NotBefore, next.issued = false, floor(e.Time)+1, issued(e)
+		next.Expires = max(next.Expires, next.NotBefore+1)
+		next.ID = requirementID(e, next.Session, next.Policy, next.PolicyVersion, e.ID)
+		next.jti = setID(next.ID, Open, e)
+		s.open[i] = next
+		changes = append(changes, s.change(&next, Open), s.end(&old, Satisfied, e, floor(e.Time)))
+	}
 	return changes
 }
 
 // satisfy ends what the event's proof is good enough for.
 func (s *State) satisfy(e *events.Event, changes []Change) []Change {
-	p := proofOf(e)
-	if p.time == 0 {
+	p := policy.ProofOf(e)
+	if p.Time == 0 {
 		return changes
 	}
 	for i := 0; i < len(s.open); {
 		r := s.open[i]
-		inScope := r.Session == "" || r.Session == e.Session.ID
-		if r.Action != events.StepUp || !inScope || !p.meets(&r.Requirement) || !s.canNarrow(&r, e) {
+		if !r.ends(e, p) || !s.canNarrow(&r, e) {
 			i++
 			continue
 		}
 		s.open = slices.Delete(s.open, i, i+1)
-		changes = append(changes, s.end(&r, Satisfied, e, floor(clock(e))))
+		changes = append(changes, s.end(&r, Satisfied, e, floor(policy.Clock(e))))
+		s.grant(&events.Decision{Policy: r.Policy, Version: r.PolicyVersion}, e.Session.ID, r.Severity, e.Time, r.cooldown)
 		changes = s.narrow(&r, e, changes)
 	}
 	return changes
+}
+
+// ends reports whether the proof p in an event is what the requirement waits for. A session in which every session of the
+// user was ended is over itself, whatever is proved in it.
+func (r *entry) ends(e *events.Event, p policy.Proof) bool {
+	switch r.Action { //nolint:exhaustive // nothing else is raised
+	case events.StepUp:
+		if r.Session != "" && r.Session != e.Session.ID {
+			return false
+		}
+	case events.RevokeAll:
+		if r.CredentialChange || e.Session.ID != "" && slices.Contains(r.suspects, e.Session.ID) {
+			return false
+		}
+	default:
+		return false
+	}
+	return meets(p, &r.Requirement)
 }
 
 // canNarrow reports whether there is room to keep the suspects of a requirement barred.
@@ -190,7 +281,7 @@ func (s *State) canNarrow(r *entry, e *events.Event) bool {
 	}
 	room := maxSessions - s.sessions()
 	for _, suspect := range r.suspects {
-		if suspect != e.Session.ID && !s.barred(suspect, r.Action) {
+		if suspect != e.Session.ID && !s.barred(suspect, r.narrowed()) {
 			room--
 		}
 	}
@@ -200,17 +291,25 @@ func (s *State) canNarrow(r *entry, e *events.Event) bool {
 // narrow keeps the sessions barred that caused a requirement on the user and are not the one that has proved itself.
 func (s *State) narrow(r *entry, e *events.Event, changes []Change) []Change {
 	for _, suspect := range r.suspects {
-		if suspect == e.Session.ID || s.barred(suspect, r.Action) {
+		if suspect == e.Session.ID || s.barred(suspect, r.narrowed()) {
 			continue
 		}
-		kept := entry{Requirement: r.Requirement, issued: issued(e)}
-		kept.Session = suspect
+		kept := entry{Requirement: r.Requirement, issued: issued(e), cooldown: r.cooldown}
+		kept.Session, kept.Action = suspect, r.narrowed()
 		kept.ID = requirementID(e, suspect, r.Policy, r.PolicyVersion, r.EventID)
 		kept.jti = setID(kept.ID, Open, e)
 		s.open = append(s.open, kept)
 		changes = append(changes, s.change(&kept, Open))
 	}
 	return changes
+}
+
+// narrowed is the action that remains for a suspect.
+func (r *entry) narrowed() events.Action {
+	if r.Action == events.RevokeAll {
+		return events.RevokeSession
+	}
+	return r.Action
 }
 
 // barred reports whether a session has a requirement of its own already.
@@ -233,7 +332,7 @@ func (s *State) sessions() int {
 
 // scope is the session that a decision binds, "" for all. With too many sessions barred one by one, all are.
 func (s *State) scope(e *events.Event, d *policy.Decision) string {
-	if d.Scope == policy.ScopeUser || s.sessions() >= maxSessions {
+	if d.Scope == policy.ScopeUser || d.Action == events.RevokeAll || s.sessions() >= maxSessions {
 		return ""
 	}
 	return e.Session.ID
@@ -242,8 +341,8 @@ func (s *State) scope(e *events.Event, d *policy.Decision) string {
 // covered finds the open requirement that makes a new one needless. It reports false for the one that this very event
 // opened, which is found when the event comes again.
 func (s *State) covered(e *events.Event, d *policy.Decision) (*entry, bool) {
-	p, session := proofOf(e), e.Session.ID
-	if d.Scope == policy.ScopeUser {
+	p, session := policy.ProofOf(e), e.Session.ID
+	if d.Scope == policy.ScopeUser || d.Action == events.RevokeAll {
 		session = ""
 	}
 	for i := range s.open {
@@ -256,7 +355,7 @@ func (s *State) covered(e *events.Event, d *policy.Decision) (*entry, bool) {
 		switch {
 		case r.Session != "" && r.Session != session, r.Action.Rank() < d.Action.Rank():
 		case !r.binds(e.Session.ID, p):
-		case !r.dead() && !asksForAtLeast(r.ACRValues, d.ACRValues):
+		case !r.dead() && !r.CredentialChange && !policy.AsksForAtLeast(r.ACRValues, d.ACRValues):
 		default:
 			return r, true
 		}
@@ -273,11 +372,11 @@ func (s *State) raise(e *events.Event, fs []events.Finding, d *policy.Decision, 
 			ID:     requirementID(e, session, d.Policy, d.Version, e.ID),
 			Action: d.Action, Session: session, ACRValues: slices.Clone(d.ACRValues), MaxAge: d.MaxAge,
 			// The next full second: tokens count proofs in seconds, and one made in the second of the event is not later.
-			NotBefore: floor(clock(e)) + 1,
-			Severity:  d.Severity, ReasonAdmin: shorten(d.Reason, maxReason), ReasonUser: maps.Clone(d.Message),
+			NotBefore: floor(policy.Clock(e)) + 1, CredentialChange: d.CredentialChange,
+			Severity: d.Severity, ReasonAdmin: shorten(d.Reason, maxReason), ReasonUser: maps.Clone(d.Message),
 			Policy: d.Policy, PolicyVersion: d.Version, Findings: causes(fs), EventID: e.ID, EventTime: floor(e.Time),
 		},
-		issued: issued(e),
+		issued: issued(e), cooldown: d.Cooldown,
 	}
 	r.Expires = r.NotBefore + max(1, int64(d.TTL)/events.Second)
 	r.jti = setID(r.ID, Open, e)
@@ -294,11 +393,12 @@ func (s *State) raise(e *events.Event, fs []events.Finding, d *policy.Decision, 
 		}
 		r.crowded = r.crowded || old.crowded
 		r.Expires = max(r.Expires, old.Expires)
-		if asksForAtLeast(old.ACRValues, r.ACRValues) {
+		r.CredentialChange = r.CredentialChange || old.CredentialChange
+		if policy.AsksForAtLeast(old.ACRValues, r.ACRValues) {
 			r.ACRValues = old.ACRValues
 		}
 		s.open = slices.Delete(s.open, i, i+1)
-		changes = append(changes, s.end(&old, Expired, e, floor(clock(e))))
+		changes = append(changes, s.end(&old, Expired, e, floor(policy.Clock(e))))
 		break // there is never more than one
 	}
 	s.open = append(s.open, r)

@@ -273,13 +273,13 @@ func TestSufficientProofs(t *testing.T) {
 		e := at(10, "s1")
 		e.Kind, e.Interactive, e.Auth = events.SignIn, events.Yes, c.auth
 		r := Requirement{NotBefore: floor(start), ACRValues: c.wanted}
-		if got := proofOf(e).meets(&r); got != c.want {
+		if got := meets(policy.ProofOf(e), &r); got != c.want {
 			t.Errorf("%v by %+v: %v", c.wanted, c.auth, got)
 		}
 	}
 	future := at(10, "s1")
 	future.Auth = events.Auth{ACR: "phr", Time: start + events.Day}
-	if proofOf(future).meets(&Requirement{NotBefore: floor(start) + 3600, ACRValues: []string{"phr"}}) {
+	if meets(policy.ProofOf(future), &Requirement{NotBefore: floor(start) + 3600, ACRValues: []string{"phr"}}) {
 		t.Error("a proof of tomorrow counts")
 	}
 }
@@ -295,7 +295,7 @@ func TestTooManySessionsBarTheUser(t *testing.T) {
 		t.Fatalf("%d open, last on session %q", len(open), open[len(open)-1].Session)
 	}
 	for _, e := range []*events.Event{at(200, "s5"), at(201, "s99"), at(202, "new")} {
-		if !slices.ContainsFunc(open, func(r Requirement) bool { return r.binds(e.Session.ID, proofOf(e)) }) {
+		if !slices.ContainsFunc(open, func(r Requirement) bool { return r.binds(e.Session.ID, policy.ProofOf(e)) }) {
 			t.Errorf("%s is not bound", e.Session.ID)
 		}
 	}
@@ -453,7 +453,7 @@ func TestProperties(t *testing.T) {
 			answered := a.event.Auth.Strength == events.PhishingResistant &&
 				slices.ContainsFunc(changes, func(c Change) bool { return c.Claims.Status == Satisfied })
 			if a.decision.Required() && !answered && !slices.ContainsFunc(s.Open(), func(r Requirement) bool {
-				return r.binds(a.event.Session.ID, proofOf(a.event))
+				return r.binds(a.event.Session.ID, policy.ProofOf(a.event))
 			}) {
 				t.Fatalf("event %d: asked for %s, nothing binds", i, a.decision.Action)
 			}
