@@ -179,24 +179,44 @@ func messages(t *testing.T) map[string]struct {
 			Topic: events.TopicEvents, Partition: 3, Offset: 7, Line: 2, Bytes: []byte("{}"), Size: 2,
 		})},
 	}
-	decision := policy.Default().Decide(away, []events.Finding{finding}, policy.Facts{})
+	// What the shipped policies of the first version decided, word for word: messages of that time stay readable for ever.
+	decision := policy.Decision{
+		Decision: events.Decision{
+			Policy: "impossible-travel", Version: "1-894fd3c95302", Action: events.StepUp,
+			Reason: "LOC-01 Impossible travel (high); policy impossible-travel v1: step_up",
+		},
+		Severity: events.High, ACRValues: []string{"phr", "mfa"}, TTL: 12 * events.Hour, Scope: policy.ScopeUser,
+		Message: map[string]string{"en": "We noticed a sign-in from an unusual place. Please confirm it is you."},
+	}
+	ended := policy.Decision{
+		Decision: events.Decision{
+			Policy: "stolen-session", Version: "1-a0b4fb14b71f", Action: events.RevokeSession,
+			Reason: "SES-01 Session used elsewhere (high); policy stolen-session v1: revoke_session",
+		},
+		Severity: events.High, ACRValues: []string{"phr", "mfa"}, TTL: 24 * events.Hour, Scope: policy.ScopeSession,
+		Message: map[string]string{"en": "Your session was used from somewhere else. Please sign in again."},
+	}
 	step := revocation.NewState()
 	fs := []events.Finding{finding}
 	opened := step.Apply(away, fs, decision)
 	proof := sight("s-3", "Tokyo", "JP", 35.68, 139.65, 1767225900000)
 	proof.Auth.Strength, proof.Auth.ACR = events.PhishingResistant, "phr"
 	satisfied := step.Apply(proof, nil, policy.Decision{})
-	stolen := finding
-	stolen.Detection, stolen.Title, stolen.Evidence.Travel = "SES-01", "Session used elsewhere", nil
 	revoked := revocation.NewState()
-	over := revoked.Apply(away, nil, policy.Default().Decide(away, []events.Finding{stolen}, policy.Facts{}))
+	over := revoked.Apply(away, nil, ended)
 	expired := revoked.Apply(sight("s-4", "Tokyo", "JP", 35.68, 139.65, 1767225599123+25*events.Hour), nil, policy.Decision{})
-	if len(opened) != 1 || len(satisfied) != 1 || len(over) != 1 || len(expired) != 1 {
+	all := revocation.NewState()
+	ended.Policy, ended.Version, ended.Action, ended.Scope = "takeover", "1-0123456789ab", events.RevokeAll, policy.ScopeUser
+	ended.CredentialChange, ended.Severity, ended.ACRValues = true, events.Critical, []string{"phr", "c1"}
+	ended.Reason = "MFA-02 Approved after fatigue (critical); policy takeover v1: revoke_all"
+	taken := all.Apply(away, nil, ended)
+	if len(taken) != 1 || len(opened) != 1 || len(satisfied) != 1 || len(over) != 1 || len(expired) != 1 {
 		t.Fatalf("%d opened, %d satisfied, %d revoked, %d expired", len(opened), len(satisfied), len(over), len(expired))
 	}
 	out["finding"] = message{"finding.v1.json", events.Encode(&fs[0])}
 	out["revocation-step-up-open"] = message{"revocation.v1.json", opened[0].Claims.Encode()}
 	out["revocation-step-up-satisfied"] = message{"revocation.v1.json", satisfied[0].Claims.Encode()}
+	out["revocation-all-revoked-open"] = message{"revocation.v1.json", taken[0].Claims.Encode()}
 	out["revocation-session-revoked-open"] = message{"revocation.v1.json", over[0].Claims.Encode()}
 	out["revocation-session-revoked-expired"] = message{"revocation.v1.json", expired[0].Claims.Encode()}
 	return out
@@ -292,7 +312,7 @@ func TestSchemasAndTypesListTheSameMembers(t *testing.T) {
 		"finding.v1.json":    {full(&events.Finding{})},
 		"receipt.v1.json":    {full(&events.Receipt{})},
 		"deadletter.v1.json": {full(&events.DeadLetter{})},
-		"revocation.v1.json": {claims(events.StepUp), claims(events.RevokeSession)},
+		"revocation.v1.json": {claims(events.StepUp), claims(events.RevokeSession), claims(events.RevokeAll)},
 	} {
 		got := map[string]bool{}
 		for _, m := range message {

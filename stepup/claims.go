@@ -86,6 +86,7 @@ type wireEvent struct {
 	NotBefore   *numericDate      `json:"not_before"`
 	Expires     *numericDate      `json:"expires"`
 	ClosedAt    *numericDate      `json:"closed_at"`
+	Credential  bool              `json:"credential_change"`
 	Severity    string            `json:"severity"`
 	Scope       string            `json:"scope"`
 	ReasonUser  map[string]string `json:"reason_user"`
@@ -200,6 +201,8 @@ func (s *wireSET) claims(kind string, e *wireEvent) (Claims, error) {
 		Severity:  unique.Make(e.Severity).Value(),
 		Policy:    unique.Make(e.Policy.Name).Value(),
 		Reason:    unique.Make(pick(e.ReasonUser)).Value(),
+
+		CredentialChange: e.Credential,
 	}
 	if r.ID == "" {
 		r.ID = s.Txn
@@ -227,8 +230,12 @@ func (s *wireSET) claims(kind string, e *wireEvent) (Claims, error) {
 	if r.Action == "" {
 		r.Action = want
 	}
-	if r.Action != want {
+	all := r.Action == ActionRevokeAll && kind == EventSessionRevoked
+	if r.Action != want && !all {
 		bad("action: is %.40q, must be %s in this event type", r.Action, want)
+	}
+	if r.CredentialChange && !all {
+		bad("credential_change: means nothing with action %.40q", r.Action)
 	}
 	if err := identity("requirement", r.ID, maxIdentity); err != nil {
 		problems = append(problems, err)
@@ -274,6 +281,9 @@ func (s *wireSET) claims(kind string, e *wireEvent) (Claims, error) {
 			problems = append(problems, err)
 		} else {
 			r.Session = session.ID
+		}
+		if all {
+			bad("scope: must be user with action %s", ActionRevokeAll)
 		}
 	default:
 		bad("scope: is %.40q, must be user or session", e.Scope)

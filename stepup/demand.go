@@ -3,6 +3,8 @@ package stepup
 import (
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -57,7 +59,24 @@ func demandOf(r *Requirement) demand {
 
 // revokes tells whether the session has been ended, rather than asked for more.
 func (d *demand) revokes() bool {
-	return d.requirement != nil && d.requirement.Action == ActionRevokeSession
+	return d.requirement != nil && d.requirement.Action != ActionStepUp
+}
+
+// entraContext is the Entra authentication context that a demand asks for: the last that it names, which is the least that
+// is enough, else the configured one.
+func (g *Guard) entraContext(d *demand) string {
+	for _, v := range slices.Backward(d.acr) {
+		if entraContext(v) {
+			return v
+		}
+	}
+	return g.cfg.Entra.AuthContext
+}
+
+// entraContext tells an id of an Entra authentication context: c1 to c99.
+func entraContext(v string) bool {
+	n, err := strconv.Atoi(strings.TrimPrefix(v, "c"))
+	return err == nil && n >= 1 && n <= 99 && v == "c"+strconv.Itoa(n)
 }
 
 // lacks names the claim that keeps a token from satisfying a demand; "" means that it satisfies. A claim that is not there
@@ -66,6 +85,9 @@ func (g *Guard) lacks(t *Token, d *demand, now time.Time) string {
 	if d.revokes() && d.requirement.Session != "" && d.requirement.Session == t.Session {
 		// Whoever stole a session shares every proof made in it, so no proof brings it back.
 		return "session"
+	}
+	if d.requirement != nil && d.requirement.CredentialChange {
+		return "credential"
 	}
 	if !d.notBefore.IsZero() && !g.fresh(t.proved(), d.notBefore, now) {
 		if t.Entra {
@@ -99,7 +121,7 @@ func (g *Guard) strong(t *Token, d *demand) bool {
 	if !t.Entra {
 		return false
 	}
-	if c := g.cfg.Entra.AuthContext; c != "" {
+	if c := g.entraContext(d); c != "" {
 		return slices.Contains(t.ACRS, c)
 	}
 	// Without a context a requirement asks Entra for a new token only; a route asks for the method.
@@ -115,6 +137,9 @@ func (g *Guard) challenge(t *Token, d *demand) Challenge {
 	switch {
 	case d.revokes():
 		c.Description = "The session has been revoked"
+		if d.requirement.CredentialChange {
+			c.Description = "Every session has been revoked until the credential is changed"
+		}
 	case t.Entra && !t.handlesClaims():
 		c.Description = "A new token is required"
 	case t.Entra:
@@ -138,7 +163,7 @@ func (g *Guard) claims(d *demand) claimsRequest {
 	if len(d.acr) == 0 {
 		return r
 	}
-	switch context := g.cfg.Entra.AuthContext; {
+	switch context := g.entraContext(d); {
 	case context != "":
 		r.ACRS = &claimValue{Essential: true, Value: context}
 	case d.requirement == nil:

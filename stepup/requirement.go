@@ -22,7 +22,12 @@ type Action string
 const (
 	ActionStepUp        Action = "step_up"
 	ActionRevokeSession Action = "revoke_session"
+	// ActionRevokeAll ends every session of the user.
+	ActionRevokeAll Action = "revoke_all"
 )
+
+// actions are in order of strictness.
+var actions = []Action{ActionStepUp, ActionRevokeSession, ActionRevokeAll}
 
 // Subject names whom a requirement or a token is about. A requirement without Session holds for every session of the
 // user. A token without Session does not say which one it belongs to, so requirements on any session of the user hold
@@ -42,6 +47,9 @@ type Requirement struct {
 	ACRValues []string
 	// MaxAge, in seconds, goes into the challenge: 0 asks the identity provider for a new proof now.
 	MaxAge int
+	// CredentialChange is set while the user has to change the credential: no proof counts before that. Once the change is
+	// seen, a requirement without it takes the place of this one.
+	CredentialChange bool
 	// NotBefore is the earliest time of a proof that counts.
 	NotBefore time.Time
 	// Expires is when the requirement ends by itself.
@@ -58,10 +66,7 @@ func (r *Requirement) applies(session string) bool {
 // stricter orders requirements: a revocation before a step-up, then the one that wants the later proof.
 func stricter(a, b *Requirement) int {
 	if a.Action != b.Action {
-		if a.Action == ActionRevokeSession {
-			return -1
-		}
-		return 1
+		return slices.Index(actions, b.Action) - slices.Index(actions, a.Action)
 	}
 	if c := b.NotBefore.Compare(a.NotBefore); c != 0 {
 		return c

@@ -17,6 +17,8 @@ import (
 type Rules struct {
 	Catalogue *anomaly.Catalogue
 	Policies  *policy.Set
+	// Partitions is how many the events have: each judges its part of the breakers' limits. 0 means one.
+	Partitions int
 }
 
 // Version names the rules. It changes when the outcome for some input may change.
@@ -32,6 +34,8 @@ type User struct {
 type Tenant struct {
 	// Context is nil until the network stage has told one.
 	Context *org.Context
+	// Breaker holds what a runaway policy would do to the tenant's users.
+	Breaker policy.Breaker
 }
 
 // Outcome is what one event led to.
@@ -40,15 +44,20 @@ type Outcome struct {
 	Changes  []revocation.Change
 	// Sighting is for the network stage, nil when it need not know; its place on the log is not set.
 	Sighting *events.Sighting
+	// Broken are policies that could not be evaluated, Tripped is why the tenant's breaker has tripped on this event.
+	Broken  []string
+	Tripped string
 }
 
 // Fold decides on one event and remembers it. It is the whole decision: a pure function of the rules, what is
 // remembered and the event. Live, in a replay and in a test the same code runs.
 func (r Rules) Fold(t *Tenant, u *User, e *events.Event) Outcome {
+	if policy.ResetsBreaker(e) {
+		t.Breaker.Reset()
+		return Outcome{}
+	}
 	seen := r.Catalogue.Evaluate(u.Profile, t.Context, e)
-	decision := r.Policies.Decide(e, seen.Findings, policy.Facts{Risk: seen.Risk, Score: seen.Score, Scored: seen.Scored})
-	changes := u.Requirements.Apply(e, seen.Findings, decision)
-	return Outcome{Findings: seen.Findings, Changes: changes, Sighting: seen.Sighting}
+	return r.decide(t, u, e, &seen)
 }
 
 // The encoded user: a format byte, the profile's length, the profile, the requirements.
