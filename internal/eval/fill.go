@@ -32,10 +32,7 @@ func (r *run) fill(to *report.Report, o Options) {
 		r.curve.Class(i, r.truth.Class(name, end))
 	}
 	curves(to, report.Countersign, r.curve, o.Rounds)
-	for i := range r.peers.scorers {
-		s := &r.peers.scorers[i]
-		curves(to, s.Name, s.curve, o.Rounds)
-	}
+	curves(to, report.Freeman, r.peers.plain.curve, o.Rounds)
 	to.Recalls = r.ledger.Recalls()
 	to.Session = session(r.ledger)
 	to.Alarms, to.Confounded, to.ByRule = r.ledger.FalseAlarms()

@@ -14,6 +14,7 @@ import (
 	"github.com/countersign-io/countersign/internal/eval/peers"
 	"github.com/countersign-io/countersign/internal/eval/score"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/familiarity"
 )
 
 // extent is how much of a run is measured.
@@ -216,22 +217,15 @@ func afterwards(id string) events.Millis {
 
 // rivals are the peers, on the same events.
 type rivals struct {
-	truth   *score.Truth
-	rules   []rival
-	scorers []scorer
+	truth *score.Truth
+	rules []rival
+	plain *freeman
 }
 
-// scorer is a peer that scores logins, with its curve.
-type scorer struct {
-	peers.Info
-	peeker
-	curve *score.Curve
-}
-
-// peeker is a scorer that can score an attempt without learning from it.
-type peeker interface {
-	peers.Scorer
-	Peek(e *events.Event) (float64, bool)
+// freeman is the familiarity score as published, with its curve.
+type freeman struct {
+	published *familiarity.Published
+	curve     *score.Curve
 }
 
 // rival is one peer.
@@ -242,14 +236,10 @@ type rival struct {
 }
 
 func newRivals(attackers []string) *rivals {
-	rs := &rivals{truth: score.NewTruth()}
+	rs := &rivals{truth: score.NewTruth(), plain: &freeman{familiarity.NewPublished(), score.NewCurve(attackers)}}
 	for _, p := range peers.All() {
 		if p.Rule != nil {
 			rs.rules = append(rs.rules, rival{Info: p.Info, rule: p.Rule(), ledger: score.NewLedger(rs.truth)})
-			continue
-		}
-		if s, ok := p.Scorer().(peeker); ok {
-			rs.scorers = append(rs.scorers, scorer{p.Info, s, score.NewCurve(attackers)})
 		}
 	}
 	return rs
@@ -262,21 +252,24 @@ func (rs *rivals) see(it *item) {
 			rs.rules[i].ledger.Raise(alertOf(&a, it))
 		}
 	}
-	for i := range rs.scorers {
-		rs.scorers[i].see(it)
-	}
+	rs.plain.see(it)
 }
 
-// see scores an event, which the scorer learns, and the attempts that follow it, which it does not.
-func (s *scorer) see(it *item) {
-	own, ok := s.Score(&it.event)
+// see scores a login before it is learnt, and the attempts that follow it.
+func (f *freeman) see(it *item) {
+	if !score.Login(&it.event) {
+		return
+	}
+	key, login := it.event.Key(), familiarity.LoginOf(&it.event)
+	own, ok := f.published.Score(key, login)
+	f.published.Add(key, login)
 	if !it.login {
 		return
 	}
-	s.curve.Login(it.user, orUnscored(own, ok))
+	f.curve.Login(it.user, orUnscored(own, ok))
 	for i := range it.attempts {
-		value, ok := s.Peek(&it.attempts[i])
-		s.curve.Attempt(it.user, i, orUnscored(value, ok))
+		value, ok := f.published.Score(key, familiarity.LoginOf(&it.attempts[i]))
+		f.curve.Attempt(it.user, i, orUnscored(value, ok))
 	}
 }
 

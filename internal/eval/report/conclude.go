@@ -6,8 +6,11 @@ import (
 	"github.com/countersign-io/countersign/internal/eval/score"
 )
 
-// Countersign is the name of countersign's own score among the curves.
-const Countersign = "countersign"
+// Countersign is the name of countersign's own score among the curves, Freeman that of the score as published.
+const (
+	Countersign = "countersign"
+	Freeman     = "freeman"
+)
 
 // PublishedTPR is the TPR that the targets are for, VeryTargetedRate the median rate within which the very targeted
 // attacker's TPR is taken.
