@@ -130,10 +130,12 @@ func (l *ladder) egress(o *observation, to, from *profile.Point, effect string) 
 		l.rung(rungEgress, effect, fmt.Sprintf("%s is of an office network", to.IP))
 	case o.org.Egress(to.IP.Prefix()):
 		l.rung(rungEgress, effect, fmt.Sprintf("%s is in %s, learned as the organisation's own", to.IP, to.IP.Prefix()))
-	case from != nil && o.org.Egress(from.IP.Prefix()):
-		l.rung(rungEgress, effectLower, fmt.Sprintf("it begins at %s, in %s, learned as the organisation's own", from.IP, from.IP.Prefix()))
-	case from != nil && o.p.Spot(from).Classes.Any(profile.Office):
-		l.rung(rungEgress, effectLower, fmt.Sprintf("it begins at %s, of an office network", from.IP))
+	case from != nil && (o.p.Spot(from).Classes.Any(profile.Office) || o.org.Egress(from.IP.Prefix())):
+		if o.familiarAt(to) {
+			l.rung(rungEgress, effect, fmt.Sprintf("it begins at %s, of the organisation's own network, and ends on a network and a device known of the user", from.IP))
+			return
+		}
+		l.rung(rungEgress, effectLower, fmt.Sprintf("it begins at %s, of the organisation's own network", from.IP))
 	default:
 		l.rung(rungEgress, effectNone, "no address is of an office network")
 	}
@@ -245,6 +247,14 @@ func (l *ladder) known(o *observation, effect string) {
 // familiar tells a known network and a known device, by its id where there is one.
 func (o *observation) familiar() bool {
 	return o.spot.ASN != 0 && !o.network.unknown && o.familiarDevice()
+}
+
+// familiarAt is familiar for any observation; without a device id there it is false.
+func (o *observation) familiarAt(pt *profile.Point) bool {
+	if pt == &o.at {
+		return o.familiar()
+	}
+	return o.knows(profile.ASN, uint64(o.p.Spot(pt).ASN)) && o.knows(profile.DeviceID, profile.DeviceValue(o.p.Device(pt).Hash))
 }
 
 // familiarDevice tells a known device: by its id where the provider gives one, else by operating system and browser.

@@ -116,27 +116,25 @@ func (o *observation) sessionHides(s *profile.Session) {
 	}, &s.Start)
 }
 
-// masked weighs a session that goes behind a VPN or relay: low with its own managed device, or on a network that is common in
-// the organisation with its own device; medium with its own device; high otherwise.
-func (l *ladder) masked(o *observation, start *profile.Point) {
-	d := o.p.Device(start)
-	own := len(o.otherDevice(start)) == 0
-	sameID := d.Hash != 0 && d.Hash == o.device.Hash
+// masked weighs a session that goes behind a VPN, a relay or a satellite, where a place means little: low with its own managed
+// device, with its own device through a relay or a satellite, or on a network that is common in the organisation; otherwise
+// medium at most.
+func (l *ladder) masked(o *observation, before *profile.Point) {
+	d := o.p.Device(before)
+	own := len(o.otherDevice(before)) == 0
 	switch {
-	case sameID && d.Managed == events.Yes && o.device.Managed == events.Yes:
+	case d.Hash != 0 && d.Hash == o.device.Hash && d.Managed == events.Yes && o.device.Managed == events.Yes:
 		l.severity = events.Low
 		l.rung(rungHidden, effectLowered, "the managed device is the same: low")
-	case own && (sameID || o.spot.Classes.Any(profile.Relay)):
+	case own && o.spot.Classes.Any(profile.Relay|profile.Satellite):
 		l.severity = events.Low
 		l.rung(rungHidden, effectLowered, "the device is the same: low")
 	case own && o.orgNetwork().Users >= o.c.config.Novelty.OrgUsers:
 		l.severity = events.Low
 		l.rung(rungCommon, effectLowered, "the network is common in the organisation and nothing of the device differs: low")
-	case own:
-		l.severity = events.Medium
-		l.rung(rungHidden, effectLowered, "nothing of the device differs: medium")
 	default:
-		l.rung(rungHidden, effectNone, "the device differs")
+		l.severity = events.Medium
+		l.rung(rungHidden, effectLowered, "who comes from behind it is somewhere else: medium at most")
 	}
 }
 
@@ -437,34 +435,13 @@ func (o *observation) sessionSpeed(s *profile.Session) {
 
 	l := ladder{severity: fastest.severity()}
 	l.allow(o, fastest.to, fastest.from)
-	l.maskedSession(o, fastest.toSpot, other, len(changed) == 1)
+	if classes := fastest.toSpot.Classes; classes.Any(hidden) && !classes.Any(profile.Tor|profile.Hosting) {
+		l.masked(o, other)
+	}
 	l.proof(o, effectLower, fastest.to == &o.at)
 	l.capConflict(o, o.corroborated(), fastest.from, fastest.to)
 	o.report(&ses02, &l, "The session went from "+journey(&fastest),
 		events.Evidence{Travel: &travel, Session: o.sessionUsed(&s.Start, changed)}, other)
-}
-
-// maskedSession weighs a session that moves behind a VPN, a relay or a satellite, where the speed means little: low when
-// its own managed device took it there, or its own device through a relay or a satellite; medium otherwise. Tor and
-// hosting stay what they are.
-func (l *ladder) maskedSession(o *observation, to *profile.Spot, other *profile.Point, sameDevice bool) {
-	classes := to.Classes & (profile.VPN | profile.Relay | profile.Satellite)
-	if classes == 0 || to.Classes.Any(profile.Tor|profile.Hosting) {
-		return
-	}
-	d := o.p.Device(other)
-	managed := d.Hash != 0 && d.Hash == o.device.Hash && d.Managed == events.Yes && o.device.Managed == events.Yes
-	severity, fact := events.Medium, "the address is of class "+string(classes.List()[0])
-	switch {
-	case managed:
-		severity, fact = events.Low, fact+", and the managed device is the same"
-	case sameDevice && !classes.Any(profile.VPN):
-		severity, fact = events.Low, fact+", and the device is the same"
-	}
-	if severity.Rank() < l.severity.Rank() {
-		l.severity = severity
-	}
-	l.considered = append(l.considered, events.Suppression{Rung: rungHidden, Fact: fact + ": " + string(severity) + " at most", Effect: effectLower})
 }
 
 func (o *observation) sessionUsed(start *profile.Point, changed []string) *events.SessionUsed {

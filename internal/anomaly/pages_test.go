@@ -1,0 +1,216 @@
+package anomaly
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const pages = "../../docs/detections"
+
+// TestDetectionPages makes the pages of docs/detections from the comments on the catalogue's variables and on the fields of
+// Config. With -update it writes them.
+func TestDetectionPages(t *testing.T) { //nolint:paralleltest // writes with -update
+	src := readSource(t)
+	want := map[string]string{"README.md": src.index()}
+	for _, d := range all {
+		want[d.ID+".md"] = src.page(t, d)
+	}
+	if *update {
+		if err := os.MkdirAll(pages, 0o755); err != nil { //nolint:gosec // documentation
+			t.Fatal(err)
+		}
+		for name, text := range want {
+			if err := os.WriteFile(filepath.Join(pages, name), []byte(text), 0o644); err != nil { //nolint:gosec // documentation
+				t.Fatal(err)
+			}
+		}
+	}
+	entries, err := os.ReadDir(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if _, ok := want[e.Name()]; !ok {
+			t.Errorf("%s is no page of a detection: remove it", e.Name())
+		}
+	}
+	for name, text := range want {
+		got, err := os.ReadFile(filepath.Join(pages, name))
+		if err != nil {
+			t.Error(err)
+		} else if diff := cmp.Diff(string(got), text); diff != "" {
+			t.Errorf("%s is not up to date, run this test with -update (-got, +want)\n%s", name, diff)
+		}
+	}
+}
+
+// source is what the comments say: of a detection by its id, of a parameter by its path.
+type source struct {
+	detections map[string]string
+	parameters map[string]string
+	config     Config
+}
+
+func readSource(t *testing.T) *source {
+	t.Helper()
+	s := &source{detections: map[string]string{}, parameters: map[string]string{}, config: DefaultConfig()}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	structs := map[string]*ast.StructType{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			g, ok := decl.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range g.Specs {
+				switch spec := spec.(type) {
+				case *ast.ValueSpec:
+					if doc := g.Doc.Text(); len(spec.Names) == 1 && len(doc) > 6 {
+						id, _, _ := strings.Cut(doc, " ")
+						if byID[id] != nil && strings.EqualFold(strings.ReplaceAll(id, "-", ""), spec.Names[0].Name) {
+							s.detections[id] = doc
+						}
+					}
+				case *ast.TypeSpec:
+					if st, ok := spec.Type.(*ast.StructType); ok {
+						structs[spec.Name.Name] = st
+					}
+				}
+			}
+		}
+	}
+	s.describe(structs, structs["Config"], "")
+	return s
+}
+
+// describe collects the comments of fields. One that has none shares that of the field before.
+func (s *source) describe(structs map[string]*ast.StructType, st *ast.StructType, path string) {
+	last := ""
+	for _, f := range st.Fields.List {
+		if f.Tag == nil {
+			continue
+		}
+		name := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("yaml")
+		at := strings.TrimPrefix(path+"."+name, ".")
+		if text := strings.Join(strings.Fields(f.Doc.Text()), " "); text != "" {
+			last = text
+		}
+		s.parameters[at] = last
+		if id, ok := f.Type.(*ast.Ident); ok && structs[id.Name] != nil {
+			s.describe(structs, structs[id.Name], at)
+		}
+	}
+}
+
+// page is the page of one detection.
+func (s *source) page(t *testing.T, d *Detection) string {
+	t.Helper()
+	doc := s.detections[d.ID]
+	for _, part := range []string{"State:", "Evidence:", "False positives:"} {
+		if !strings.Contains(doc, part) {
+			t.Errorf("%s: its comment has no part %q", d.ID, part)
+		}
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "<!-- Made from internal/anomaly by `go test ./internal/anomaly -run DetectionPages -update`. -->\n")
+	fmt.Fprintf(&b, "# %s: %s\n\n", d.ID, d.Title)
+	var severity []string
+	for _, v := range d.Severity {
+		severity = append(severity, string(v))
+	}
+	fmt.Fprintf(&b, "| severity | ATT&CK technique | version |\n|---|---|---|\n| %s | %s | %d |\n\n", strings.Join(severity, ", "), d.Technique, d.Version)
+	for _, paragraph := range strings.Split(strings.TrimSpace(doc), "\n\n") {
+		for _, part := range paragraphs(paragraph) {
+			fmt.Fprintf(&b, "%s\n\n", part)
+		}
+	}
+	fmt.Fprintf(&b, "## Parameters\n\n")
+	rows := 0
+	for _, p := range s.config.Parameters() {
+		if !slices.Contains(p.Of, d.ID) {
+			continue
+		}
+		if rows == 0 {
+			fmt.Fprintf(&b, "In the detector's configuration, under `detector.anomaly`:\n\n| parameter | default | from | to | what it is |\n|---|---|---|---|---|\n")
+		}
+		rows++
+		unit := ""
+		if p.Unit != "" && p.Unit != "h" {
+			unit = " " + p.Unit
+		}
+		fmt.Fprintf(&b, "| `%s` | %s%s | %s | %s | %s |\n", p.Path, p.Text(p.Value), unit, p.Text(p.Low), p.Text(p.High), s.parameters[p.Path])
+	}
+	switch {
+	case rows > 0:
+		b.WriteString("\n")
+	case slices.Contains([]string{"CRD-03", "CRD-04", "CRD-05", "CRD-07", "CRD-08", "NET-05", "DEV-03"}, d.ID):
+		b.WriteString("Those of the network stage, under `detector.network`.\n\n")
+	default:
+		b.WriteString("None.\n\n")
+	}
+	fmt.Fprintf(&b, "To watch it without consequence, or to switch it off:\n\n```yaml\ndetector:\n  anomaly:\n    modes: {%s: observe} # on, observe or off\n```\n", d.ID)
+	return b.String()
+}
+
+// paragraphs makes one of every labelled line of a comment's paragraph.
+func paragraphs(text string) []string {
+	var out []string
+	for _, line := range strings.Split(text, "\n") {
+		label, rest, ok := strings.Cut(line, ": ")
+		switch {
+		case ok && slices.Contains([]string{"State", "Evidence", "False positives"}, label):
+			out = append(out, "**"+label+".** "+strings.ToUpper(rest[:1])+rest[1:])
+		case len(out) == 0:
+			out = append(out, line)
+		default:
+			out[len(out)-1] += " " + line
+		}
+	}
+	return out
+}
+
+// index is the page that lists them all.
+func (s *source) index() string {
+	var b strings.Builder
+	b.WriteString("<!-- Made from internal/anomaly by `go test ./internal/anomaly -run DetectionPages -update`. -->\n# Detections\n\n" +
+		"What countersign sees, one page each. Severity is not an action: [policy](../policy.md) decides what happens. Every finding\n" +
+		"carries its evidence, the reasons considered for not counting it, and the parameters in force. Each detection can be on, off,\n" +
+		"or only observed; `countersign explain EVENT_ID` shows what one did, `countersign eval` measures them all.\n\n" +
+		"| id | what it sees | severity | ATT&CK |\n|---|---|---|---|\n")
+	for _, d := range all {
+		var severity []string
+		for _, v := range d.Severity {
+			severity = append(severity, string(v))
+		}
+		fmt.Fprintf(&b, "| [%s](%s.md) | %s | %s | %s |\n", d.ID, d.ID, d.Title, strings.Join(severity, ", "), d.Technique)
+	}
+	b.WriteString("\n## Parameters of all detections\n\nWhen enough is known of a user, and what the operator vouches for:\n\n| parameter | default | from | to | what it is |\n|---|---|---|---|---|\n")
+	for _, p := range s.config.Parameters() {
+		if len(p.Of) == 0 {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", p.Path, p.Text(p.Value), p.Text(p.Low), p.Text(p.High), s.parameters[p.Path])
+		}
+	}
+	b.WriteString("| `allow.prefixes`, `allow.asns`, `allow.countries` | | | | Networks and countries that the operator vouches for: findings there are recorded only. |\n")
+	return b.String()
+}
