@@ -241,7 +241,7 @@ func (d *Demo) attack(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		kind := company.Attacks[n%len(company.Attacks)]
+		kind := company.Visible[n%len(company.Visible)]
 		at := events.Millis(d.now.Load())
 		if at == 0 {
 			continue

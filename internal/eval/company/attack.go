@@ -3,6 +3,7 @@ package company
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -93,8 +94,64 @@ const (
 // Statistical lists the statistical attackers, the least knowing first.
 var Statistical = []Attack{NaiveAttacker, VPNAttacker, TargetedAttacker, VeryTargetedAttacker}
 
-// Attacks lists those that can be injected into the stream.
-var Attacks = []Attack{ImpossibleTravel, StolenSession, NewCountryDevice}
+// Visible are attacks that show within minutes and take one victim each.
+var Visible = []Attack{ImpossibleTravel, StolenSession, NewCountryDevice}
+
+// Attacks lists every attack.
+var Attacks = []Attack{
+	NaiveAttacker, VPNAttacker, TargetedAttacker, VeryTargetedAttacker,
+	StolenSession, StolenRefreshToken, ReplayAfterSignOut, AiTM, DeviceCode, PushFatigue, TOTPBruteForce, ConcurrentSessions,
+	Spray, DistributedSpray, SlowSpray, Stuffing, BruteForce, DistributedBruteForce, Enumeration, LockoutStorm,
+	ImpossibleTravel, NewCountryDevice, BackAndForth, DomesticTravel, PhoneTravel, AgentSpoofing, DormantTakeover, ConsentGrant,
+	CredentialChange, EgressPoisoning, WorkloadKeyMisuse,
+}
+
+// AttackMix weighs the kinds of attacks against each other.
+type AttackMix map[Attack]float64
+
+// evenly gives several kinds the same weight.
+func evenly(kinds []Attack) AttackMix {
+	m := AttackMix{}
+	for _, k := range kinds {
+		m[k] = 1
+	}
+	return m
+}
+
+// draw draws a kind.
+func (m AttackMix) draw(d *dice) Attack {
+	total := 0.0
+	for _, kind := range Attacks { // not in the order of the map, which there is none of
+		total += m[kind]
+	}
+	at := d.unit() * total
+	for _, kind := range Attacks {
+		if at -= m[kind]; at < 0 {
+			return kind
+		}
+	}
+	return Attacks[len(Attacks)-1]
+}
+
+// validate reports every problem.
+func (m AttackMix) validate(bad func(format string, args ...any)) {
+	total := 0.0
+	for kind, weight := range m {
+		if !slices.Contains(Attacks, kind) {
+			bad("mix.%.40s: is no attack", kind)
+		}
+		if !(weight >= 0 && weight <= 1e6) {
+			bad("mix.%.40s: is %g, must be between 0 and 1000000", kind, weight)
+		}
+		total += weight
+	}
+	if !(total > 0) {
+		bad("mix: weighs %g altogether, must be more than 0", total)
+	}
+}
+
+// BaseRate is how many attacks a day make one compromise a month for ten thousand users, when every attack is one.
+func BaseRate(users int) float64 { return float64(users) / 10_000 / 30 }
 
 // ErrNoVictim is returned when nobody does what an attack needs at the time.
 var ErrNoVictim = errors.New("nobody is active in a way that the attack needs")
@@ -108,29 +165,39 @@ func (c *Company) attackDay(day int64) {
 		n++
 	}
 	for range n {
-		kind := Attacks[d.n(len(Attacks))]
-		c.attackSomebody(&d, kind, day, 0, tries)
+		c.attackSomebody(&d, c.cfg.Mix.draw(&d), day, base(day), tries)
 	}
 }
 
 // tries is how many employees an attacker looks at before giving up.
-const tries = 64
+const tries = 128
 
 // attackSomebody looks for a victim and attacks, not before a time. It returns the victim and the first event's time.
 func (c *Company) attackSomebody(d *dice, kind Attack, day int64, notBefore events.Millis, tries int) (uint32, events.Millis, bool) {
 	for range tries {
-		victim := uint32(d.n(len(c.staff)))
-		if at, ok := c.attack(d, kind, victim, day, notBefore); ok {
-			return victim, at, true
+		r := raid{c: c, d: d, kind: kind, day: day, notBefore: notBefore, victim: c.target(d, kind)}
+		if r.run() && r.first != 0 {
+			return r.victim, r.first, true
 		}
 	}
 	return 0, 0, false
 }
 
+// target is somebody, or for an attack on programs a program.
+func (c *Company) target(d *dice, kind Attack) uint32 {
+	if kind == WorkloadKeyMisuse {
+		return uint32(c.cfg.Users + d.n(programs(c.cfg.Users)))
+	}
+	return uint32(d.n(c.cfg.Users))
+}
+
 // Inject attacks somebody who is active soon after a time, on top of the attacks that are in the stream anyway. The time
 // must not be more than a day after the last event. It returns tenant and user of the victim and the time of the first
-// event of the attack, or [ErrNoVictim].
+// event of the attack, or [ErrNoVictim]; when there are many victims, one of them.
 func (c *Company) Inject(kind Attack, at events.Millis) (tenant, user string, first events.Millis, err error) {
+	if !slices.Contains(Attacks, kind) {
+		return "", "", 0, fmt.Errorf("attack %.40q: is unknown", kind)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at = max(at, c.last)
@@ -140,140 +207,9 @@ func (c *Company) Inject(kind Attack, at events.Millis) (tenant, user string, fi
 	c.injected++
 	d := roll(c.cfg.Seed, forAttacks, uint64(at), c.injected)
 	for day := dayOf(at) - 1; day <= dayOf(at)+1; day++ {
-		if victim, first, ok := c.attackSomebody(&d, kind, day, at, max(tries, min(4096, 4*len(c.staff)))); ok {
-			return c.cfg.Tenants[c.staff[victim].tenant], userID(victim), first, nil
+		if victim, first, ok := c.attackSomebody(&d, kind, day, at, max(tries, min(4096, 4*c.cfg.Users))); ok {
+			return c.cfg.Tenants[c.staff[victim].tenant], c.userID(victim), first, nil
 		}
 	}
 	return "", "", 0, fmt.Errorf("%w: %s after %v", ErrNoVictim, kind, at)
-}
-
-// attack tries one victim.
-func (c *Company) attack(d *dice, kind Attack, victim uint32, day int64, notBefore events.Millis) (events.Millis, bool) {
-	c.scratch = c.plan(c.scratch[:0], victim, day)
-	slots := c.scratch
-	if t, away := c.tripAt(victim, day); away && day >= dayOf(t.leaves)-1 && day <= dayOf(t.backAtHome)+1 {
-		return 0, false // travellers make poor evidence
-	}
-	start := base(day)
-	home := c.staff[victim].home
-	switch kind {
-	case ImpossibleTravel, StolenSession:
-		s := pick(d, slots, func(s *slot) bool {
-			at := start + events.Millis(s.at)
-			return s.marks&onPhone == 0 && (s.via == wifi || s.via == atOffice) && (s.what == signIn || s.what == use) &&
-				at >= notBefore && at < c.end()-2*events.Hour
-		})
-		if s == nil {
-			return 0, false
-		}
-		at := start + events.Millis(s.at)
-		if kind == StolenSession {
-			at += events.Millis(d.between(3*events.Minute, 40*events.Minute))
-			from := c.lair(d, func(city uint8) bool { return far[home][city] > 300 })
-			c.strike(d, kind, victim, day, at, from, s.session, true)
-			return at, true
-		}
-		at += events.Millis(d.between(10*events.Minute, 80*events.Minute))
-		from := c.lair(d, func(city uint8) bool { return far[home][city] > 3500 })
-		c.strike(d, kind, victim, day, at, from, 0, false)
-		return at, true
-	default:
-		if len(slots) == 0 {
-			return 0, false
-		}
-		last := start + events.Millis(slots[len(slots)-1].at)
-		tomorrow := c.plan(nil, victim, day+1)
-		next := last + events.Day
-		if len(tomorrow) > 0 {
-			next = base(day+1) + events.Millis(tomorrow[0].at)
-		}
-		// About half-way through the night, from a country that can be reached and left again in that time.
-		at := last + (next-last)/2 + events.Millis(d.n(events.Hour))
-		reach := float64(min(at-last, next-at)-events.Hour) / events.Hour * 500
-		from := c.lair(d, func(city uint8) bool {
-			return cities[city].country != cities[home].country && far[home][city] > 300 && far[home][city] < reach
-		})
-		if at < notBefore || at >= c.end()-events.Hour || from == nowhere || c.hasBeen(victim, day, from) {
-			return 0, false
-		}
-		c.strike(d, kind, victim, day, at, from, 0, false)
-		return at, true
-	}
-}
-
-// hasBeen tells whether a victim travelled to the country of a city lately.
-func (c *Company) hasBeen(victim uint32, day int64, city uint8) bool {
-	for past := day; past > day-4*period; past -= period {
-		if t, ok := c.tripAt(victim, past); ok && cities[t.to].country == cities[city].country {
-			return true
-		}
-	}
-	return false
-}
-
-const nowhere = ^uint8(0)
-
-// lair is a city to attack from.
-func (c *Company) lair(d *dice, fits func(city uint8) bool) uint8 {
-	for range 200 {
-		if city := uint8(d.n(len(cities))); fits(city) {
-			return city
-		}
-	}
-	return nowhere
-}
-
-// pick draws one of the slots that fit, nil when none does.
-func pick(d *dice, slots []slot, fits func(*slot) bool) *slot {
-	var chosen *slot
-	seen := 0
-	for i := range slots {
-		if fits(&slots[i]) {
-			if seen++; d.n(seen) == 0 {
-				chosen = &slots[i]
-			}
-		}
-	}
-	return chosen
-}
-
-// strike writes the events of one attack.
-func (c *Company) strike(d *dice, kind Attack, victim uint32, day int64, at events.Millis, from, session uint8, replay bool) {
-	c.incidents++
-	incident := c.incidents
-	h := uint32(d.pcg.Uint64())
-	n := rogue(from, h, replay && h%3 == 0)
-	system := uint8(windows)
-	if c.staff[victim].laptop == windows {
-		system = linux
-	}
-	browser := uint8(firefox)
-	sid := sessionText(c.cfg.Seed, uint64(h), 1<<50+uint64(at))
-	if replay {
-		sid = c.sessionID(victim, day, session, false)
-	} else {
-		c.intruders[sid] = at
-	}
-	for k, count := 0, d.between(3, 6); k < count; k++ {
-		var e events.Event
-		c.person(victim, &e)
-		e.Kind, e.Outcome, e.Interactive, e.Source.Category = events.SessionUse, events.Success, events.No, categories[use]
-		e.Session.ID = sid
-		application := apps[d.n(len(apps))]
-		e.App = events.Ref{ID: application.id, Name: application.name}
-		e.Auth.Protocol = "oidc"
-		e.Time = at
-		if k == 0 && !replay {
-			e.Kind, e.Interactive, e.Source.Category = events.SignIn, events.Yes, categories[signIn]
-			e.Auth = events.Auth{
-				MFA: events.MFANotRequired, Strength: events.SingleFactor, Methods: passwordOnly, ACR: acrPassword, Protocol: "oidc",
-			}
-		}
-		c.identify(&e, at, day, 3) // no plan has a fourth session
-		c.locate(&n, &e)
-		e.Device = events.Device{OS: systems[system], Browser: browsers[browser], BrowserMajor: major(day - 30), Type: "desktop"}
-		e.UserAgent = c.userAgent(system, browser, e.Device.BrowserMajor)
-		c.push(delivery{at: at, event: e, label: Label{EventID: e.ID, Attack: kind, Incident: incident}})
-		at += events.Millis(d.between(20*events.Second, 4*events.Minute))
-	}
 }

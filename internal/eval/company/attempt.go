@@ -34,76 +34,59 @@ func (c *Company) Attempts(kind Attack, victim string, at events.Millis, n int) 
 	}
 	list := make([]events.Event, n)
 	for k := range list {
-		d := roll(c.cfg.Seed, forAttempt, uint64(i)<<16|uint64(slices.Index(Statistical, kind)), uint64(at)<<8+uint64(k))
-		c.attempt(&d, kind, i, at, uint8(k), &list[k])
+		turn := uint64(slices.Index(Statistical, kind))<<32 | uint64(k)
+		d := roll(c.cfg.Seed, forAttempt, uint64(i)<<16^mix(uint64(at)), turn)
+		c.attempt(&d, kind, i, at, turn, &list[k])
 	}
 	return list, nil
 }
 
-// attempt writes one sign-in of a statistical attacker.
-func (c *Company) attempt(d *dice, kind Attack, victim uint32, at events.Millis, turn uint8, out *events.Event) {
+// attempt writes one sign-in of a statistical attacker, and returns the disguise.
+func (c *Company) attempt(d *dice, kind Attack, victim uint32, at events.Millis, turn uint64, out *events.Event) disguise {
 	day := dayOf(at)
 	e := &c.staff[victim]
-	home := e.home
-	system, browser := uint8(windows), uint8(chrome) // what most of the world uses
-	version := major(day)
-	h := uint32(d.pcg.Uint64())
-	var n network
+	g := disguise{system: windows, browser: chrome, version: major(day), device: "desktop"} // what most of the world uses
+	h := d.pcg.Uint64()
 	switch kind {
 	case NaiveAttacker:
-		n = rogue(uint8(d.n(len(cities))), h, d.chance(0.6))
+		city := uint8(d.n(len(cities)))
+		if g.from = hijacked(city, h); d.chance(0.6) {
+			g.from = rented(city, h)
+		}
+		if d.chance(0.1) {
+			g.from.net.Classes = torClass
+		}
 	case VPNAttacker:
-		near := compatriots(home)
-		n = rogue(near[d.n(len(near))], h, true)
-		n.net.Classes = vpnClass
+		near := townsOf[countryOf[e.home]]
+		g.from = rented(near[d.n(len(near))], h)
+		g.from.net.Classes = hostedVPNClass
 	case TargetedAttacker:
-		n = fixedLine(home, h, false)
-		system, browser = e.laptop, likelyBrowser[e.laptop]
+		g.from = lineOf(e.home, uint32(h)|1<<31).address(h)
+		g.system, g.browser = e.laptop, likelyBrowser[e.laptop]
 	default:
-		n = neighbour(home, victim, h)
-		system, browser = e.laptop, e.browser
-		version = major(day - int64(d.n(14)))
+		own := lineOf(e.home, victim)
+		own.pool = uint32(h % 512)
+		g.from = own.address(h)
+		g.system = e.laptop
+		g.browser, _ = c.browserOn(victim, day)
+		g.version = major(day - int64(d.n(14)))
 	}
 	c.person(victim, out)
-	out.Kind, out.Outcome, out.Interactive, out.Source.Category = events.SignIn, events.Success, events.Yes, categories[signIn]
+	a := &acts[signIn]
+	out.Kind, out.Outcome, out.Interactive, out.Source.Category = a.kind, a.outcome, a.interactive, a.category
 	out.Time = at
-	c.identify(out, at, day, turn)
-	out.Source.ID += "-" + string(kind)
-	out.ID = events.EventID(out.Tenant, SourceFamily, out.Source.ID)
-	c.locate(&n, out)
+	c.identify(out, at, 1<<61|turn)
+	c.locate(&g.from, out)
 	out.Device = events.Device{
-		OS: systems[system], Browser: browsers[browser], BrowserMajor: version, Type: "desktop", Managed: events.No, Compliant: events.No,
+		OS: systems[g.system], Browser: browsers[g.browser], BrowserMajor: g.version, Type: g.device, Managed: events.No, Compliant: events.No,
 	}
-	out.UserAgent = c.userAgent(system, browser, version)
+	out.UserAgent = c.userAgent(g.system, g.browser, g.version)
 	application := &apps[d.n(len(apps))]
-	out.App = events.Ref{ID: application.id, Name: application.name}
-	out.Session.ID = sessionText(c.cfg.Seed, uint64(h)|1<<40, uint64(at))
-	out.Auth = events.Auth{
-		MFA: events.MFANotRequired, Strength: events.SingleFactor, Methods: passwordOnly, ACR: acrPassword, Protocol: "oidc",
-	}
+	out.App, out.Resource = events.Ref{ID: application.id, Name: application.name}, events.Ref{ID: application.resource}
+	out.Session.ID = sessionText(c.cfg.Seed, h|1<<40, uint64(at))
+	c.authenticate(&employee{method: noMethod}, out, false)
+	return g
 }
 
 // likelyBrowser is what most people use on a system.
-var likelyBrowser = [...]uint8{windows: edge, macOS: chrome, linux: firefox, iOS: safari, android: chrome}
-
-// compatriots are the cities of a city's country.
-func compatriots(of uint8) (list []uint8) {
-	for i := range cities {
-		if cities[i].country == cities[of].country {
-			list = append(list, uint8(i))
-		}
-	}
-	return list
-}
-
-// neighbour is an address of the victim's own carrier in the victim's own city.
-func neighbour(city uint8, household, h uint32) network {
-	own := fixedLine(city, household, false)
-	for {
-		n := fixedLine(city, h, false)
-		if n.net.ASN == own.net.ASN && n.ip != own.ip {
-			return n
-		}
-		h++
-	}
-}
+var likelyBrowser = [...]uint8{windows: edge, macOS: chrome, linux: firefox, iOS: safari, android: chrome, iPadOS: safari}

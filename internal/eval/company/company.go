@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -31,6 +32,11 @@ type Config struct {
 	// can learn what is normal.
 	AttacksPerDay float64
 	QuietDays     int
+	// Mix says which attacks there are.
+	Mix AttackMix
+	// Volume scales how much people do in their sessions, between 0 and 10; 1 makes about six events a user and day. It does
+	// not change how often they sign in.
+	Volume float64
 	// Ingested writes the time of acceptance, as ingest would. Leave it unset when the events go through ingest.
 	Ingested bool
 	Faults   Faults
@@ -44,13 +50,33 @@ type Faults struct {
 	Duplicate float64
 	// MissingPlace events have no place.
 	MissingPlace float64
+	// Skewed is the share of applications' servers, of which each has sixteen, whose clocks are wrong by up to three minutes.
+	Skewed float64
 }
 
-// DefaultConfig is a company of a thousand that begins on 5 January 2026, a Monday, without faults.
+// DefaultConfig is a company of a thousand that begins on 5 January 2026, a Monday, with all confounders, the [Visible]
+// attacks and no faults.
 func DefaultConfig() Config {
 	return Config{
 		Seed: 1, Users: 1000, Tenants: []string{"acme"}, Start: 1767571200000, Days: 30, AttacksPerDay: 3, QuietDays: 14,
+		Mix: evenly(Visible), Volume: 1,
 	}
+}
+
+// EvalConfig is a company of so many users for the evaluation of detections: two months with every attack and with the
+// faults of a real stream. The attacks are far more frequent than in life, so that there are some of each kind; those on
+// many users at once, and the slow ones, are rarer than the others.
+func EvalConfig(users int) Config {
+	c := DefaultConfig()
+	c.Users, c.Days, c.AttacksPerDay = users, 60, max(2, float64(users)/1000)
+	c.Mix = evenly(Attacks)
+	for _, kind := range []Attack{
+		Spray, DistributedSpray, SlowSpray, Stuffing, BruteForce, DistributedBruteForce, Enumeration, LockoutStorm, EgressPoisoning,
+	} {
+		c.Mix[kind] = 0.25
+	}
+	c.Faults = Faults{Late: 0.05, Duplicate: 0.01, MissingPlace: 0.02, Skewed: 0.05}
+	return c
 }
 
 // Validate reports every problem.
@@ -83,8 +109,12 @@ func (c *Config) Validate() error {
 	if c.QuietDays < 0 {
 		bad("quiet_days: is %d, must not be negative", c.QuietDays)
 	}
+	c.Mix.validate(bad)
+	if !(c.Volume >= 0 && c.Volume <= 10) {
+		bad("volume: is %g, must be between 0 and 10", c.Volume)
+	}
 	for name, share := range map[string]float64{
-		"late": c.Faults.Late, "duplicate": c.Faults.Duplicate, "missing_place": c.Faults.MissingPlace,
+		"skewed": c.Faults.Skewed, "late": c.Faults.Late, "duplicate": c.Faults.Duplicate, "missing_place": c.Faults.MissingPlace,
 	} {
 		if !(share >= 0 && share <= 1) {
 			bad("faults.%s: is %g, must be between 0 and 1", name, share)
@@ -216,9 +246,9 @@ func New(cfg Config) *Company {
 	if err := cfg.Validate(); err != nil {
 		panic(fmt.Sprintf("company: %v", err))
 	}
-	cfg.Tenants = slices.Clone(cfg.Tenants)
+	cfg.Tenants, cfg.Mix = slices.Clone(cfg.Tenants), maps.Clone(cfg.Mix)
 	c := &Company{
-		cfg: cfg, staff: make([]employee, cfg.Users), agents: map[[3]int]string{}, intruders: map[string]events.Millis{},
+		cfg: cfg, staff: make([]employee, cfg.Users+programs(cfg.Users)+printers(cfg.Users)), agents: map[[3]int]string{}, intruders: map[string]events.Millis{},
 		last: cfg.Start,
 	}
 	for i := range c.staff {
@@ -344,6 +374,9 @@ func (c *Company) disturb(e *events.Event, l *Label) bool {
 	if d.chance(f.MissingPlace) {
 		e.Place = events.Place{}
 	}
+	if e.Kind == events.SessionUse && c.cfg.Faults.Skewed > 0 {
+		c.skew(e)
+	}
 	late, twice := d.chance(f.Late), d.chance(f.Duplicate)
 	delay := events.Millis(d.between(events.Second, 30*events.Minute))
 	if !late && !twice {
@@ -356,6 +389,19 @@ func (c *Company) disturb(e *events.Event, l *Label) bool {
 	}
 	c.push(again)
 	return late
+}
+
+// skew gives an event the time of its application's clock.
+func (c *Company) skew(e *events.Event) {
+	h := fnv.New64a()
+	h.Write([]byte(e.User.ID))
+	server := mix(h.Sum64()) % 16
+	h.Reset()
+	h.Write([]byte(e.App.ID))
+	d := roll(c.cfg.Seed, forSkew, h.Sum64(), server)
+	if d.chance(c.cfg.Faults.Skewed) {
+		e.Time += events.Millis(d.between(-3*events.Minute, 3*events.Minute))
+	}
 }
 
 // delivery is an event that is not in a plan.

@@ -27,6 +27,12 @@ const (
 	forStart
 	forEvent
 	forAttempt
+	forLongLeave
+	forOutage
+	forExpiry
+	forFlow
+	forToken
+	forSkew
 )
 
 // mix spreads the bits of a number (the finaliser of SplitMix64).
@@ -63,4 +69,11 @@ func (d *dice) weighted(weights []int) int {
 		}
 	}
 	return len(weights) - 1
+}
+
+// split makes dice of their own from the next draw.
+func (d *dice) split() *dice {
+	var child dice
+	child.pcg.Seed(d.pcg.Uint64(), d.pcg.Uint64())
+	return &child
 }

@@ -7,23 +7,28 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 )
 
-// slot is one thing an employee does, in sixteen bytes: a day of a large company has millions.
+// slot is one thing somebody does, in twenty bytes: a day of a large company has millions.
 type slot struct {
 	at   uint32 // milliseconds since the plan's base
 	user uint32
+	// flow numbers the attempts of a day: what belongs to one has one number.
+	flow  uint16
+	marks marks
 
 	what    what
 	via     via
+	gear    gear
+	why     why
 	app     uint8
 	session uint8 // which one of the day
 	city    uint8
 	day     uint8 // the local day, its low byte
-	marks   marks
 }
 
 // order sorts slots by time, then by user; nobody does two things at once.
 func (s *slot) order() uint64 { return uint64(s.at)<<32 | uint64(s.user) }
 
+// what somebody does.
 type what uint8
 
 const (
@@ -31,9 +36,27 @@ const (
 	refresh
 	use
 	signOut
-	mistype
+	wrongPassword
+	oldPassword // of a device that does not know the new one
+	expiredPassword
+	providerDown
+	wrongCode
+	deniedPrompt
+	missedPrompt
+	interrupted
+	newPassword
+	newMethod
+	formerMethod
+	consented
+	authorised // a device code
+	polled     // with a device code
+	passwordGrant
+	keyGrant // a program with its key
+	misspelt // the user's name
+	lockedOut
 )
 
+// via is the way to the network.
 type via uint8
 
 const (
@@ -41,17 +64,56 @@ const (
 	atOffice
 	overMobile
 	overVPN
+	overPersonalVPN
 	overRelay
+	overPublic // Wi-Fi, in one's own city
+	overDesktop
+	overCloud
+)
+
+// gear is the device in use.
+type gear uint8
+
+const (
+	theLaptop gear = iota
+	thePhone
+	theTablet
+	theHomePC
+	theKiosk
+	theDesktop
+	theConsole
+	theMachine // a printer or program
 )
 
 type marks uint16
 
 const (
-	onPhone marks = 1 << iota
-	strongly
+	strongly marks = 1 << iota
 	jumped
-	newDevice
 	travelling
+	rolledOut // the app is one of those
+)
+
+// why is the confounder of a slot as an index into [Confounders], from 1.
+type why uint8
+
+func because(c Confounder) why { return why(slices.Index(Confounders, c) + 1) }
+
+var (
+	becauseMistyped  = because(MistypedPassword)
+	becauseCode      = because(MistypedCode)
+	becauseMisTap    = because(MisTap)
+	becauseCached    = because(CachedPassword)
+	becauseExpiry    = because(PasswordExpiry)
+	becauseOutage    = because(ProviderOutage)
+	becauseUpkeep    = because(AccountUpkeep)
+	becauseRollout   = because(AppRollout)
+	becauseCommand   = because(CommandLine)
+	becauseLegacy    = because(LegacyClient)
+	becauseProgram   = because(Program)
+	becauseDesktop   = because(VDI)
+	becauseOwnDevice = because(OwnDevice)
+	becauseLeave     = because(Leave)
 )
 
 // The plan's base is so early that the earliest zone's day has not begun, in milliseconds before midnight UTC.
@@ -60,11 +122,20 @@ const lead = 14 * events.Hour
 func base(day int64) events.Millis { return events.Millis(day*events.Day - lead) }
 
 // workStart is when somebody signs in on a day at the office of a city. Sessions refer to it, so it is a function of its
-// own.
-func (c *Company) workStart(i uint32, day int64, city uint8) events.Millis {
+// own. Wanted is when the person first tried: earlier, when the provider failed.
+func (c *Company) workStart(i uint32, day int64, city uint8) (start, wanted events.Millis) {
 	d := roll(c.cfg.Seed, forStart, uint64(i), uint64(day))
 	midnight := day*events.Day - int64(cities[city].offset)*events.Minute
-	return events.Millis(midnight + int64(c.staff[i].hour)*events.Hour + int64(d.n(90*events.Minute)))
+	wanted = events.Millis(midnight + int64(c.staff[i].hour)*events.Hour + int64(d.n(90*events.Minute)))
+	return c.afterOutage(i, wanted), wanted
+}
+
+// afterOutage is when somebody gets in who wants to at a time.
+func (c *Company) afterOutage(i uint32, at events.Millis) events.Millis {
+	if until, fails := c.inOutage(c.staff[i].tenant, at); fails {
+		return until + events.Millis(mix(uint64(i)^uint64(at))%(20*events.Minute))
+	}
+	return at
 }
 
 // cityOf is the city whose hours somebody keeps on a day: the one at midday.
@@ -76,158 +147,312 @@ func (t *trip) cityOf(home uint8, away bool, day int64) uint8 {
 	return city
 }
 
-// plan appends what an employee does on one local day, in order of time.
+// today is a day of somebody while it is planned.
+type today struct {
+	c     *Company
+	e     *employee
+	i     uint32
+	day   int64
+	d     dice
+	slots []slot
+
+	trip       trip
+	away       bool
+	city       uint8
+	onSite     bool
+	back       bool // from a long leave
+	start, end events.Millis
+	gear       gear
+	normal     via
+	spells     [3]spell
+	flow       uint16
+}
+
+// spell is a time of the day with another way to the network.
+type spell struct {
+	from, to events.Millis
+	via      via
+}
+
+// plan appends what somebody does on one local day, in order of time.
 func (c *Company) plan(slots []slot, i uint32, day int64) []slot {
 	e := &c.staff[i]
-	d := roll(c.cfg.Seed, forDay, uint64(i), uint64(day))
-	active := activeOnWorkday
-	if weekday := (day + 4) % 7; weekday == 0 || weekday == 6 { // day 0 was a Thursday
-		active = activeOnWeekend
-	}
-	if !d.chance(active[e.frequency]) || c.onLeave(i, day) {
-		return slots
-	}
-	t, away := c.tripAt(i, day)
-	city := t.cityOf(e.home, away, day)
+	t := today{c: c, e: e, i: i, day: day, d: roll(c.cfg.Seed, forDay, uint64(i), uint64(day)), slots: slots, city: e.home}
 	from := len(slots)
-	start := c.workStart(i, day, city)
-	end := start + events.Millis(d.between(6*events.Hour, 10*events.Hour))
-	add := func(at events.Millis, s slot) {
-		there := e.home
-		if away {
-			var known bool
-			if there, known = t.whereabouts(e.home, at); !known {
-				return // in the air
-			}
+	switch e.role {
+	case program:
+		t.program()
+	case printer:
+		t.printer()
+	case person:
+		if !t.works() {
+			return slots
 		}
-		if there != e.home {
-			s.marks |= travelling
-			if s.via == atOffice {
-				s.via = wifi
-			}
+		t.laptop()
+		if e.is(hasPhone) {
+			t.phone()
 		}
-		s.at, s.user, s.city, s.day = uint32(at-base(day)), i, there, uint8(day)
-		slots = append(slots, s)
+		if e.is(hasTablet) {
+			t.ownDevice(theTablet, 4)
+		}
+		if e.is(hasHomePC) {
+			t.ownDevice(theHomePC, 5)
+		}
 	}
-	within := func(low, high events.Millis) events.Millis { return low + events.Millis(d.n(int(high-low))) }
+	list := t.slots[from:]
+	slices.SortFunc(list, func(a, b slot) int { return cmp.Compare(a.at, b.at) })
+	for k := 1; k < len(list); k++ { // nobody does two things in one millisecond: the time is part of an event's id
+		list[k].at = max(list[k].at, list[k-1].at+1)
+	}
+	if t.back {
+		for k := range list {
+			if list[k].why == 0 {
+				list[k].why = becauseLeave
+			}
+		}
+	}
+	return t.slots
+}
 
-	// The laptop.
-	onSite := e.is(hasOffice) && city == e.home && d.chance(0.55)
-	normal := wifi
-	if onSite {
-		normal = atOffice
+// works tells whether it is a day with sign-ins, and where and when.
+func (t *today) works() bool {
+	active := &activeOnWorkday
+	if w := weekday(t.day); w == 0 || w == 6 {
+		active = &activeOnWeekend
 	}
-	var tunnelFrom, tunnelTo events.Millis
-	if e.is(usesVPN) && !onSite && d.chance(0.4) {
-		tunnelFrom = within(start, end)
-		tunnelTo = tunnelFrom + events.Millis(d.between(20*events.Minute, 4*events.Hour))
+	if !t.d.chance(active[t.e.frequency]) || t.c.onHoliday(t.i, t.day) {
+		return false
 	}
-	route := func(at events.Millis) via {
-		if at >= tunnelFrom && at < tunnelTo {
-			return overVPN
+	var away bool
+	if away, t.back = t.c.onLeave(t.i, t.day); away {
+		return false
+	}
+	t.trip, t.away = t.c.tripAt(t.i, t.day)
+	t.city = t.trip.cityOf(t.e.home, t.away, t.day)
+	t.start, _ = t.c.workStart(t.i, t.day, t.city)
+	t.end = t.start + events.Millis(t.d.between(6*events.Hour, 10*events.Hour))
+	t.onSite = t.e.is(hasOffice) && t.city == t.e.home && (t.e.is(usesKiosk) || t.d.chance(0.55))
+	if t.onSite {
+		t.normal = atOffice
+		if t.e.is(usesKiosk) {
+			t.gear = theKiosk
 		}
-		return normal
+		return true
 	}
-	var mark marks
-	if _, fresh := generation(day, e.laptopAge, laptopLife); fresh {
-		mark |= newDevice
+	d := &t.d
+	if d.chance(0.02) {
+		t.normal = overMobile // the phone's
 	}
-	strong := mark
-	if e.is(hasSecurityKey) || d.chance(0.5) {
-		strong |= strongly
+	if t.e.is(usesVPN) && d.chance(0.4) {
+		t.spells[0] = t.spell(overVPN, 20*events.Minute, 4*events.Hour)
 	}
-	if d.chance(0.04) {
+	if t.e.is(usesPersonalVPN) && d.chance(0.15) {
+		t.spells[1] = t.spell(overPersonalVPN, 20*events.Minute, 2*events.Hour)
+	}
+	if d.chance(0.03) {
+		t.spells[2] = t.spell(overPublic, events.Hour, 3*events.Hour)
+	}
+	return true
+}
+
+func (t *today) spell(v via, shortest, longest int) spell {
+	from := t.within(t.start, t.end)
+	return spell{from, from + events.Millis(t.d.between(shortest, longest)), v}
+}
+
+// within draws a time.
+func (t *today) within(low, high events.Millis) events.Millis {
+	return low + events.Millis(t.d.n(int(max(1, high-low))))
+}
+
+// route is the laptop's way to the network at a time.
+func (t *today) route(at events.Millis) via {
+	for i := range t.spells {
+		if s := &t.spells[i]; at >= s.from && at < s.to {
+			return s.via
+		}
+	}
+	return t.normal
+}
+
+// add notes what somebody does, wherever that is at the time. In the air nobody does anything.
+func (t *today) add(at events.Millis, s slot) {
+	there := t.e.home
+	if t.away {
+		var known bool
+		if there, known = t.trip.whereabouts(t.e.home, at); !known {
+			return
+		}
+	}
+	if there != t.e.home {
+		s.marks |= travelling
+		if s.via == atOffice {
+			s.via = wifi
+		}
+	}
+	s.at, s.user, s.city, s.day = uint32(at-base(t.day)), t.i, there, uint8(t.day)
+	t.slots = append(t.slots, s)
+}
+
+// signIn notes an interactive sign-in at a time with all that goes wrong before it.
+func (t *today) signIn(wanted, at events.Millis, s slot) {
+	t.flow++
+	s.what, s.flow = signIn, t.flow
+	d := &t.d
+	fail := func(at events.Millis, w what, because why) {
+		f := s
+		f.what, f.why = w, because
+		t.add(at, f)
+	}
+	if at != wanted {
+		for k, next := 0, wanted; k < 5 && next < at; k++ {
+			fail(next, providerDown, becauseOutage)
+			next += events.Millis(d.between(20*events.Second, 20*events.Minute))
+		}
+	}
+	before := at
+	if s.marks&strongly != 0 {
+		before = t.secondFactor(at, &s, fail)
+	}
+	if t.e.method != keyMethod && d.chance(0.09) {
 		for n := d.between(1, 3); n > 0; n-- {
-			add(start-events.Millis(n*12*events.Second+d.n(4*events.Second)), slot{what: mistype, via: normal, marks: mark})
+			before -= events.Millis(d.between(5*events.Second, 20*events.Second))
+			fail(before, wrongPassword, becauseMistyped)
 		}
 	}
-	add(start, slot{what: signIn, via: normal, marks: strong})
+	if d.chance(0.006) {
+		before -= events.Millis(d.between(8*events.Second, 20*events.Second))
+		fail(before, misspelt, becauseMistyped)
+	}
+	if d.chance(0.05) {
+		fail(before-events.Millis(d.between(2*events.Second, 9*events.Second)), interrupted, 0)
+	}
+	t.add(at, s)
+}
+
+// secondFactor notes what goes wrong with the second factor, and returns when that began.
+func (t *today) secondFactor(at events.Millis, s *slot, fail func(events.Millis, what, why)) events.Millis {
+	d := &t.d
+	switch {
+	case t.e.method == totpMethod && d.chance(0.06):
+		for n := d.between(1, 2); n > 0; n-- {
+			at -= events.Millis(d.between(8*events.Second, 30*events.Second))
+			fail(at, wrongCode, becauseCode)
+		}
+	case t.e.method == pushMethod && d.chance(0.008):
+		s.why = becauseMisTap
+		for n := d.between(1, 2); n > 0; n-- {
+			at -= events.Millis(d.between(10*events.Second, 40*events.Second))
+			fail(at, deniedPrompt, becauseMisTap)
+		}
+	case t.e.method == pushMethod && d.chance(0.01):
+		at -= events.Millis(d.between(60*events.Second, 90*events.Second))
+		fail(at, missedPrompt, becauseMisTap)
+	}
+	return at
+}
+
+// laptop plans the working day.
+func (t *today) laptop() {
+	d, e := &t.d, t.e
+	var strong marks
+	if e.method == keyMethod || e.method != noMethod && d.chance(0.5) {
+		strong = strongly
+	}
+	_, wanted := t.c.workStart(t.i, t.day, t.city)
+	first := slot{via: t.normal, gear: t.gear, marks: strong, app: t.anyApp()}
+	if t.c.expires(t.i, t.day) {
+		first.why = becauseExpiry
+		t.expiry(&first)
+	}
+	t.signIn(wanted, t.start, first)
 	second := events.Millis(0)
 	if d.chance(0.2) {
-		second = within(start+2*events.Hour, end)
-		add(second, slot{what: signIn, via: route(second), app: uint8(d.n(len(apps))), session: 1, marks: strong})
+		at := t.within(t.start+2*events.Hour, t.end)
+		second = t.c.afterOutage(t.i, at)
+		t.signIn(at, second, slot{via: t.route(second), gear: t.gear, app: t.anyApp(), session: 1, marks: strong})
 	}
-	for n := d.between(3, 9); n > 0; n-- {
-		at := within(start+events.Second, end)
-		s := slot{what: use, via: route(at), app: uint8(d.n(len(apps))), marks: mark}
+	number, since := t.c.newestApp(t.i, t.day)
+	rolled := slot{gear: t.gear, app: uint8(number), marks: rolledOut}
+	if since < freshDays {
+		rolled.why = becauseRollout
+	}
+	if since == 0 {
+		at := t.within(t.start+events.Minute, t.end)
+		rolled.what, rolled.via = refresh, t.route(at)
+		t.add(at, rolled)
+	}
+	for n := t.scaled(3, 9); n > 0; n-- {
+		at := t.within(t.start+events.Second, t.end)
+		s := slot{what: use, gear: t.gear, app: t.anyApp()}
+		if d.n(12) == 0 {
+			s = rolled
+			s.what = use
+		}
+		s.via = t.route(at)
 		if second != 0 && at > second {
 			s.session = 1
 		}
-		add(at, s)
+		t.add(at, s)
 	}
-	for n := d.between(0, 2); n > 0; n-- {
-		at := within(start+events.Minute, end)
-		add(at, slot{what: refresh, via: route(at), app: uint8(d.n(len(apps))), marks: mark})
+	for n := t.scaled(0, 2); n > 0; n-- {
+		at := t.within(t.start+events.Minute, t.end)
+		t.add(at, slot{what: refresh, via: t.route(at), gear: t.gear, app: t.anyApp()})
 	}
-	if second == 0 && d.chance(0.15) {
-		add(end+events.Second, slot{what: signOut, via: route(end + events.Second), marks: mark})
+	if second == 0 && (t.gear == theKiosk || d.chance(0.15)) {
+		t.add(t.end+events.Second, slot{what: signOut, via: t.route(t.end + events.Second), gear: t.gear})
 	}
-	if e.is(hasPhone) {
-		c.planPhone(add, &d, i, day, city, onSite, start, end)
+	if e.is(usesDesktop) && d.chance(0.5) {
+		t.virtualDesktop()
 	}
-
-	day0 := slots[from:]
-	slices.SortFunc(day0, func(a, b slot) int { return cmp.Compare(a.order(), b.order()) })
-	for k := 1; k < len(day0); k++ { // nobody does two things in one millisecond: the time is part of an event's id
-		day0[k].at = max(day0[k].at, day0[k-1].at+1)
+	if e.is(isPrivileged) && d.chance(0.25) {
+		t.commandLine()
 	}
-	return slots
+	t.upkeep()
 }
 
-// planPhone adds a day's phone: before, during and after work. Somebody who works at the office is home for the Wi-Fi only
-// an hour before and after.
-func (c *Company) planPhone(add func(events.Millis, slot), d *dice, i uint32, day int64, city uint8, onSite bool, start, end events.Millis) {
-	e := &c.staff[i]
-	morning := events.Millis(day*events.Day - int64(cities[city].offset)*events.Minute + 7*events.Hour)
-	mark := onPhone
-	if _, fresh := generation(day, e.phoneAge, phoneLife); fresh {
-		mark |= newDevice
+// scaled draws how often something happens, in proportion to the volume.
+func (t *today) scaled(low, high int) int {
+	n := float64(t.d.between(low, high)) * t.c.cfg.Volume
+	whole := int(n)
+	if t.d.chance(n - float64(whole)) {
+		whole++
 	}
-	n := d.between(0, 4)
-	if (day+int64(i))%phoneSession == 0 {
-		add(morning+events.Millis(d.n(events.Hour/2)), slot{what: signIn, via: overMobile, marks: mark | strongly})
-	}
-	for ; n > 0; n-- {
-		at := morning + events.Millis(events.Hour/2+d.n(14*events.Hour))
-		s := slot{what: use, via: overMobile, app: uint8(d.n(len(phoneApps))), marks: mark}
-		if d.chance(0.3) {
-			s.what = refresh
+	return whole
+}
+
+// anyApp is one of the eight applications that somebody works with.
+func (t *today) anyApp() uint8 { return uint8((int(t.i) + t.d.n(8)) % len(apps)) }
+
+// virtualDesktop plans some work in a session of its own there.
+func (t *today) virtualDesktop() {
+	at := t.within(t.start+10*events.Minute, t.end-events.Hour)
+	s := slot{via: overDesktop, gear: theDesktop, session: 2, app: t.anyApp(), why: becauseDesktop}
+	t.signIn(at, t.c.afterOutage(t.i, at), s)
+	s.what = use
+	for n := t.scaled(1, 4); n > 0; n-- {
+		at += events.Millis(t.d.between(events.Minute, 15*events.Minute))
+		if at < t.end {
+			s.app = t.anyApp()
+			t.add(t.c.afterOutage(t.i, at)+events.Second, s)
 		}
-		commuting := onSite && at > start-events.Hour && at < end+events.Hour
-		switch {
-		case commuting && at > start && at < end && d.chance(0.4):
-			s.via = atOffice
-		case !commuting && d.chance(0.5):
-			s.via = wifi
-			if e.is(usesRelay) {
-				s.via = overRelay
-			}
-		case d.chance(0.003):
-			s.marks |= jumped
-		}
-		add(at, s)
 	}
 }
 
-// phoneSession is how long a phone stays signed in, in days.
-const phoneSession = 14
-
-// app is something people sign in to.
-type app struct{ id, name string }
-
-var apps = [...]app{
-	{"app-mail", "Mail"},
-	{"app-chat", "Chat"},
-	{"app-wiki", "Wiki"},
-	{"app-code", "Code Review"},
-	{"app-crm", "Customer Desk"},
-	{"app-payroll", "Payroll"},
-	{"app-travel", "Travel"},
-	{"app-files", "Files"},
-	{"app-calendar", "Calendar"},
-	{"app-tickets", "Tickets"},
-	{"app-ledger", "Ledger"},
-	{"app-portal", "Portal"},
+// commandLine plans an administrator's sign-in by device code: the browser authorises what the command line asked for.
+func (t *today) commandLine() {
+	at := t.within(t.start+5*events.Minute, t.end)
+	t.flow++
+	s := slot{
+		what: authorised, via: t.route(at), gear: t.gear, app: consoleApp, session: 3, flow: t.flow, marks: strongly, why: becauseCommand,
+	}
+	t.add(at, s)
+	s.what, s.gear, s.marks = polled, theConsole, 0
+	t.add(at+events.Millis(t.d.between(events.Second, 6*events.Second)), s)
+	s.what, s.flow = use, 0
+	for n := t.scaled(0, 3); n > 0; n-- {
+		at += events.Millis(t.d.between(20*events.Second, 9*events.Minute))
+		s.via = t.route(at)
+		t.add(at+10*events.Second, s)
+	}
 }
-
-var phoneApps = apps[:4]

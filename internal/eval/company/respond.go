@@ -2,6 +2,7 @@ package company
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -11,15 +12,18 @@ import (
 // of the stream means now.
 //
 // It reports false when nobody would: in a session that an attacker opened, nobody sees the challenge but the attacker,
-// who has no second factor; and in the air nobody signs in. The error is for users the company does not have.
+// who has no second factor; in the air nobody signs in, and programs and printers never do. The error is for users the company does not have.
 func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if strings.Contains(user, "@") {
+		return false, nil // a name that somebody tried
+	}
 	i, ok := c.userOf(tenant, user)
 	if !ok {
 		return false, fmt.Errorf("user %.80q of tenant %.80q does not work here", user, tenant)
 	}
-	if _, theirs := c.intruders[session]; theirs {
+	if _, theirs := c.intruders[session]; theirs || c.staff[i].role != person {
 		return false, nil
 	}
 	at = max(at, c.last)
@@ -37,9 +41,12 @@ func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool,
 	}
 	d := delivery{at: at}
 	c.write(&s, day, &d.event, &d.label)
-	c.identify(&d.event, at, day, uint8(2)) // no plan has a third session
+	c.identify(&d.event, at, 1<<60|uint64(day))
 	d.event.Session.ID = session
 	d.event.Auth.Time = at
+	if c.staff[i].method == noMethod { // then one is made known on the way
+		d.event.Auth.MFA, d.event.Auth.Strength, d.event.Auth.Methods, d.event.Auth.ACR = events.MFAPerformed, events.MultiFactor, factors[smsMethod], acrMFA
+	}
 	d.label = Label{EventID: d.event.ID, Confounder: StepUpDone}
 	c.push(d)
 	return true, nil
@@ -53,7 +60,7 @@ func (c *Company) connection(i uint32, at events.Millis, city uint8) via {
 		for k := range c.scratch {
 			s := &c.scratch[k]
 			away := max(at-base(day)-events.Millis(s.at), base(day)+events.Millis(s.at)-at)
-			if s.marks&onPhone == 0 && s.city == city && away < distance {
+			if s.gear == theLaptop && s.city == city && away < distance {
 				nearest, distance = s.via, away
 			}
 		}
