@@ -109,3 +109,29 @@ func TestFindingExplainsItself(t *testing.T) {
 		t.Errorf("(-got, +want)\n%s", diff)
 	}
 }
+
+func TestParametersReadAsTheyAreWritten(t *testing.T) {
+	c := DefaultConfig()
+	texts := map[string]string{}
+	all := c.Parameters()
+	for i := range all {
+		p := &all[i]
+		if p.Low > p.High || len(p.Text(p.Low)) == 0 {
+			t.Errorf("%s: from %g to %g", p.Path, p.Low, p.High)
+		}
+		for _, id := range p.Of {
+			if byID[id] == nil {
+				t.Errorf("%s: no detection %s", p.Path, id)
+			}
+		}
+		texts[p.Path] = p.Text(p.Value)
+	}
+	for path, want := range map[string]string{
+		"travel.same_device": "10m", "travel.window": "1d", "session.token_life": "28h", "credential.spread_window": "1h",
+		"timing.off_hours": "0.01", "credential.failures": "10", "novelty.country_ttl": "90d",
+	} {
+		if texts[path] != want {
+			t.Errorf("%s is %q, want %q", path, texts[path], want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,12 @@ func readSource(t *testing.T) *source {
 // describe collects the comments of fields. One that has none shares that of the field before.
 func (s *source) describe(structs map[string]*ast.StructType, st *ast.StructType, path string) {
 	last := ""
+	var named []string
+	for _, f := range st.Fields.List {
+		if f.Tag != nil && len(f.Names) == 1 {
+			named = append(named, f.Names[0].Name, reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("yaml"))
+		}
+	}
 	for _, f := range st.Fields.List {
 		if f.Tag == nil {
 			continue
@@ -115,6 +122,9 @@ func (s *source) describe(structs map[string]*ast.StructType, st *ast.StructType
 		at := strings.TrimPrefix(path+"."+name, ".")
 		if text := strings.Join(strings.Fields(f.Doc.Text()), " "); text != "" {
 			last = text
+			for i := 0; i < len(named); i += 2 {
+				last = regexp.MustCompile(`\b`+named[i]+`\b`).ReplaceAllString(last, "`"+named[i+1]+"`")
+			}
 		}
 		s.parameters[at] = last
 		if id, ok := f.Type.(*ast.Ident); ok && structs[id.Name] != nil {

@@ -41,7 +41,13 @@ func (p *Parameter) Text(v float64) string {
 	case d%(24*time.Hour) == 0:
 		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
 	default:
-		return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+		text := d.String() // 1h0m0s
+		for _, zero := range []string{"m0s", "h0m"} {
+			if strings.HasSuffix(text, zero) {
+				text = text[:len(text)-2]
+			}
+		}
+		return text
 	}
 }
 
