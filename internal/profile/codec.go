@@ -19,14 +19,15 @@ import (
 //	        count; devices:  state(byte) text id [hash 8 bytes, when the id was cut], text os, text browser
 //	        count; visits:   point first, point last
 //	        count; sessions: key(8 bytes) parts(byte) point start, point last [±ended] [±refreshed] [tokens]
-//	        count; terms:    kind(byte) value, ±last, last less first
+//	        count; terms:    kind(byte) value, ±last, ±first less the first of the term before
 //	        count; recent:   6 bytes each
 //	        sections: a set of bits, then each section that is not empty, see section.go
 //
 // A point is a number: n > 0 repeats the n-th point written so far; 0 is followed by ±time, event(16 bytes),
-// spot(byte) device(byte), and family(byte: 0, 4 or 16) with the address of so many bytes.
+// spot(byte) device(byte), and family(byte: 0, 4 or 16) with the address of so many bytes. The kind of a term has bits for
+// its state and for the width of its value.
 
-// Version 1 has no sections, and of a session only key, start and last; it is read as well.
+// Version 1 has no sections, of a session only key, start and last, and terms in another form; it is read as well.
 
 // Version of the encoding that AppendBinary writes.
 const Version = 2
@@ -41,8 +42,13 @@ var ErrNewerFormat = errors.New("profile was written by a newer version, which m
 var errCorrupt = errors.New("profile is corrupt")
 
 const (
+	cutBit = 1 << 4
+
+	// Of a term's kind: a value is a varint unless it has one of two widths.
 	unconfirmedBit = 1 << 7
-	cutBit         = 1 << 4
+	narrowBit      = 1 << 6 // 4 bytes
+	wideBit        = 1 << 5 // 6 bytes
+	kindBits       = wideBit - 1
 )
 
 // AppendBinary appends the encoding. Equal profiles have equal encodings.
@@ -90,23 +96,38 @@ func (p *Profile) AppendBinary(b []byte) []byte {
 		b = w.session(b, &p.Sessions[i])
 	}
 
-	base := int64(MinutesOf(p.LastSeen))
-	b = binary.AppendUvarint(b, uint64(len(p.Terms)))
-	for i := range p.Terms {
-		t := &p.Terms[i]
-		kind := byte(t.Kind)
-		if t.Unconfirmed {
-			kind |= unconfirmedBit
-		}
-		b = binary.AppendUvarint(append(b, kind), t.Value)
-		b = binary.AppendVarint(b, int64(t.Last)-base)
-		b = binary.AppendVarint(b, int64(t.Last)-int64(t.First))
-	}
+	b = p.appendTerms(b)
 	b = binary.AppendUvarint(b, uint64(p.recents))
 	for _, key := range p.recent[:p.recents] {
 		b = append(b, byte(key>>40), byte(key>>32), byte(key>>24), byte(key>>16), byte(key>>8), byte(key))
 	}
 	return p.appendSections(b, &w)
+}
+
+func (p *Profile) appendTerms(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(p.Terms)))
+	base := int64(MinutesOf(p.LastSeen))
+	before := base
+	for i := range p.Terms {
+		t := &p.Terms[i]
+		kind := byte(t.Kind) & kindBits
+		if t.Unconfirmed {
+			kind |= unconfirmedBit
+		}
+		switch v := t.Value; {
+		case v>>28 == 0 || v>>48 != 0:
+			b = binary.AppendUvarint(append(b, kind), v)
+		case v>>32 == 0:
+			b = binary.BigEndian.AppendUint32(append(b, kind|narrowBit), uint32(v))
+		default:
+			b = binary.BigEndian.AppendUint16(append(b, kind|wideBit), uint16(v>>32))
+			b = binary.BigEndian.AppendUint32(b, uint32(v))
+		}
+		b = binary.AppendVarint(b, int64(t.Last)-base)
+		b = binary.AppendVarint(b, int64(t.First)-before)
+		before = int64(t.First)
+	}
+	return b
 }
 
 func (s *Spot) append(b []byte) []byte {
@@ -267,16 +288,11 @@ func Decode(b []byte) (*Profile, error) {
 	for i := range p.Sessions {
 		points.session(&p.Sessions[i], b[0])
 	}
-	base := int64(MinutesOf(p.LastSeen))
 	p.Terms = make([]Term, r.count(MaxTerms))
-	for i := range p.Terms {
-		kind, value := r.byte(), r.unsigned()
-		last := base + r.signed()
-		first := last - r.signed()
-		p.Terms[i] = Term{
-			Kind: Kind(kind &^ unconfirmedBit), Unconfirmed: kind&unconfirmedBit != 0, Value: value,
-			First: r.minutes(first), Last: r.minutes(last),
-		}
+	if b[0] == 1 {
+		r.terms1(p.Terms, p.LastSeen)
+	} else {
+		r.terms(p.Terms, p.LastSeen)
 	}
 	p.recents = r.count(MaxRecent)
 	for i := range p.recents {

@@ -2,8 +2,11 @@ package profile
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -280,9 +283,15 @@ func TestDecodeRefuses(t *testing.T) {
 		feed(p, event(i))
 	}
 	good := p.AppendBinary(nil)
+	whole := worst().AppendBinary(nil)
+	for n := range whole {
+		if _, err := Decode(whole[:n]); err == nil {
+			t.Fatalf("accepted %d of %d bytes", n, len(whole))
+		}
+	}
 	for name, in := range map[string][]byte{
-		"empty": nil, "format 0": {0}, "only a format": {1}, "trailing": append(bytes.Clone(good), 0),
-		"too large": append([]byte{1}, make([]byte, MaxEncoded)...),
+		"empty": nil, "format 0": {0}, "only a format 1": {1}, "only a format": {2}, "trailing": append(bytes.Clone(good), 0),
+		"too large": append([]byte{Version}, make([]byte, MaxEncoded)...),
 	} {
 		if _, err := Decode(in); err == nil || errors.Is(err, ErrNewerFormat) {
 			t.Errorf("%s: %v", name, err)
@@ -302,8 +311,21 @@ func FuzzDecode(f *testing.F) {
 	p := New()
 	f.Add(p.AppendBinary(nil))
 	for i := range 60 {
-		feed(p, event(i))
+		live(p, event(i))
 		f.Add(p.AppendBinary(nil))
+	}
+	f.Add(full().AppendBinary(nil))
+	f.Add(worst().AppendBinary(nil))
+	for _, name := range []string{"empty", "ordinary", "hostile"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "format1", name+".hex"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		b, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := Decode(in)
@@ -321,16 +343,39 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(again.AppendBinary(nil), b) {
 			t.Fatal("not stable")
 		}
-		for i := range 3 { // a strange profile must still take events
-			feed(again, event(i))
-			for k := range again.Visits {
-				again.Sight(&again.Visits[k].First)
-			}
-		}
+		use(again) // a strange profile must still take events
 		if _, err := Decode(again.AppendBinary(nil)); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+// use does what there is to be done to a profile.
+func use(p *Profile) {
+	for i := range 3 {
+		e := event(i)
+		live(p, e)
+		at, id := e.Time, IDOf(e.ID)
+		p.AddFailure(AttemptOf(e), events.Hour)
+		p.AddPush(AttemptOf(e), events.Hour)
+		p.AddCode(AttemptOf(e), events.Hour)
+		p.AddAttacked(Attacked{Time: at}, events.Hour)
+		p.AddRaised(Raised{Time: at, Event: id}, events.Hour)
+		p.AddSuspicion(Suspicion{Point: p.Observe(e, id, false)}, events.Hour)
+		p.AddChange(Change{Time: at, Event: id}, events.Hour)
+		p.PassTransition(p.Spot(&Point{Spot: 1}), degrees(1, 1), at)
+		p.Risk.Add(RiskPart{Time: at}, events.Hour)
+		p.Hours.Total(at)
+		for k := range p.Visits {
+			p.Sight(&p.Visits[k].First)
+		}
+		for k := range p.Suspicions {
+			p.Sight(&p.Suspicions[k].Point)
+		}
+		for k := range p.Sessions {
+			p.Sessions[k].UseToken(TokenUse{Token: 1, Time: at})
+		}
+	}
 }
 
 func lively() *Profile {

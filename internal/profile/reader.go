@@ -228,3 +228,46 @@ func (r *pointReader) tokens() []TokenUse {
 	}
 	return tokens
 }
+
+func (r *reader) terms(terms []Term, lastSeen events.Millis) {
+	base := int64(MinutesOf(lastSeen))
+	before := base
+	for i := range terms {
+		t := &terms[i]
+		kind := r.byte()
+		t.Kind, t.Unconfirmed = Kind(kind&kindBits), kind&unconfirmedBit != 0
+		switch {
+		case kind&narrowBit != 0:
+			t.Value = uint64(r.fixed32())
+		case kind&wideBit != 0:
+			b := r.bytes(6)
+			if b == nil {
+				return
+			}
+			t.Value = uint64(binary.BigEndian.Uint16(b))<<32 | uint64(binary.BigEndian.Uint32(b[2:]))
+		default:
+			t.Value = r.unsigned()
+		}
+		t.Last = r.minutes(base + r.signed())
+		before += r.signed()
+		t.First = r.minutes(before)
+	}
+}
+
+// terms1 reads the terms of format 1.
+func (r *reader) terms1(terms []Term, lastSeen events.Millis) {
+	base := int64(MinutesOf(lastSeen))
+	for i := range terms {
+		kind, value := r.byte(), r.unsigned()
+		if kind&^unconfirmedBit > kindBits {
+			r.fail("a term is of no kind")
+			return
+		}
+		last := base + r.signed()
+		first := last - r.signed()
+		terms[i] = Term{
+			Kind: Kind(kind &^ unconfirmedBit), Unconfirmed: kind&unconfirmedBit != 0, Value: value,
+			First: r.minutes(first), Last: r.minutes(last),
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 // Kind is a kind of term.
 type Kind uint8
 
-// The kinds of terms. Their numbers are on the log: never renumber.
+// The kinds of terms. Their numbers are on the log, and at most 31: never renumber.
 const (
 	// Country is a country the user was in; CountryVia one they only seemed to be in, through a VPN or the like.
 	Country    Kind = 1
@@ -136,7 +136,8 @@ func AgentValue(os, browser string) uint64 {
 	return short(xxhash.Sum64String(os)*31 + xxhash.Sum64String(browser))
 }
 
-// TextValue is one or more texts together as a term, such as an application and a resource; 0 when the first is empty.
+// TextValue is one or more texts together as a term, in 32 bits, such as an application and a resource; 0 when the first
+// is empty.
 func TextValue(first string, more ...string) uint64 {
 	if first == "" {
 		return 0
@@ -145,7 +146,7 @@ func TextValue(first string, more ...string) uint64 {
 	for _, s := range more {
 		h = h*31 + xxhash.Sum64String(s)
 	}
-	return short(h)
+	return uint64(nonzero(h))
 }
 
 // DeviceValue is a device id as a term, or 0 when there is none.
