@@ -23,10 +23,10 @@ type Model struct {
 func DefaultModel() Model {
 	return Model{
 		// A new version of a browser is nothing special: hence the large values.
-		Alpha: [Levels]float64{IP: 1, ASN: 1, Country: 1, Agent: 5, Browser: 5, System: 1, DeviceType: 1, DeviceID: 1},
-		// A user agent can be copied; an address or a registered device cannot.
+		Alpha: [Levels]float64{IP: 1, ASN: 1, Country: 1, Agent: 10, Browser: 10, System: 1, DeviceType: 1, DeviceID: 1},
+		// Half of the attackers copy the user agent; nobody copies an address or a registered device.
 		Imitation: [Levels]float64{
-			IP: 0.5, ASN: 0.25, Country: 0.25, Agent: 0.25, Browser: 0.25, System: 0.25, DeviceType: 0.125, DeviceID: 1,
+			IP: 0.5, ASN: 0.25, Country: 0.25, Agent: 0.125, Browser: 0.125, System: 0.125, DeviceType: 0.125, DeviceID: 1,
 		},
 		Beta: 1,
 	}

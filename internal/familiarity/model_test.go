@@ -83,7 +83,7 @@ func TestScoreByHand(t *testing.T) {
 	}
 	got, ok := m.Score(&c, prior, Login{Values: [Levels]uint64{IP: 500 << 32, ASN: 1 << 32, Country: 7 << 32}}, start)
 
-	frac := func(a, b int64) *big.Rat { return big.NewRat(a, b) }
+	frac := big.NewRat
 	over := func(a, b *big.Rat) *big.Rat { return new(big.Rat).Quo(a, b) }
 	plus := func(a, b *big.Rat) *big.Rat { return new(big.Rat).Add(a, b) }
 	times := func(a, b *big.Rat) *big.Rat { return new(big.Rat).Mul(a, b) }
