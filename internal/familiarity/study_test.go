@@ -166,7 +166,7 @@ func (p published) score(user int, l familiarity.Login, _ events.Millis) (float6
 
 func (p published) learn(user int, l familiarity.Login, _ events.Millis) { p.Add(fmt.Sprint(user), l) }
 
-func (p published) midnight(events.Millis)                               {}
+func (p published) midnight(events.Millis) {}
 
 // variant is one line of the study.
 type variant struct {
