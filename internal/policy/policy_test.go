@@ -43,6 +43,8 @@ func TestDefaultDecisions(t *testing.T) {
 	set := Default()
 	privileged := event()
 	privileged.User.Privileged = events.Yes
+	failure := event()
+	failure.Outcome = events.Failure
 	learning := finding("LOC-01", events.High)
 	learning.Disposition = events.Learning
 	for name, c := range map[string]struct {
@@ -54,7 +56,7 @@ func TestDefaultDecisions(t *testing.T) {
 		observed bool
 	}{
 		"stolen session":          {event(), []events.Finding{finding("SES-01", events.High)}, "stolen-session", events.RevokeSession, ScopeSession, false},
-		"session too fast":        {event(), []events.Finding{finding("SES-02", events.Critical)}, "stolen-session", events.RevokeSession, ScopeSession, false},
+		"session too fast":        {event(), []events.Finding{finding("SES-02", events.High)}, "stolen-session", events.RevokeSession, ScopeSession, false},
 		"session weaker":          {event(), []events.Finding{finding("SES-01", events.Low)}, "", events.Observe, "", false},
 		"travel":                  {event(), []events.Finding{finding("LOC-01", events.High)}, "impossible-travel", events.StepUp, ScopeUser, false},
 		"there and back":          {event(), []events.Finding{finding("LOC-03", events.High)}, "impossible-travel", events.StepUp, ScopeUser, false},
@@ -62,10 +64,26 @@ func TestDefaultDecisions(t *testing.T) {
 		"travel and stolen":       {event(), []events.Finding{finding("LOC-01", events.High), finding("SES-01", events.High)}, "stolen-session", events.RevokeSession, ScopeSession, false},
 		"conjunction":             {event(), []events.Finding{finding("CONJ-01", events.High), finding("LOC-04", events.Medium)}, "new-country-and-device", events.StepUp, ScopeUser, false},
 		"new country":             {event(), []events.Finding{finding("LOC-04", events.Medium)}, "new-country", events.Notify, "", false},
-		"new country, privileged": {privileged, []events.Finding{finding("LOC-04", events.Medium)}, "new-country-privileged", events.StepUp, ScopeSession, false},
+		"new country, privileged": {privileged, []events.Finding{finding("LOC-04", events.Medium)}, "privileged-user", events.StepUp, ScopeSession, false},
 		"common new country":      {event(), []events.Finding{finding("LOC-04", events.Low)}, "", events.Observe, "", false},
 		"learning":                {event(), []events.Finding{learning}, "", events.Observe, "", false},
-		"no policy of its own":    {event(), []events.Finding{finding("MFA-02", events.Critical)}, "other-high", events.StepUp, ScopeSession, true},
+		"fatigue approved":        {event(), []events.Finding{finding("MFA-02", events.Critical)}, "mfa-fatigue-approved", events.RevokeAll, ScopeUser, false},
+		"fatigue":                 {failure, []events.Finding{finding("MFA-01", events.Medium)}, "mfa-fatigue", events.StepUp, ScopeUser, false},
+		"phished":                 {event(), []events.Finding{finding("AIT-01", events.Critical)}, "phished-session", events.RevokeAll, ScopeUser, false},
+		"guessed":                 {event(), []events.Finding{finding("CRD-06", events.Critical)}, "guessed-password", events.RevokeAll, ScopeUser, false},
+		"half guessed":            {event(), []events.Finding{finding("CRD-06", events.High)}, "attacked-and-in", events.RevokeSession, ScopeSession, false},
+		"changed after":           {event(), []events.Finding{finding("CONJ-03", events.Critical)}, "account-change-after-finding", events.RevokeAll, ScopeUser, false},
+		"changed and proved":      {event(), []events.Finding{finding("CONJ-03", events.Medium)}, "account-change", events.Notify, "", false},
+		"risk":                    {event(), []events.Finding{finding("RSK-01", events.Medium)}, "user-risk", events.StepUp, ScopeSession, false},
+		"high risk":               {event(), []events.Finding{finding("RSK-01", events.High)}, "user-risk-high", events.RevokeSession, ScopeUser, false},
+		"unfamiliar":              {event(), []events.Finding{finding("FAM-01", events.High)}, "unfamiliar-login", events.StepUp, ScopeSession, false},
+		"consent":                 {event(), []events.Finding{finding("OAU-03", events.High)}, "risky-consent", events.Notify, "", false},
+		"sprayed":                 {failure, []events.Finding{finding("CRD-03", events.Medium)}, "attack", events.Notify, "", false},
+		"guessed at, high":        {failure, []events.Finding{finding("MFA-03", events.High)}, "attack", events.Notify, "", false},
+		"other critical":          {event(), []events.Finding{finding("TIM-03", events.Critical)}, "critical", events.RevokeAll, ScopeUser, false},
+		"other high":              {event(), []events.Finding{finding("NET-02", events.High)}, "high", events.RevokeSession, ScopeSession, false},
+		"other high, failed":      {failure, []events.Finding{finding("NET-04", events.High)}, "", events.Observe, "", false},
+		"other medium":            {event(), []events.Finding{finding("NET-02", events.Medium)}, "medium", events.StepUp, ScopeSession, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := set.Decide(c.event, c.findings, Facts{})
@@ -92,7 +110,7 @@ func TestReasonNamesFindingsAndPolicy(t *testing.T) {
 		finding("LOC-04", events.Medium), suppressed, finding("LOC-01", events.High),
 	}, Facts{})
 	const want = "LOC-01 Title of LOC-01 (high), LOC-04 Title of LOC-04 (medium), NET-01 Title of NET-01 (suppressed); " +
-		"policy impossible-travel v1: step_up"
+		"policy impossible-travel v2: step_up"
 	if d.Reason != want {
 		t.Errorf("got  %s\nwant %s", d.Reason, want)
 	}
@@ -291,15 +309,24 @@ func TestVersionFollowsContent(t *testing.T) {
 		}
 	}
 	for _, real := range [][2]string{ //nolint:predeclared // nobody needs the built-in here
-		{"ttl: 24h", "ttl: 25h"},
-		{"mode: enforce", "mode: observe"},
+		{"      ttl: 24h", "      ttl: 25h"},
+		{"mode: observe", "mode: enforce"},
 		{"priority: 100", "priority: 101"},
-		{`"SES-01", high)`, `"SES-01", medium)`},
+		{`"SES-08"], high)`, `"SES-08"], medium)`},
 		{"en: Your", "en: That"},
 		{"scope: user", "scope: session"},
-		{"[phr, mfa]", "[phr]"},
+		{"proof: any_mfa", "proof: phishing_resistant"},
 		{"version: 1\n    owner", "version: 2\n    owner"},
-		{"max_age: 0", "max_age: 60"},
+		{"fresh_within: 1h", "fresh_within: 2h"},
+		{"cooldown: 12h", "cooldown: 13h"},
+		{"      ttl: 24h", "      ttl: 24h\n      credential_change: false"},
+		{"user_share: 0.1 ", "user_share: 0.2 "},
+		{"high: []       #", "high: [Payroll] #"},
+		{"groups: []", "groups: [Admins]"},
+		{"[LOC-01, LOC-03", "[LOC-03"},
+		{"phishing_resistant: {}", "phishing_resistant: {entra: c1}"},
+		{"priority: 120", "priority: 120\n    for: {users: [ana]}"},
+		{"priority: 120", "priority: 120\n    except: {users: [ana]}"},
 	} {
 		if edit(real[0], real[1]) == base {
 			t.Errorf("%q -> %q did not change the version", real[0], real[1])

@@ -24,7 +24,7 @@ import (
 type fact struct {
 	// paths are the fields of viewEvent that it decides.
 	paths []string
-	// values is how many values there are; show puts one into a view, of tells the value of an event.
+	// values is how many values there are, 32 at most; show puts one into a view, of tells the value of an event.
 	values int
 	show   func(v *viewEvent, value int)
 	of     func(l *lists, e *events.Event) int
@@ -68,15 +68,15 @@ var facts = []fact{
 		func(_ *lists, e *events.Event) int { return slices.Index(events.AccessResults, e.Access.Result) + 1 },
 	},
 	{
-		[]string{"app.sensitivity"}, len(Sensitivities),
-		func(v *viewEvent, value int) { v.App.Sensitivity = string(Sensitivities[value]) },
-		func(l *lists, e *events.Event) int { return slices.Index(Sensitivities, sensitivityOf(l.apps, &e.App)) },
-	},
-	{
-		[]string{"resource.sensitivity"}, len(Sensitivities),
-		func(v *viewEvent, value int) { v.Resource.Sensitivity = string(Sensitivities[value]) },
+		// One fact, because conditions ask for the one or the other.
+		[]string{"app.sensitivity", "resource.sensitivity"}, len(Sensitivities) * len(Sensitivities),
+		func(v *viewEvent, value int) {
+			v.App.Sensitivity = string(Sensitivities[value/len(Sensitivities)])
+			v.Resource.Sensitivity = string(Sensitivities[value%len(Sensitivities)])
+		},
 		func(l *lists, e *events.Event) int {
-			return slices.Index(Sensitivities, sensitivityOf(l.resources, &e.Resource))
+			app, resource := sensitivityOf(l.apps, &e.App), sensitivityOf(l.resources, &e.Resource)
+			return slices.Index(Sensitivities, app)*len(Sensitivities) + slices.Index(Sensitivities, resource)
 		},
 	},
 	{
