@@ -10,14 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/events"
-	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -39,34 +37,17 @@ type Detector struct {
 	metrics *metrics
 }
 
-// maxPolicyFile is the largest policy file that is read, in bytes.
-const maxPolicyFile = 1 << 20
-
 // LoadRules builds the rules that cfg asks for.
 func LoadRules(cfg Config) (Rules, error) {
 	catalogue, err := anomaly.New(cfg.Anomaly)
 	if err != nil {
 		return Rules{}, fmt.Errorf("detector.anomaly: %w", err)
 	}
-	if cfg.PolicyFile == "" {
-		return Rules{Catalogue: catalogue, Policies: policy.Default()}, nil
-	}
-	info, err := os.Stat(cfg.PolicyFile)
+	set, err := LoadPolicies(cfg.PolicyFile)
 	if err != nil {
 		return Rules{}, fmt.Errorf("detector.policy_file: %w", err)
 	}
-	if info.Size() > maxPolicyFile {
-		return Rules{}, fmt.Errorf("detector.policy_file: %s has %d bytes, at most %d are allowed", cfg.PolicyFile, info.Size(), maxPolicyFile)
-	}
-	text, err := os.ReadFile(cfg.PolicyFile)
-	if err != nil {
-		return Rules{}, fmt.Errorf("detector.policy_file: %w", err)
-	}
-	policies, err := policy.Load(text)
-	if err != nil {
-		return Rules{}, fmt.Errorf("detector.policy_file %s: %w", cfg.PolicyFile, err)
-	}
-	return Rules{Catalogue: catalogue, Policies: policies}, nil
+	return Rules{Catalogue: catalogue, Policies: set}, nil
 }
 
 // New checks the configuration and loads the rules.
@@ -83,13 +64,27 @@ func New(cfg Config, deps Deps) (*Detector, error) {
 
 // Run owns its share of the partitions until ctx ends.
 func (d *Detector) Run(ctx context.Context) error {
+	live, rules := newPolicies(d.cfg.PolicyFile, d.rules.Policies, d.metrics, d.deps.Log), d.rules
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { defer close(watched); live.watch(ctx) }()
+	defer func() { cancel(); <-watched }()
 	return d.deps.Cluster.Own(ctx, stream.OwnerConfig{
 		Group: d.cfg.Group, Input: events.TopicEvents, State: events.TopicState,
 		Guarded: []string{events.TopicRevocations}, Version: d.rules.Version(),
 		ContinueAfterLoss: d.cfg.ContinueAfterLoss,
 		SessionTimeout:    d.cfg.SessionTimeout, HeartbeatInterval: d.cfg.SessionTimeout / 10,
 		Live: d.deps.Live, Report: d.report,
-	}, func(int) stream.Processor { return newProcessor(d.rules, d.metrics) })
+	}, func(partition int) stream.Processor {
+		p := newProcessor(rules, d.metrics)
+		n, err := d.deps.Cluster.Partitions(ctx, events.TopicEvents) // known by now: it is asked for once
+		if err != nil {
+			d.report(partition, fmt.Errorf("counting the partitions of the events: %w", err))
+		}
+		p.rules.Partitions = n
+		p.live, p.log = live, d.deps.Log
+		return p
+	})
 }
 
 // report counts trouble and tells of it. A stopped partition needs a person, so it is an error; the rest is retried.

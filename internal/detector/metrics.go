@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
 )
 
 type metrics struct {
@@ -15,6 +16,11 @@ type metrics struct {
 	rejected     *prometheus.CounterVec
 	decided      prometheus.Histogram
 	troubles     *prometheus.CounterVec
+	reloads      *prometheus.CounterVec
+	inForce      *prometheus.GaugeVec
+	held         prometheus.Counter
+	trips        prometheus.Counter
+	broken       prometheus.Counter
 
 	kinds map[events.Kind]prometheus.Counter
 }
@@ -40,7 +46,25 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		troubles: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_detector_troubles_total", Help: "Reported trouble: stopped partitions, and what is retried.",
 		}, []string{"kind"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_policy_reloads_total", Help: "Changes of the policy file, by what became of them.",
+		}, []string{"result"}),
+		inForce: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "countersign_policy_info", Help: "1 for the version of the policies in force.",
+		}, []string{"version"}),
+		held: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_breaker_held_total", Help: "Requirements that were not raised because the tenant's breaker had tripped.",
+		}),
+		trips: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_breaker_trips_total", Help: "Breakers that tripped; each waits for a person.",
+		}),
+		broken: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_policy_errors_total", Help: "Conditions that could not be evaluated, and so did not match.",
+		}),
 		kinds: map[events.Kind]prometheus.Counter{},
+	}
+	for _, result := range []string{reloadLoaded, reloadSame, reloadRefused} {
+		m.reloads.WithLabelValues(result).Add(0)
 	}
 	for _, reason := range []string{"misplaced", "undecodable", "invalid", "wrong_key"} {
 		m.rejected.WithLabelValues(reason).Add(0)
@@ -52,9 +76,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.kinds[kind] = m.events.WithLabelValues(string(kind))
 	}
 	if reg != nil {
-		reg.MustRegister(m.events, m.findings, m.requirements, m.rejected, m.decided, m.troubles)
+		reg.MustRegister(m.events, m.findings, m.requirements, m.rejected, m.decided, m.troubles,
+			m.reloads, m.inForce, m.held, m.trips, m.broken)
 	}
 	return m
+}
+
+// What became of a policy file that changed: it is in force, it means the same as before, or it does not load.
+const (
+	reloadLoaded  = "loaded"
+	reloadSame    = "same"
+	reloadRefused = "refused"
+)
+
+func (m *metrics) policyInForce(set *policy.Set) {
+	m.inForce.Reset()
+	m.inForce.WithLabelValues(set.Version()).Set(1)
 }
 
 func (m *metrics) seen(e *events.Event) { m.kinds[e.Kind].Inc() }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"go.uber.org/zap"
+
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/revocation"
 	"github.com/countersign-io/countersign/internal/stream"
@@ -17,6 +19,11 @@ type processor struct {
 	rules   Rules
 	metrics *metrics
 	users   map[string]*entry
+	// live, when set, are the policies in force: those of rules are replaced at the beginning of a batch.
+	live *policies
+	log  *zap.Logger
+	// toldOf is the version of the policies of which one was reported that cannot be evaluated.
+	toldOf string
 
 	// The batch in hand.
 	touched []touch
@@ -49,7 +56,7 @@ var (
 )
 
 func newProcessor(rules Rules, m *metrics) *processor {
-	return &processor{rules: rules, metrics: m, users: map[string]*entry{}}
+	return &processor{rules: rules, metrics: m, users: map[string]*entry{}, log: zap.NewNop()}
 }
 
 // Restore keeps one user. It is decoded when an event asks for it, so that a restore is as fast as reading.
@@ -69,6 +76,9 @@ func (p *processor) Restore(key, payload []byte) error {
 func (p *processor) Process(ctx context.Context, batch []stream.Record) (stream.Result, error) {
 	p.letters, p.found, p.changed = p.letters[:0], p.found[:0], p.changed[:0]
 	p.result.State, p.result.Outputs = p.result.State[:0], p.result.Outputs[:0]
+	if p.live != nil {
+		p.rules.Policies = p.live.current.Load()
+	}
 	for i := range batch {
 		if i%256 == 255 && ctx.Err() != nil {
 			return stream.Result{}, ctx.Err()
@@ -129,6 +139,7 @@ func (p *processor) fold(rec *stream.Record) error {
 		p.changed = append(p.changed, record(c, rec.Offset))
 		p.metrics.requirements.WithLabelValues(string(c.Claims.Action), string(c.Claims.Status)).Inc()
 	}
+	p.tell(e, &outcome)
 	p.metrics.seen(e)
 	return nil
 }
