@@ -8,8 +8,8 @@ import (
 
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/report"
-	"github.com/countersign-io/countersign/internal/revocation"
 )
 
 // replay is a backtest that is under way.
@@ -62,6 +62,12 @@ func newReplay(o *Options) *replay {
 
 // take replays one event.
 func (r *replay) take(e *events.Event) error {
+	if policy.ResetsBreaker(e) {
+		for i := range r.engines {
+			r.engines[i].Decide(e) // a person's doing
+		}
+		return nil
+	}
 	if e.Kind.Internal() {
 		r.internal++
 		return nil
@@ -81,6 +87,9 @@ func (r *replay) take(e *events.Event) error {
 	for i := range r.engines {
 		g := &r.engines[i]
 		for _, d := range g.Decide(e) {
+			if d.Outcome.Tripped != "" {
+				g.to.trip(d.Event, d.Outcome.Tripped) // also in the warm-up: it holds until a person resets it
+			}
 			if d.Event.Time < r.from && r.o.From != 0 {
 				continue
 			}
@@ -140,24 +149,14 @@ func (r *replay) outcome(t *tally, e *events.Event, o *detector.Outcome) error {
 	for i := range o.Findings {
 		t.finding(&o.Findings[i])
 	}
-	d := decisionOf(e, o)
-	if d == nil || d.Policy == "" {
+	for _, problem := range o.Broken {
+		t.broken(problem)
+	}
+	// All findings of an event carry its decision; one that no detection called for has a finding of its own.
+	if len(o.Findings) == 0 || o.Findings[0].Decision == nil || o.Findings[0].Decision.Policy == "" {
 		return nil
 	}
-	return r.decided(t, identity(e.ID, o.Findings), e.Tenant, e.User, e.Time, o.Findings, d, e.ID)
-}
-
-// decisionOf is the decision on an event, nil when there was nothing to decide.
-func decisionOf(e *events.Event, o *detector.Outcome) *events.Decision {
-	if len(o.Findings) > 0 {
-		return o.Findings[0].Decision
-	}
-	for i := range o.Changes {
-		if c := &o.Changes[i].Claims; c.Status == revocation.Open && c.EventID == e.ID {
-			return &events.Decision{Policy: c.Policy, Version: c.PolicyVersion, Action: c.Action, Requirement: c.ID, Reason: c.ReasonAdmin}
-		}
-	}
-	return nil
+	return r.decided(t, identity(e.ID, o.Findings), e.Tenant, e.User, e.Time, o.Findings, o.Findings[0].Decision, e.ID)
 }
 
 // identity is by what a decision is found on the other side: the event it is on. Verdicts are concluded anew, so that

@@ -55,6 +55,23 @@ type Rules struct {
 	Name     string          `json:"name"`
 	Version  string          `json:"version,omitempty"`
 	Policies []PolicyInForce `json:"policies,omitempty"`
+	// Trips are the first ones of the breaker, Problems the policies that could not be evaluated; neither is known of what
+	// was recorded.
+	Trips    []Trip          `json:"breaker_trips,omitempty"`
+	Problems []PolicyProblem `json:"policy_problems,omitempty"`
+}
+
+// Trip is a breaker that tripped: from then on it holds what the policies of the tenant ask for, until a person resets it.
+type Trip struct {
+	Time   events.Millis `json:"time"`
+	Tenant string        `json:"tenant"`
+	Reason string        `json:"reason"`
+}
+
+// PolicyProblem is why a policy could not be evaluated, and on how many events.
+type PolicyProblem struct {
+	Problem string `json:"problem"`
+	Events  uint64 `json:"events"`
 }
 
 // PolicyInForce is one policy of a set.
@@ -206,6 +223,7 @@ func (r *replay) report(problems Problems) *Report {
 		out.Old = rulesOf(*r.o.Baseline)
 		r.old.close(to)
 	}
+	out.New.Trips, out.New.Problems, out.Old.Trips, out.Old.Problems = r.new.trips, r.new.problems, r.old.trips, r.old.problems
 	r.new.close(to)
 	out.Requirements = PairOfRequirements{r.new.requirements, r.old.requirements}
 	weeks := uint64(0)

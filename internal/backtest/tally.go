@@ -20,6 +20,32 @@ type tally struct {
 	// expires is when each requirement that was opened in the span and is still open ends, in seconds.
 	expires      map[string]int64
 	requirements Requirements
+	trips        []Trip
+	problems     []PolicyProblem
+}
+
+// maxTrips and maxPolicyProblems are how many of them are shown.
+const (
+	maxTrips          = 20
+	maxPolicyProblems = 20
+)
+
+func (t *tally) trip(e *events.Event, why string) {
+	if len(t.trips) < maxTrips {
+		t.trips = append(t.trips, Trip{Time: e.Time, Tenant: strings.Clone(e.Tenant), Reason: why})
+	}
+}
+
+func (t *tally) broken(problem string) {
+	for i := range t.problems {
+		if t.problems[i].Problem == problem {
+			t.problems[i].Events++
+			return
+		}
+	}
+	if len(t.problems) < maxPolicyProblems {
+		t.problems = append(t.problems, PolicyProblem{Problem: problem, Events: 1})
+	}
 }
 
 func newTally() *tally {

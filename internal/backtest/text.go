@@ -100,6 +100,15 @@ func (r *Report) Notes() []string {
 			out = append(out, strings.TrimPrefix(fmt.Sprintf("line %d: %s", p.Line, oneLine(p.Error)), "line 0: "))
 		}
 	}
+	for i, rules := range []*Rules{&r.New, &r.Old} {
+		side := []string{"new", "old"}[i]
+		for _, x := range rules.Trips {
+			out = append(out, fmt.Sprintf("%s: the breaker of tenant %s tripped at %v and held from then on: %s", side, x.Tenant, x.Time, x.Reason))
+		}
+		for _, x := range rules.Problems {
+			out = append(out, fmt.Sprintf("%s: on %d events: %s", side, x.Events, x.Problem))
+		}
+	}
 	if r.Missing > 0 {
 		out = append(out, fmt.Sprintf("%d recorded decisions were left out: their events are no longer in the history", r.Missing))
 	}

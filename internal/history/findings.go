@@ -142,12 +142,17 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1))))
 
 func (s *Store) userReceipts(ctx context.Context, scope report.Scope, q report.TimelineQuery) ([]events.Receipt, error) {
 	where := within(scope).equal("user_id", "user", q.User).during("time", q.Span).after("time", "id", q.After)
+	return s.selectReceipts(ctx, where, `ORDER BY time DESC, id DESC
+LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1))))
+}
+
+// selectReceipts reads receipts; rest is what follows the condition.
+func (s *Store) selectReceipts(ctx context.Context, where *conditions, rest string, args []any) ([]events.Receipt, error) {
 	var list []events.Receipt
 	err := s.rows(ctx, `SELECT toUnixTimestamp64Milli(time), id, tenant, user_id, session_id, requirement, jti, app, status
 FROM ${database}.receipts FINAL
 WHERE `+where.String()+`
-ORDER BY time DESC, id DESC
-LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1))), func(r rowScanner) error {
+`+rest, args, func(r rowScanner) error {
 		var at int64
 		var status string
 		var e events.Receipt

@@ -31,14 +31,19 @@ func (s *Store) requirements(ctx context.Context, q report.RequirementQuery) ([]
 		equal("user_id", "user", q.User).
 		equal(statusNow, "status", string(q.Status)).
 		after("not_before", "requirement", q.After)
+	return s.selectRequirements(ctx, where, `ORDER BY not_before DESC, requirement DESC
+LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1)), named("now", int64(q.Now))))
+}
+
+// selectRequirements reads requirements; rest is what follows the condition. args name now.
+func (s *Store) selectRequirements(ctx context.Context, where *conditions, rest string, args []any) ([]report.Requirement, error) {
 	var list []report.Requirement
 	err := s.rows(ctx, `SELECT requirement, tenant, user_id, session_id, `+statusNow+`, action, severity, acr_values, max_age,
     toUnixTimestamp64Milli(not_before), toUnixTimestamp64Milli(expires), toUnixTimestamp64Milli(closed),
     satisfied_by, policy, policy_version, reason, event_id, jti, raw
 FROM ${database}.revocations FINAL
 WHERE `+where.String()+`
-ORDER BY not_before DESC, requirement DESC
-LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1)), named("now", int64(q.Now))), func(row rowScanner) error {
+`+rest, args, func(row rowScanner) error {
 		var r report.Requirement
 		var status, action, severity, acr, raw string
 		var notBefore, expires, closed int64

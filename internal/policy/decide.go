@@ -83,27 +83,14 @@ func sessionID(session string) uint64 {
 // Decide finds the strongest consequence of the event and its active findings. An event without findings that no policy
 // matches gives a Decision without an action.
 func (s *Set) Decide(e *events.Event, fs []events.Finding, facts Facts) Decision {
-	highest, count := 0, 0
-	for i := range fs {
-		if fs[i].Disposition == events.Active {
-			highest = max(highest, fs[i].Severity.Rank())
-			count++
-		}
-	}
+	highest, count := worst(fs)
 	var among mask
 	if count == 0 {
 		if among = s.candidates(e); among.empty() || e.Kind.Internal() {
 			return s.nothing(fs)
 		}
 	}
-	scene := scene{event: s.viewOf(e), severity: int64(highest), facts: facts, lists: s.lists.named}
-	scene.findings = make([]viewFinding, 0, count)
-	for i := range fs {
-		if fs[i].Disposition == events.Active {
-			scene.findings = append(scene.findings, viewOfFinding(&fs[i]))
-		}
-	}
-	c := choice{event: e, scene: &scene, proof: ProofOf(e), highest: highest}
+	c := choice{event: e, scene: s.sceneOf(e, fs, facts), proof: ProofOf(e), highest: highest}
 	for i, p := range s.policies {
 		if count == 0 && !among.has(i) {
 			continue
@@ -118,6 +105,30 @@ func (s *Set) Decide(e *events.Event, fs []events.Finding, facts Facts) Decision
 		return d
 	}
 	return s.decision(fs, &c)
+}
+
+// worst is the rank of the highest severity among the active findings, and their number.
+func worst(fs []events.Finding) (highest, count int) {
+	for i := range fs {
+		if fs[i].Disposition == events.Active {
+			highest = max(highest, fs[i].Severity.Rank())
+			count++
+		}
+	}
+	return highest, count
+}
+
+// sceneOf is what the conditions see.
+func (s *Set) sceneOf(e *events.Event, fs []events.Finding, facts Facts) *scene {
+	highest, count := worst(fs)
+	seen := &scene{event: s.viewOf(e), severity: int64(highest), facts: facts, lists: s.lists.named}
+	seen.findings = make([]viewFinding, 0, count)
+	for i := range fs {
+		if fs[i].Disposition == events.Active {
+			seen.findings = append(seen.findings, viewOfFinding(&fs[i]))
+		}
+	}
+	return seen
 }
 
 // nothing is the decision when there is neither an active finding nor a policy that matches.

@@ -111,6 +111,12 @@ type ReplayQuery struct {
 	Span  Span
 }
 
+// Record is a record as it is on the log, and when it entered it.
+type Record struct {
+	Logged events.Millis
+	Raw    json.RawMessage
+}
+
 // FindingQuery asks for findings, newest first. Zero fields do not filter.
 type FindingQuery struct {
 	Scope       Scope
