@@ -102,10 +102,12 @@ type NoveltyConfig struct {
 	WatchCountries []string `yaml:"watch_countries"`
 }
 
-// LearningConfig says when enough is known of a user for findings to count: after Period, or after so many Successes.
+// LearningConfig says when enough is known of a user for findings to count: after Period, or after so many Logins.
 type LearningConfig struct {
-	Period    time.Duration `yaml:"period" range:"0s..365d"`
-	Successes uint32        `yaml:"successes" range:"0..10000"`
+	// Period is how long a user is only learned from at the most.
+	Period time.Duration `yaml:"period" range:"0s..365d"`
+	// Logins of the person end it sooner; renewals and uses of sessions do not count.
+	Logins int `yaml:"logins" range:"0..10000"`
 	// Inactive is after how long without a success learning starts anew.
 	Inactive time.Duration `yaml:"inactive" range:"1d..3650d"`
 }
@@ -280,7 +282,7 @@ func DefaultConfig() Config {
 			CountryTTL: 90 * day, StaleCountry: 30 * day, DeviceTTL: 90 * day, NetworkTTL: 60 * day, AppTTL: 14 * day,
 			ConfirmAfter: 7 * day, OrgUsers: 3, OrgSpan: 30 * day, ClusterKm: 100, ClusterMobileKm: 300,
 		},
-		Learning: LearningConfig{Period: 14 * day, Successes: 10, Inactive: 90 * day},
+		Learning: LearningConfig{Period: 14 * day, Logins: 10, Inactive: 90 * day},
 		Network:  NetworkConfig{ThreatAge: 2 * day, ClassAge: 30 * day},
 		Device: DeviceConfig{
 			Scripted: []string{

@@ -48,7 +48,7 @@ func TestVersionTellsParametersApart(t *testing.T) {
 		"speed":   func(c *Config) { c.Travel.MediumKmh++ },
 		"prefix":  func(c *Config) { c.Allow.Prefixes = []string{"192.0.2.0/24"} },
 		"backend": func(c *Config) { c.BackendASNs = nil },
-		"gate":    func(c *Config) { c.Learning.Successes = 11 },
+		"gate":    func(c *Config) { c.Learning.Logins = 11 },
 	} {
 		config := DefaultConfig()
 		change(&config)

@@ -74,7 +74,7 @@ func (o *observation) newCountryAndDevice(device, agent bool) {
 	l := ladder{severity: events.High}
 	l.gate(o)
 	l.allowCountry(o, effectLower)
-	l.egress(o, &o.at, nil, effectLower)
+	l.egress(o, &o.at, nil, effectRecord)
 	if o.spot.Classes.Any(profile.Tor) {
 		l.rung(rungHidden, effectNone, fmt.Sprintf("%s is of class tor, which excuses no new device", o.at.IP))
 	} else {

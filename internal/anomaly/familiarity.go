@@ -53,10 +53,10 @@ func (o *observation) judgeFamiliarity() {
 	l.allow(o, &o.at, nil)
 	l.egress(o, &o.at, nil, effectLower)
 	l.hidden(o, effectLower, &o.at)
-	if o.deviceID.value != 0 && o.knownDevice() {
+	if o.knownDevice() && !o.familiar() {
 		l.rung(rungSame, effectLower, "the device id is known of the user")
 	} else {
-		l.rung(rungSame, effectNone, "the device id is not known of the user")
+		l.known(o, effectRecord)
 	}
 	l.proof(o, effectRecord, true)
 	evidence := events.Score{Value: score.Value, Threshold: limit, Class: o.class}

@@ -178,19 +178,35 @@ func (l *ladder) familiar(o *observation) {
 }
 
 // carrier is rung 6 for journeys of which one end is a mobile network: carriers bring their users to the internet wherever
-// they have a hub, mostly in the same country. It needs a device that is known by its id on a network that is known, too.
+// they have a hub, and roaming phones in their own country. The carrier and both devices must be known, one of them by its id.
+// Without any id, one carrier at both ends that is known of the user, in one country, lowers it once more.
 func (l *ladder) carrier(o *observation, a, b *profile.Point) {
 	from, to := o.p.Spot(a), o.p.Spot(b)
-	if from.Country == "" || from.Country != to.Country {
-		return
-	}
-	for _, pt := range []*profile.Point{a, b} {
-		if spot := o.p.Spot(pt); spot.Classes.Any(profile.Mobile) && o.knows(profile.ASN, uint64(spot.ASN)) &&
-			o.knows(profile.DeviceID, profile.DeviceValue(o.p.Device(pt).Hash)) {
-			l.rung(rungSame, effectRecord, fmt.Sprintf("AS%d is a mobile network of the same country; it and the device id are known of the user", spot.ASN))
+	known1, id1 := o.knownDeviceAt(a)
+	known2, id2 := o.knownDeviceAt(b)
+	for _, spot := range []*profile.Spot{from, to} {
+		if !spot.Classes.Any(profile.Mobile) || !o.knows(profile.ASN, uint64(spot.ASN)) || !known1 || !known2 {
+			continue
+		}
+		if id1 || id2 {
+			l.rung(rungSame, effectRecord, fmt.Sprintf("AS%d is a mobile network; it and the devices are known of the user", spot.ASN))
+			return
+		}
+		if from.ASN == to.ASN && from.Country == to.Country {
+			l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is a mobile network in one country, known of the user", spot.ASN))
 			return
 		}
 	}
+}
+
+// knownDeviceAt tells whether the device of an observation is known of the user, and whether by its id.
+func (o *observation) knownDeviceAt(pt *profile.Point) (known, byID bool) {
+	d := o.p.Device(pt)
+	if d.Hash != 0 {
+		known = o.knows(profile.DeviceID, profile.DeviceValue(d.Hash))
+		return known, known
+	}
+	return o.knows(profile.Agent, profile.AgentValue(d.OS, d.Browser)), false
 }
 
 // knows tells a term that is known of the user and trusted.
@@ -198,7 +214,7 @@ func (o *observation) knows(kind profile.Kind, value uint64) bool {
 	if value == 0 {
 		return false
 	}
-	for _, n := range []*novelty{&o.network, &o.deviceID} {
+	for _, n := range []*novelty{&o.network, &o.deviceID, &o.agent} {
 		if n.kind == kind && n.value == value {
 			return !n.unknown
 		}

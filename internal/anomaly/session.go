@@ -104,7 +104,7 @@ func (o *observation) sessionHides(s *profile.Session) {
 	}
 	l := ladder{severity: events.High}
 	l.allow(o, &o.at, nil)
-	if !o.spot.Classes.Any(profile.Tor | profile.Hosting) {
+	if o.spot.Classes.Any(profile.VPN|profile.Relay) && !o.spot.Classes.Any(profile.Tor) {
 		l.masked(o, &s.Start)
 	} else if o.spot.Classes.Any(profile.Hosting) {
 		l.gateway(o, &s.Start)
@@ -135,6 +135,20 @@ func (l *ladder) masked(o *observation, before *profile.Point) {
 	default:
 		l.severity = events.Medium
 		l.rung(rungHidden, effectLowered, "who comes from behind it is somewhere else: medium at most")
+	}
+}
+
+// roams weighs a session that moves to or from a mobile network, whose hubs are anywhere, with its own device: low when the
+// device is the same by its id, or when the carrier is the same and nothing of the device differs.
+func (l *ladder) roams(o *observation, before *profile.Point) {
+	spot, d := o.p.Spot(before), o.p.Device(before)
+	if !(spot.Classes|o.spot.Classes).Any(profile.Mobile) || len(o.otherDevice(before)) > 0 {
+		return
+	}
+	sameID := d.Hash != 0 && d.Hash == o.device.Hash
+	if sameID || spot.ASN == o.spot.ASN && spot.Country == o.spot.Country {
+		l.severity = events.Low
+		l.rung(rungSame, effectLowered, "its own device on a mobile network, whose hubs may be anywhere: low")
 	}
 }
 
@@ -334,7 +348,7 @@ func (o *observation) twoCountries() {
 			l.gate(o)
 		}
 		l.allow(o, &o.at, &s.Last)
-		l.officeEnd(o, spot)
+		l.officeEnd(o, &s.Last)
 		l.proof(o, effectLower, true)
 		o.report(&ses06, &l, fmt.Sprintf("Two sessions %s within %s: %s and %s", how, span(gap), placeName(spot), placeName(o.spot)), events.Evidence{
 			Chain: []events.Sight{o.p.Sight(&s.Last)}, Session: o.sessionUsed(&s.Start, o.otherDevice(&s.Last)),
@@ -344,11 +358,11 @@ func (o *observation) twoCountries() {
 }
 
 // officeEnd records a session beside one that comes through the organisation's own gateway: it says where the gateway is.
-func (l *ladder) officeEnd(o *observation, other *profile.Spot) {
+func (l *ladder) officeEnd(o *observation, other *profile.Point) {
 	if !o.familiarDevice() {
 		return
 	}
-	if o.spot.Classes.Any(profile.Office) || other.Classes.Any(profile.Office) || o.org.Egress(o.at.IP.Prefix()) {
+	if o.spot.Classes.Any(profile.Office) || o.p.Spot(other).Classes.Any(profile.Office) || o.org.Egress(o.at.IP.Prefix()) || o.org.Egress(other.IP.Prefix()) {
 		l.rung(rungEgress, effectRecord, "one of them comes through the organisation's own network, and the device is known of the user")
 	}
 }
@@ -435,8 +449,10 @@ func (o *observation) sessionSpeed(s *profile.Session) {
 
 	l := ladder{severity: fastest.severity()}
 	l.allow(o, fastest.to, fastest.from)
-	if classes := fastest.toSpot.Classes; classes.Any(hidden) && !classes.Any(profile.Tor|profile.Hosting) {
+	if classes := fastest.toSpot.Classes; classes.Any(hidden) && !classes.Any(profile.Tor) {
 		l.masked(o, other)
+	} else {
+		l.roams(o, other)
 	}
 	l.proof(o, effectLower, fastest.to == &o.at)
 	l.capConflict(o, o.corroborated(), fastest.from, fastest.to)
