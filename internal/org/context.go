@@ -103,8 +103,11 @@ func (c *Context) Cell(lat, lon float64) (Term, bool) {
 }
 
 // CellOf names the whole-degree cell of a place: "52,5" is what lies between 52 and 53 north and 5 and 6 east.
-func CellOf(lat, lon float64) string {
-	return strconv.Itoa(int(math.Floor(lat))) + "," + strconv.Itoa(int(math.Floor(lon)))
+func CellOf(lat, lon float64) string { return string(appendCell(nil, lat, lon)) }
+
+func appendCell(b []byte, lat, lon float64) []byte {
+	b = strconv.AppendInt(b, int64(math.Floor(lat)), 10)
+	return strconv.AppendInt(append(b, ','), int64(math.Floor(lon)), 10)
 }
 
 // App looks up an application by its id.

@@ -1,0 +1,145 @@
+package org
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+const (
+	// maxDeviceUsers is how many users of a device are remembered: more is as bad.
+	maxDeviceUsers = 16
+	// deviceRoom is how many devices a piece has, deviceUsers how many users all of them have together.
+	deviceRoom  = 64
+	deviceUsers = 192
+	// maxUser is the longest user id that is remembered by name.
+	maxUser = 64
+)
+
+// device is who used a device (R2).
+type device struct {
+	hash   uint64
+	users  []deviceUser // oldest first
+	shared daySet       // days on which too many used it
+}
+
+type deviceUser struct {
+	user string
+	hour uint32 // of the epoch
+}
+
+// devices is a piece of devices, the one used last at the end.
+type devices struct {
+	marks
+	index int
+	list  []device
+}
+
+func (d *devices) name() string { return pieceDevices + "/" + strconv.Itoa(d.index) }
+
+func (d *devices) room() int { return 32 + deviceRoom*18 + 2*deviceUsers*(maxUser+7) }
+
+func (d *devices) append(w *writer) {
+	w.count(len(d.list))
+	for i := range d.list {
+		v := &d.list[i]
+		w.fixed(v.hash)
+		w.count(len(v.users))
+		for _, u := range v.users {
+			w.id(u.user)
+			w.uint(uint64(u.hour))
+		}
+		v.shared.append(w)
+	}
+}
+
+func (d *devices) read(r *reader) {
+	d.list = nil
+	for range r.count(deviceRoom) {
+		v := device{hash: r.fixed()}
+		for range r.count(maxDeviceUsers) {
+			v.users = append(v.users, deviceUser{r.id(), uint32(r.count(1<<32 - 1))})
+		}
+		v.shared.read(r)
+		d.list = append(d.list, v)
+	}
+}
+
+// use notes that a user used a device at an hour. It returns the device, and whether anything is new.
+func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
+	i := slices.IndexFunc(d.list, func(v device) bool { return v.hash == h })
+	if i < 0 {
+		for len(d.list) >= deviceRoom || d.users() >= deviceUsers {
+			d.list = slices.Delete(d.list, 0, 1)
+		}
+		d.list = append(d.list, device{hash: h, users: []deviceUser{{user, hour}}})
+		return &d.list[len(d.list)-1], true
+	}
+	v := d.list[i]
+	k := slices.IndexFunc(v.users, func(u deviceUser) bool { return u.user == user })
+	if k >= 0 && v.users[k].hour >= hour {
+		return &d.list[i], false
+	}
+	if k >= 0 {
+		v.users = slices.Delete(v.users, k, k+1)
+	}
+	if len(v.users) >= maxDeviceUsers {
+		v.users = slices.Delete(v.users, 0, 1)
+	}
+	v.users = append(v.users, deviceUser{user, hour})
+	v.users = slices.DeleteFunc(v.users, func(u deviceUser) bool { return u.hour+24 < hour })
+	d.list = append(slices.Delete(d.list, i, i+1), v)
+	return &d.list[len(d.list)-1], true
+}
+
+func (d *devices) users() (n int) {
+	for i := range d.list {
+		n += len(d.list[i].users)
+	}
+	return n
+}
+
+// judgeDevice is DEV-03: one device, several users within 24 hours. A managed device, and one that was shared on several
+// days, is meant to be.
+func (s *State) judgeDevice(m *events.Sighting, t events.Millis) {
+	if m.Device.ID == "" || m.Unresolved || len(m.User) > maxUser {
+		return
+	}
+	h := hash(m.Device.ID)
+	b := &s.devices[h%uint64(len(s.devices))]
+	v, changed := b.use(h, m.User, uint32(max(0, t)/events.Hour))
+	if changed {
+		s.change(b)
+	}
+	if len(v.users) < s.config.Devices.Users {
+		return
+	}
+	today := dayOf(t)
+	known := ones(v.shared.within(today)&^1) >= s.config.Devices.SharedDays
+	if v.shared.within(today)&1 == 0 {
+		v.shared.add(today)
+		s.change(b)
+	}
+	severity := events.Medium
+	if known || m.Device.Managed == events.Yes {
+		severity = events.Low
+	}
+	on := "device " + m.Device.ID
+	i := s.warrant(dev03, on, t, m.EventID)
+	verdict := events.Verdict{
+		Detection: dev03, Severity: severity, Incident: i.id, Source: on, Users: len(v.users), From: t - events.Day, To: t,
+	}
+	for _, u := range v.users {
+		verdict.Sample = append(verdict.Sample, u.user)
+	}
+	for _, u := range v.users {
+		if u.user != m.User && i.tell(hash(u.user)) {
+			s.tell(u.user, false, verdict)
+		}
+	}
+	if i.tell(hash(m.User)) {
+		verdict.EventID = m.EventID
+		s.tell(m.User, false, verdict)
+	}
+}
