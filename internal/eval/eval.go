@@ -96,14 +96,16 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		Seed: o.Seed, Tuning: o.Seed >= 1 && o.Seed <= 5, Users: o.Users, Days: o.Days, Code: o.CodeVersion, Rules: rules.Version(),
 		Hardware: fmt.Sprintf("%s, %d cores, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
 	}
-	main, err := play(ctx, o.company(o.Users, company.Faults{}), rules, full, o.phase("stream"))
+	main, err := play(ctx, o.company(o.Users, company.Faults{}), rules, extent{score: true, answers: true}, o.phase("stream"))
 	if err != nil {
 		return nil, err
 	}
 	main.fill(r, o)
-	if r.Laws, err = laws(rules); err != nil {
+	byHand, err := laws(rules)
+	if err != nil {
 		return nil, err
 	}
+	r.Laws = append(byHand, r.Laws...)
 	if r.Robustness, err = robustness(ctx, o, rules); err != nil {
 		return nil, err
 	}
@@ -123,24 +125,34 @@ func (o *Options) phase(name string) func(float64) {
 // usual are the faults of the stream that robustness is measured with.
 var usual = company.Faults{Late: 0.05, Duplicate: 0.01, MissingPlace: 0.02}
 
-// robustness plays a smaller company twice, with and without faults. The two differ in nothing else.
+// robustness plays a smaller company with and without faults, and with people who leave challenges unanswered. The runs
+// differ in nothing else.
 func robustness(ctx context.Context, o Options, rules detector.Rules) ([]report.Robustness, error) {
 	users := min(o.Users, max(1000, o.Users/5))
-	rows := []report.Robustness{{Name: "no faults"}, {Name: "5 % late, 1 % twice, 2 % without place"}}
-	var group errgroup.Group
-	for i, faults := range []company.Faults{{}, usual} {
+	conditions := []struct {
+		name   string
+		faults company.Faults
+		extent extent
+	}{
+		{report.AsReported, company.Faults{}, extent{answers: true}},
+		{report.WithFaults, usual, extent{answers: true}},
+		{report.Unanswered, company.Faults{}, extent{}},
+	}
+	rows := make([]report.Robustness, len(conditions))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.NumCPU())
+	for i, c := range conditions {
 		progress := func(float64) {}
-		if i == 1 {
-			progress = o.phase("faults")
+		if i == len(conditions)-1 {
+			progress = o.phase("conditions")
 		}
 		group.Go(func() error {
-			run, err := play(ctx, o.company(users, faults), rules, decisionsOnly, progress)
+			run, err := play(ctx, o.company(users, c.faults), rules, c.extent, progress)
 			if err != nil {
 				return err
 			}
-			name := rows[i].Name
 			rows[i] = run.robustness()
-			rows[i].Name, rows[i].Users = name, users
+			rows[i].Name, rows[i].Users = c.name, users
 			return nil
 		})
 	}

@@ -72,7 +72,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s saw %d incidents and %d logins", p.Name, p.All.Incidents, p.Alarms.Logins)
 		}
 	}
-	if len(r.Robustness) != 2 || r.Robustness[0].Recall == 0 {
+	if len(r.Robustness) != 3 || r.Robustness[0].Recall == 0 {
 		t.Errorf("%+v", r.Robustness)
 	}
 	if r.Timing.Findings == 0 || r.Timing.P50 <= 0 || r.Timing.P50 > r.Timing.P99 {

@@ -32,11 +32,16 @@ func (r *run) fill(to *report.Report, o Options) {
 		r.curve.Class(i, r.truth.Class(name, end))
 	}
 	curves(to, report.Countersign, r.curve, o.Rounds)
-	curves(to, report.Freeman, r.peers.plain.curve, o.Rounds)
+	for i := range r.peers.scorers {
+		s := &r.peers.scorers[i]
+		curves(to, s.name, s.curve, o.Rounds)
+	}
 	to.Recalls = r.ledger.Recalls()
 	to.Session = session(r.ledger)
 	to.Alarms, to.Confounded, to.ByRule = r.ledger.FalseAlarms()
 	to.Worst = worst(&to.Alarms, to.Confounded)
+	to.Challenges = r.challenges
+	to.Laws = append(to.Laws, r.streamLaws()...)
 	to.Timing = timing(r.took)
 	to.Precision, to.Area = r.ledger.Precisions(float64(r.config.Days))
 	to.Ablation = r.ledger.Ablations()
@@ -189,12 +194,50 @@ func (r *run) classes(end events.Millis) []report.Class {
 	return rows
 }
 
+// travelAttacks are the attacks of the stream that no journey explains, smooth the confounders that only look like journeys.
+var (
+	travelAttacks = []company.Attack{company.ImpossibleTravel, company.BackAndForth, company.DomesticTravel, company.PhoneTravel}
+	smooth        = []company.Confounder{
+		company.MobileHub, company.MobileNetwork, company.RelayUse, company.VPNUse, company.PersonalVPN, company.OfficeNAT, company.VDI,
+	}
+)
+
+// streamLaws are the laws of travel on the stream: incidents found by a rule about journeys, and false alarms of these rules.
+func (r *run) streamLaws() []report.Law {
+	var rows []report.Law
+	for _, attack := range travelAttacks {
+		row := report.Law{Name: "stream_" + string(attack), Must: true}
+		for _, i := range r.truth.Incidents() {
+			if i.Attack != attack {
+				continue
+			}
+			row.Cases++
+			if c := r.ledger.Catch(i); c != nil && slices.ContainsFunc(c.Rules, func(rule string) bool { return slices.Contains(travelRules, rule) }) {
+				row.Found++
+			}
+		}
+		if row.Cases > 0 {
+			rows = append(rows, row)
+		}
+	}
+	for _, confounder := range smooth {
+		row := report.Law{Name: "stream_" + string(confounder), Cases: r.truth.Exposure()[confounder]}
+		for _, rule := range travelRules {
+			row.Found += r.ledger.FalseAlarmsOf(rule, confounder)
+		}
+		if row.Cases > 0 {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
 // robustness sums a run up in a row.
 func (r *run) robustness() report.Robustness {
 	all := r.ledger.RecallOver(every)
 	alarms, _, _ := r.ledger.FalseAlarms()
 	return report.Robustness{
 		Incidents: all.Incidents, Recall: all.Share(), High: all.ShareHigh(),
-		Medium: alarms.Per(alarms.Medium), HighRate: alarms.Per(alarms.High),
+		Medium: alarms.Per(alarms.Medium), HighRate: alarms.Per(alarms.High), Challenges: r.challenges,
 	}
 }

@@ -14,17 +14,16 @@ import (
 	"github.com/countersign-io/countersign/internal/eval/peers"
 	"github.com/countersign-io/countersign/internal/eval/score"
 	"github.com/countersign-io/countersign/internal/events"
-	"github.com/countersign-io/countersign/internal/familiarity"
+	"github.com/countersign-io/countersign/internal/revocation"
 )
 
 // extent is how much of a run is measured.
-type extent int
-
-const (
-	// decisionsOnly measures countersign's findings, full also its score, and the peers.
-	decisionsOnly extent = iota
-	full
-)
+type extent struct {
+	// score measures the familiarity score, and the peers; without it there are countersign's findings only.
+	score bool
+	// answers lets people meet the challenges that they are given.
+	answers bool
+}
 
 // item is an event on its way to the peers, with what the familiarity curve needs of it.
 type item struct {
@@ -49,24 +48,28 @@ type run struct {
 	ledger *score.Ledger
 	curve  *score.Curve
 	// took is the time of each decision that raised an active finding of medium or more; busy the time of all of them.
-	took   []time.Duration
-	busy   time.Duration
-	all    int
+	took []time.Duration
+	busy time.Duration
+	all  int
+	// answers tells that people meet challenges, challenges how many there were.
+	answers    bool
+	challenges int
+
 	people map[string]int
 	names  []string
 
 	peers *rivals
 }
 
-// play runs a company's stream through countersign and, to the full extent, through the peers beside it.
+// play runs a company's stream through countersign and, where the score is measured, through the peers beside it.
 func play(ctx context.Context, config company.Config, rules detector.Rules, extent extent, progress func(float64)) (*run, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("the company: %w", err)
 	}
-	r := &run{config: config, truth: score.NewTruth(), people: map[string]int{}}
+	r := &run{config: config, truth: score.NewTruth(), people: map[string]int{}, answers: extent.answers}
 	r.ledger = score.NewLedger(r.truth)
 	group, ctx := errgroup.WithContext(ctx)
-	if extent == decisionsOnly {
+	if !extent.score {
 		err := r.watch(ctx, rules, nil, nil, progress)
 		return r, err
 	}
@@ -161,6 +164,9 @@ func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) erro
 	took := time.Since(began)
 	r.busy += took
 	r.all++
+	if err := r.answer(c, it, decided[0].Outcome.Changes); err != nil {
+		return err
+	}
 	alarmed := false
 	for i := range decided {
 		for k := range decided[i].Outcome.Findings {
@@ -179,13 +185,38 @@ func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) erro
 	if !it.login || !slices.Contains(score.Histories, r.curve.Logins(it.user)) {
 		return nil
 	}
+	// Between ten minutes and a day later, since an attacker keeps no hours.
 	for i, kind := range company.Statistical {
-		attempt, err := c.Attempt(kind, key, e.Time+afterwards(e.ID))
+		attempt, err := c.Attempt(kind, key, e.Time+between(e.ID, 10*events.Minute, events.Day))
 		if err != nil {
 			return fmt.Errorf("making an attempt: %w", err)
 		}
 		r.curve.Attempt(it.user, i, scoreOf(engine, &attempt))
 		it.attempts = append(it.attempts, attempt)
+	}
+	return nil
+}
+
+// answer lets the person whom a genuine event made countersign challenge meet the challenge, half a minute to three later.
+// Attackers cannot; and their victims are not told of what attackers' events led to.
+func (r *run) answer(c *company.Company, it *item, changes []revocation.Change) error {
+	if !r.answers || it.label.Attack != "" {
+		return nil
+	}
+	for i := range changes {
+		claims := &changes[i].Claims
+		if claims.Status != revocation.Open {
+			continue
+		}
+		session := claims.Session
+		if claims.Action != events.StepUp {
+			session = "" // it is over: a new one begins
+		}
+		_, err := c.Respond(claims.Tenant, claims.User, session, it.event.Time+between(it.event.ID, 30*events.Second, 3*events.Minute))
+		if err != nil {
+			return fmt.Errorf("answering a challenge: %w", err)
+		}
+		r.challenges++
 	}
 	return nil
 }
@@ -207,25 +238,18 @@ func scoreOf(engine *detector.Engine, e *events.Event) float64 {
 	return orUnscored(result.Score, result.Scored)
 }
 
-// afterwards is how long after a login its attempt comes: between ten minutes and a day, since an attacker keeps no hours.
-func afterwards(id string) events.Millis {
+// between draws a time by the event's id.
+func between(id string, least, most events.Millis) events.Millis {
 	h := fnv.New64a()
 	h.Write([]byte(id))
-	const least = 10 * events.Minute
-	return least + events.Millis(h.Sum64()%uint64(events.Day-least))
+	return least + events.Millis(h.Sum64()%uint64(most-least))
 }
 
 // rivals are the peers, on the same events.
 type rivals struct {
-	truth *score.Truth
-	rules []rival
-	plain *freeman
-}
-
-// freeman is the familiarity score as published, with its curve.
-type freeman struct {
-	published *familiarity.Published
-	curve     *score.Curve
+	truth   *score.Truth
+	rules   []rival
+	scorers []scorer
 }
 
 // rival is one peer.
@@ -236,7 +260,7 @@ type rival struct {
 }
 
 func newRivals(attackers []string) *rivals {
-	rs := &rivals{truth: score.NewTruth(), plain: &freeman{familiarity.NewPublished(), score.NewCurve(attackers)}}
+	rs := &rivals{truth: score.NewTruth(), scorers: newScorers(attackers)}
 	for _, p := range peers.All() {
 		if p.Rule != nil {
 			rs.rules = append(rs.rules, rival{Info: p.Info, rule: p.Rule(), ledger: score.NewLedger(rs.truth)})
@@ -252,32 +276,9 @@ func (rs *rivals) see(it *item) {
 			rs.rules[i].ledger.Raise(alertOf(&a, it))
 		}
 	}
-	rs.plain.see(it)
-}
-
-// see scores a login before it is learnt, and the attempts that follow it.
-func (f *freeman) see(it *item) {
-	if !score.Login(&it.event) {
-		return
+	for i := range rs.scorers {
+		rs.scorers[i].see(it)
 	}
-	key, login := it.event.Key(), familiarity.LoginOf(&it.event)
-	own, ok := f.published.Score(key, login)
-	f.published.Add(key, login)
-	if !it.login {
-		return
-	}
-	f.curve.Login(it.user, orUnscored(own, ok))
-	for i := range it.attempts {
-		value, ok := f.published.Score(key, familiarity.LoginOf(&it.attempts[i]))
-		f.curve.Attempt(it.user, i, orUnscored(value, ok))
-	}
-}
-
-func orUnscored(value float64, ok bool) float64 {
-	if !ok {
-		return score.Unscored
-	}
-	return value
 }
 
 // alertOf is a peer's alert. What its own filters hide is suppressed.

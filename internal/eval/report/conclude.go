@@ -6,9 +6,11 @@ import (
 	"github.com/countersign-io/countersign/internal/eval/score"
 )
 
-// Countersign is the name of countersign's own score among the curves, Freeman that of the score as published.
+// The scores among the curves: countersign's own; the same on what the published one looks at, without device ids; and the
+// score as published.
 const (
 	Countersign = "countersign"
+	Networks    = "countersign without device ids"
 	Freeman     = "freeman"
 )
 
@@ -41,6 +43,7 @@ type VeryTargeted struct {
 func (r *Report) Conclude() {
 	r.Figures = nil
 	r.curveFigures(Countersign, "eval")
+	r.curveFigures(Networks, "eval.without_device_ids")
 	all := score.Recall{}
 	high := 0
 	for i := range r.Recalls {
@@ -69,12 +72,24 @@ func (r *Report) Conclude() {
 	}
 	r.add(NewFigure("eval.pr_auc", r.Area, "area", 0))
 	r.lawFigures()
-	if len(r.Robustness) == 2 {
-		clean, faulty := &r.Robustness[0], &r.Robustness[1]
-		r.add(NewFigure("eval.faults.recall_change", faulty.Recall-clean.Recall, "share", faulty.Incidents))
-		r.add(NewFigure("eval.faults.fp_medium_per_1000_change", faulty.Medium-clean.Medium, "findings", 0))
+	r.add(NewFigure("eval.challenges_per_1000", a.Per(r.Challenges), "challenges", a.Logins))
+	for _, c := range []struct{ metric, name string }{{"eval.faults", WithFaults}, {"eval.unanswered", Unanswered}} {
+		before, after := r.condition(AsReported), r.condition(c.name)
+		if before != nil && after != nil {
+			r.add(NewFigure(c.metric+".recall_change", after.Recall-before.Recall, "share", after.Incidents))
+			r.add(NewFigure(c.metric+".fp_medium_per_1000_change", after.Medium-before.Medium, "findings", 0))
+		}
 	}
 	r.peerFigures(&all)
+}
+
+func (r *Report) condition(name string) *Robustness {
+	for i := range r.Robustness {
+		if r.Robustness[i].Name == name {
+			return &r.Robustness[i]
+		}
+	}
+	return nil
 }
 
 func (r *Report) add(f Figure) { r.Figures = append(r.Figures, f) }
@@ -182,7 +197,7 @@ func (r *Report) peerFigures(all *score.Recall) {
 		}
 	}
 	for _, scorer := range r.scorers() {
-		if scorer == Countersign {
+		if scorer == Countersign || scorer == Networks {
 			continue
 		}
 		r.curveFigures(scorer, "eval.peer."+scorer)

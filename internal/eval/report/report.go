@@ -26,25 +26,27 @@ type Report struct {
 	// Seconds is how long the evaluation took.
 	Seconds float64 `json:"seconds"`
 
-	Counts       Counts            `json:"counts"`
-	Curves       []Curve           `json:"curves"`
-	VeryTargeted []VeryTargeted    `json:"very_targeted"`
-	Recalls      []score.Recall    `json:"recalls"`
-	Session      Session           `json:"session"`
-	Alarms       score.Alarms      `json:"false_alarms"`
-	Confounded   []score.Alarms    `json:"false_alarms_by_confounder"`
-	ByRule       []score.Alarms    `json:"false_alarms_by_rule"`
-	Worst        Worst             `json:"worst_confounder"`
-	Timing       Timing            `json:"timing"`
-	Precision    []score.Precision `json:"precision"`
-	Area         float64           `json:"pr_auc"`
-	Ablation     []score.Ablation  `json:"ablation"`
-	Classes      []Class           `json:"classes"`
-	Laws         []Law             `json:"laws"`
-	Robustness   []Robustness      `json:"robustness"`
-	Peers        []Peer            `json:"peers"`
-	Behind       []Behind          `json:"not_as_good"`
-	Figures      []Figure          `json:"figures"`
+	Counts       Counts         `json:"counts"`
+	Curves       []Curve        `json:"curves"`
+	VeryTargeted []VeryTargeted `json:"very_targeted"`
+	Recalls      []score.Recall `json:"recalls"`
+	Session      Session        `json:"session"`
+	Alarms       score.Alarms   `json:"false_alarms"`
+	Confounded   []score.Alarms `json:"false_alarms_by_confounder"`
+	ByRule       []score.Alarms `json:"false_alarms_by_rule"`
+	Worst        Worst          `json:"worst_confounder"`
+	// Challenges are the requirements that genuine events led to. People answered them.
+	Challenges int               `json:"challenges"`
+	Timing     Timing            `json:"timing"`
+	Precision  []score.Precision `json:"precision"`
+	Area       float64           `json:"pr_auc"`
+	Ablation   []score.Ablation  `json:"ablation"`
+	Classes    []Class           `json:"classes"`
+	Laws       []Law             `json:"laws"`
+	Robustness []Robustness      `json:"robustness"`
+	Peers      []Peer            `json:"peers"`
+	Behind     []Behind          `json:"not_as_good"`
+	Figures    []Figure          `json:"figures"`
 }
 
 // Counts are the size of what was measured on.
@@ -141,7 +143,15 @@ type Law struct {
 // Holds tells whether the law does.
 func (l *Law) Holds() bool { return l.Must && l.Found == l.Cases || !l.Must && l.Found == 0 }
 
-// Robustness is a smaller stream with or without faults.
+// The conditions of a smaller stream: as everything else is reported; with the usual faults; and with people who leave
+// challenges unanswered, so that nothing new is ever confirmed by them.
+const (
+	AsReported = "as reported"
+	WithFaults = "5 % late, 1 % twice, 2 % without place"
+	Unanswered = "nobody answers challenges"
+)
+
+// Robustness is a smaller stream under a condition.
 type Robustness struct {
 	Name      string  `json:"name"`
 	Users     int     `json:"users"`
@@ -150,6 +160,8 @@ type Robustness struct {
 	High      float64 `json:"recall_high"`
 	Medium    float64 `json:"fp_medium_per_1000"`
 	HighRate  float64 `json:"fp_high_per_1000"`
+	// Challenges are those that genuine events led to.
+	Challenges int `json:"challenges"`
 }
 
 // Peer is another system's rules on the same events.

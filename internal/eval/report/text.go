@@ -166,6 +166,7 @@ func (r *Report) alarmsText(p *printer) {
 		rows = append(rows, row(&r.ByRule[i]))
 	}
 	p.table("False alarms by rule", head, rows)
+	p.line("  challenges to genuine people: %d, %s in 1,000 logins, all answered", r.Challenges, number(r.Alarms.Per(r.Challenges)))
 	p.line("  worst confounder: %s, %s in 1,000 logins, %.1f times the mean of the confounders, %.1f times the overall rate",
 		cmp.Or(r.Worst.Name, "none"), number(r.Worst.Rate), r.Worst.TimesMean, r.Worst.Times)
 	rows = nil
@@ -207,9 +208,10 @@ func (r *Report) lawsText(p *printer) {
 	for _, b := range r.Robustness {
 		rows = append(rows, []string{
 			b.Name, fmt.Sprint(b.Users), fmt.Sprint(b.Incidents), percent(b.Recall), percent(b.High), number(b.Medium), number(b.HighRate),
+			fmt.Sprint(b.Challenges),
 		})
 	}
-	p.table("Faults of the stream", []string{"", "users", "incidents", "recall", "high", "M+/1000", "H+/1000"}, rows)
+	p.table("Under other conditions, on fewer users", []string{"", "users", "incidents", "recall", "high", "M+/1000", "H+/1000", "challenges"}, rows)
 }
 
 func (r *Report) precisionText(p *printer) {
