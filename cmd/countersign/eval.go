@@ -51,7 +51,7 @@ func evalCommand() *cobra.Command {
 	flags.Uint64Var(&options.Seed, "seed", options.Seed, "seed of the company; 1 to 5 are for tuning")
 	flags.IntVar(&options.Users, "users", options.Users, "how many people")
 	flags.IntVar(&options.Days, "days", options.Days, "how many days, the first 14 without attacks")
-	flags.Float64Var(&options.AttacksPerDay, "attacks-per-day", 0, "incidents a day, on average (default one for every 400 users, 3 at least)")
+	flags.Float64Var(&options.AttacksPerDay, "attacks-per-day", 0, "incidents a day, on average (default one for every 1,000 users, 2 at least)")
 	flags.IntVar(&options.Rounds, "rounds", options.Rounds, "rounds of the bootstrap behind confidence intervals")
 	flags.BoolVar(&asJSON, "json", false, "print figures as JSON, one object a line")
 	flags.StringVar(&out, "out", "", "directory for report.json, report.txt and curves.svg")

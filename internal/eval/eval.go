@@ -22,7 +22,7 @@ type Options struct {
 	Seed  uint64
 	Users int
 	Days  int
-	// AttacksPerDay is how many incidents begin on a day, on average; 0 is one a day for every 400 users, three at least.
+	// AttacksPerDay is how many incidents begin on a day, on average; 0 is what [company.EvalConfig] has.
 	AttacksPerDay float64
 	// Rounds of the bootstrap behind confidence intervals.
 	Rounds int
@@ -63,12 +63,11 @@ func (o *Options) Validate() error {
 }
 
 // company is the simulated company of a run.
-func (o *Options) company(users int, faults company.Faults) company.Config {
-	c := company.DefaultConfig()
-	c.Seed, c.Users, c.Days, c.QuietDays, c.Ingested, c.Faults = o.Seed, users, o.Days, quietDays, true, faults
-	c.AttacksPerDay = o.AttacksPerDay
-	if c.AttacksPerDay == 0 {
-		c.AttacksPerDay = max(3, float64(users)/400)
+func (o *Options) company(users int) company.Config {
+	c := company.EvalConfig(users)
+	c.Seed, c.Days, c.QuietDays, c.Ingested = o.Seed, o.Days, quietDays, true
+	if o.AttacksPerDay > 0 {
+		c.AttacksPerDay = o.AttacksPerDay * float64(users) / float64(o.Users)
 	}
 	return c
 }
@@ -96,7 +95,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		Seed: o.Seed, Tuning: o.Seed >= 1 && o.Seed <= 5, Users: o.Users, Days: o.Days, Code: o.CodeVersion, Rules: rules.Version(),
 		Hardware: fmt.Sprintf("%s, %d cores, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
 	}
-	main, err := play(ctx, o.company(o.Users, company.Faults{}), rules, extent{score: true, answers: true}, o.phase("stream"))
+	main, err := play(ctx, o.company(o.Users), rules, extent{score: true, answers: true}, o.phase("stream"))
 	if err != nil {
 		return nil, err
 	}
@@ -122,21 +121,21 @@ func (o *Options) phase(name string) func(float64) {
 	}
 }
 
-// usual are the faults of the stream that robustness is measured with.
-var usual = company.Faults{Late: 0.05, Duplicate: 0.01, MissingPlace: 0.02}
-
-// robustness plays a smaller company with and without faults, and with people who leave challenges unanswered. The runs
-// differ in nothing else.
+// robustness plays a smaller company with the usual faults of the stream, with none and with many, and with people who leave
+// challenges unanswered. The runs differ in nothing else.
 func robustness(ctx context.Context, o Options, rules detector.Rules) ([]report.Robustness, error) {
 	users := min(o.Users, max(1000, o.Users/5))
 	conditions := []struct {
 		name   string
-		faults company.Faults
+		adjust func(*company.Config)
 		extent extent
 	}{
-		{report.AsReported, company.Faults{}, extent{answers: true}},
-		{report.WithFaults, usual, extent{answers: true}},
-		{report.Unanswered, company.Faults{}, extent{}},
+		{report.AsReported, func(*company.Config) {}, extent{answers: true}},
+		{report.NoFaults, func(c *company.Config) { c.Faults = company.Faults{} }, extent{answers: true}},
+		{report.MoreFaults, func(c *company.Config) {
+			c.Faults = company.Faults{Late: 0.3, Duplicate: 0.05, MissingPlace: 0.2, Skewed: 0.3}
+		}, extent{answers: true}},
+		{report.Unanswered, func(*company.Config) {}, extent{}},
 	}
 	rows := make([]report.Robustness, len(conditions))
 	group, ctx := errgroup.WithContext(ctx)
@@ -147,7 +146,9 @@ func robustness(ctx context.Context, o Options, rules detector.Rules) ([]report.
 			progress = o.phase("conditions")
 		}
 		group.Go(func() error {
-			run, err := play(ctx, o.company(users, c.faults), rules, c.extent, progress)
+			config := o.company(users)
+			c.adjust(&config)
+			run, err := play(ctx, config, rules, c.extent, progress)
 			if err != nil {
 				return err
 			}

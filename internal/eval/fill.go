@@ -198,7 +198,7 @@ func (r *run) classes(end events.Millis) []report.Class {
 var (
 	travelAttacks = []company.Attack{company.ImpossibleTravel, company.BackAndForth, company.DomesticTravel, company.PhoneTravel}
 	smooth        = []company.Confounder{
-		company.MobileHub, company.MobileNetwork, company.RelayUse, company.VPNUse, company.PersonalVPN, company.OfficeNAT, company.VDI,
+		company.MobileHub, company.RelayUse, company.VPNUse, company.PersonalVPN, company.OfficeNAT,
 	}
 )
 

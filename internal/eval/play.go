@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"slices"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/countersign-io/countersign/internal/eval/peers"
 	"github.com/countersign-io/countersign/internal/eval/score"
 	"github.com/countersign-io/countersign/internal/events"
-	"github.com/countersign-io/countersign/internal/revocation"
 )
 
 // extent is how much of a run is measured.
@@ -54,6 +54,7 @@ type run struct {
 	// answers tells that people meet challenges, challenges how many there were.
 	answers    bool
 	challenges int
+	due        answers
 
 	people map[string]int
 	names  []string
@@ -107,19 +108,28 @@ func play(ctx context.Context, config company.Config, rules detector.Rules, exte
 func (r *run) watch(ctx context.Context, rules detector.Rules, filled chan<- []item, free <-chan []item, progress func(float64)) error {
 	c, engine := company.New(r.config), detector.NewEngine(rules)
 	list := make([]item, 0, batch)
+	var ahead item // the next of the company, while an answer may come before it
+	var more bool
+	ahead.label, more = c.Next(&ahead.event)
 	for {
-		list = append(list, item{})
-		it := &list[len(list)-1]
-		label, more := c.Next(&it.event)
-		if !more {
-			list = list[:len(list)-1]
-		} else {
-			it.label = label
-			if err := r.decide(c, engine, it); err != nil {
+		now := events.Millis(math.MaxInt64)
+		if more {
+			now = max(ahead.event.Ingested, ahead.event.Time)
+		}
+		it, answering := r.due.next(now)
+		left := more || answering
+		if left {
+			if !answering {
+				it = ahead
+				ahead = item{}
+				ahead.label, more = c.Next(&ahead.event)
+			}
+			list = append(list, it)
+			if err := r.decide(c, engine, &list[len(list)-1]); err != nil {
 				return err
 			}
 		}
-		if more && len(list) < batch {
+		if left && len(list) < batch {
 			continue
 		}
 		if len(list) > 0 {
@@ -139,7 +149,7 @@ func (r *run) watch(ctx context.Context, rules detector.Rules, filled chan<- []i
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !more {
+		if !left {
 			r.truth.Close()
 			return nil
 		}
@@ -164,8 +174,8 @@ func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) erro
 	took := time.Since(began)
 	r.busy += took
 	r.all++
-	if err := r.answer(c, it, decided[0].Outcome.Changes); err != nil {
-		return err
+	if r.answers {
+		r.challenges += r.due.add(it, decided[0].Outcome.Changes)
 	}
 	alarmed := false
 	for i := range decided {
@@ -193,30 +203,6 @@ func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) erro
 		}
 		r.curve.Attempt(it.user, i, scoreOf(engine, &attempt))
 		it.attempts = append(it.attempts, attempt)
-	}
-	return nil
-}
-
-// answer lets the person whom a genuine event made countersign challenge meet the challenge, half a minute to three later.
-// Attackers cannot; and their victims are not told of what attackers' events led to.
-func (r *run) answer(c *company.Company, it *item, changes []revocation.Change) error {
-	if !r.answers || it.label.Attack != "" {
-		return nil
-	}
-	for i := range changes {
-		claims := &changes[i].Claims
-		if claims.Status != revocation.Open {
-			continue
-		}
-		session := claims.Session
-		if claims.Action != events.StepUp {
-			session = "" // it is over: a new one begins
-		}
-		_, err := c.Respond(claims.Tenant, claims.User, session, it.event.Time+between(it.event.ID, 30*events.Second, 3*events.Minute))
-		if err != nil {
-			return fmt.Errorf("answering a challenge: %w", err)
-		}
-		r.challenges++
 	}
 	return nil
 }

@@ -73,7 +73,9 @@ func (r *Report) Conclude() {
 	r.add(NewFigure("eval.pr_auc", r.Area, "area", 0))
 	r.lawFigures()
 	r.add(NewFigure("eval.challenges_per_1000", a.Per(r.Challenges), "challenges", a.Logins))
-	for _, c := range []struct{ metric, name string }{{"eval.faults", WithFaults}, {"eval.unanswered", Unanswered}} {
+	for _, c := range []struct{ metric, name string }{
+		{"eval.no_faults", NoFaults}, {"eval.many_faults", MoreFaults}, {"eval.unanswered", Unanswered},
+	} {
 		before, after := r.condition(AsReported), r.condition(c.name)
 		if before != nil && after != nil {
 			r.add(NewFigure(c.metric+".recall_change", after.Recall-before.Recall, "share", after.Incidents))
@@ -106,7 +108,7 @@ func (r *Report) curveFigures(scorer, prefix string) {
 			f.Value = nil
 		}
 		if scorer == Countersign {
-			f = f.AtMost(t.rate)
+			f = f.AtMostRounded(t.rate)
 		}
 		r.add(f)
 	}

@@ -143,12 +143,13 @@ type Law struct {
 // Holds tells whether the law does.
 func (l *Law) Holds() bool { return l.Must && l.Found == l.Cases || !l.Must && l.Found == 0 }
 
-// The conditions of a smaller stream: as everything else is reported; with the usual faults; and with people who leave
-// challenges unanswered, so that nothing new is ever confirmed by them.
+// The conditions of a smaller stream: as everything else is reported, that is with 5 % late, 1 % twice, 2 % without place and
+// 5 % of clocks wrong; without any of it; with 30, 5, 20 and 30 %; and with people who leave challenges unanswered.
 const (
 	AsReported = "as reported"
-	WithFaults = "5 % late, 1 % twice, 2 % without place"
-	Unanswered = "nobody answers challenges"
+	NoFaults   = "no faults"
+	MoreFaults = "many faults"
+	Unanswered = "challenges unanswered"
 )
 
 // Robustness is a smaller stream under a condition.
@@ -204,6 +205,18 @@ func NewFigure(metric string, value float64, unit string, n int) Figure {
 		f.Value = &value
 	}
 	return f
+}
+
+// AtMostRounded is like [Figure.AtMost] for a target that was published with two digits: the value is rounded like it.
+func (f Figure) AtMostRounded(target float64) Figure {
+	g := f
+	if f.Value != nil {
+		rounded := math.Round(*f.Value*100) / 100
+		g.Value = &rounded
+	}
+	g = g.AtMost(target)
+	g.Value = f.Value
+	return g
 }
 
 // AtMost sets the target of a figure that must not be higher, AtLeast of one that must not be lower.
