@@ -80,7 +80,8 @@ var crd07 = Detection{ID: "CRD-07", Version: 1, Title: "User enumeration", Techn
 // False positives: an outage of the provider that reports lockouts.
 var crd08 = Detection{ID: "CRD-08", Version: 1, Title: "Lockout storm", Technique: "T1110", Severity: severities(events.High)}
 
-// judgeFailure looks at an attempt that did not succeed.
+// judgeFailure looks at an attempt that did not succeed. One without a cause is a wrong proof: sources name whatever else it
+// can be, if only as [events.OtherCause].
 func (o *observation) judgeFailure() {
 	e := o.e
 	if e.Kind != events.SignIn {

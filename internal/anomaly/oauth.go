@@ -55,7 +55,8 @@ var (
 	deviceCodeNames = []string{"devicecode", "deviceauthorization", "urnietfparamsoauthgranttypedevicecode"}
 	legacyNames     = []string{
 		"ropc", "password", "resourceownerpassword", "imap", "imap4", "pop", "pop3", "smtp", "authenticatedsmtp", "exchangeactivesync",
-		"mapi", "mapioverhttp", "basic", "otherclients", "exchangewebservices", "autodiscover", "offlineaddressbook", "exchangeonlinepowershell",
+		"mapi", "mapioverhttp", "outlookanywhere", "outlookservice", "universaloutlook", "olderofficeclients", "reportingwebservices",
+		"richclient", "basic", "otherclients", "exchangewebservices", "autodiscover", "offlineaddressbook", "exchangeonlinepowershell",
 	}
 )
 

@@ -3,7 +3,7 @@ package events
 // Cause says why an attempt did not succeed, in one vocabulary for all sources. The source's own word stays in Code.
 type Cause string
 
-// The causes of failures; "" is unknown. Steps of a flow that goes on are outcome interrupt and have none.
+// The causes of failures; "" is unknown, and taken for a wrong proof by what counts guesses. Steps of a flow that goes on are outcome interrupt and have none.
 const (
 	BadPassword   Cause = "bad_password"
 	UnknownUser   Cause = "unknown_user"
@@ -19,10 +19,13 @@ const (
 	BadCode Cause = "bad_code"
 	// PolicyBlock is a refusal by the provider's own policies.
 	PolicyBlock Cause = "policy_block"
+	// OtherCause is of a failure that is surely none of the above, such as a token that ran out, a request that was malformed
+	// or a client that is not registered: it says nothing against the user, and nobody guessed.
+	OtherCause Cause = "other"
 )
 
 // Causes lists every cause.
-var Causes = []Cause{BadPassword, UnknownUser, AccountLocked, AccountDisabled, Expired, MFARefused, MFATimeout, BadCode, PolicyBlock}
+var Causes = []Cause{BadPassword, UnknownUser, AccountLocked, AccountDisabled, Expired, MFARefused, MFATimeout, BadCode, PolicyBlock, OtherCause}
 
 // Verdict is what the network stage concluded from the events of many users, sent to each user concerned.
 type Verdict struct {

@@ -105,7 +105,7 @@ func (v vocabulary[T]) name(code byte) T {
 var (
 	causes = vocabulary[events.Cause]{
 		events.BadPassword, events.UnknownUser, events.AccountLocked, events.AccountDisabled, events.Expired, events.MFARefused,
-		events.MFATimeout, events.BadCode, events.PolicyBlock,
+		events.MFATimeout, events.BadCode, events.PolicyBlock, events.OtherCause,
 	}
 	changeTypes = vocabulary[events.ChangeType]{
 		events.CredentialChange, events.MethodChange, events.RecoveryChange, events.DeviceChange, events.ConsentChange,

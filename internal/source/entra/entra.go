@@ -5,8 +5,9 @@
 // Sign-ins of people and of programs become sign-ins, audits of what concerns an account become account changes (and the
 // revocation of sessions a sign-out), what Identity Protection reports becomes risk. Everything else is skipped.
 //
-// Records vary by age, licence and transport; what a record does not say stays unknown. Correlation ids and the sign-in
-// identifier (what was typed, which may be a password) are never used.
+// Records vary by age, licence and transport; what a record does not say stays unknown. Clients choose the
+// correlation ids, so that they are never part of an identity. The sign-in identifier (what was typed, which may be a
+// password) is never used.
 package entra
 
 import (

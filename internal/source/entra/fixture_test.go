@@ -124,7 +124,8 @@ func row(t testing.TB, change func(object)) string {
 		"LocationDetails": `{"city":"Utrecht","state":"Utrecht","countryOrRegion":"NL","geoCoordinates":{"latitude":52.09,"longitude":5.12}}`,
 		"DeviceDetail":    `{"deviceId":"d-1","operatingSystem":"Windows10","browser":"Edge 131.0.0","isCompliant":true,"isManaged":false}`,
 		"Status":          `{"errorCode":0}`, "AuthenticationDetails": "[]", "AutonomousSystemNumber": "64500",
-		"SessionId": "3c2b1a09-f8e7-4d6c-b5a4-938271605f4e", "UniqueTokenIdentifier": "QmFzZTY0RXhhbXBsZQ",
+		"CorrelationId": "A2C4E6F8-1b3d-4f5a-8c7e-9d0b1a2c3e4f",
+		"SessionId":     "3c2b1a09-f8e7-4d6c-b5a4-938271605f4e", "UniqueTokenIdentifier": "QmFzZTY0RXhhbXBsZQ",
 		"AppId": "c1a04e77-2b9d-4f63-8a10-6f5e3d2c1b00", "AppDisplayName": "Example Portal", "AuthenticationRequirement": "singleFactorAuthentication",
 		"UserAgent": "Mozilla/5.0 (X11; Linux x86_64) Example/1.0",
 	}

@@ -1,46 +1,12 @@
 package entra
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
-
-// interrupts are codes of flows that go on: neither success nor failure.
-var interrupts = codes(`16000 16001 50055 50058 50072 50074 50076 50078 50079 50097 50125 50127 50129 50140 50144 50158 50168
-	50199 65001 70016 81010 90094 90095 700020 1000000 1000002`)
-
-// blocks are codes of attempts that a policy, a lock or the protection of the account refused.
-var blocks = codes(`50005 50053 50057 50105 50131 53000 53001 53002 53003 53004 53010 53011 500021 500022 500212 500213
-	530032 530034 530035`)
-
-func codes(list string) map[string]bool {
-	set := map[string]bool{}
-	for code := range strings.FieldsSeq(list) {
-		set[code] = true
-	}
-	return set
-}
-
-// mfaFailed is the code of a second factor that failed or was denied.
-const mfaFailed = "500121"
-
-// OutcomeOf is the outcome that an error code of a sign-in means. Codes that nobody knows are failures; without a code
-// there is no outcome.
-func OutcomeOf(code string) events.Outcome {
-	switch {
-	case code == "0" || strings.EqualFold(code, "success"):
-		return events.Success
-	case code == "":
-		return ""
-	case interrupts[code]:
-		return events.Interrupt
-	case blocks[code]:
-		return events.Blocked
-	}
-	return events.Failure
-}
 
 // judge sets the outcome and how identity was proved.
 func (r *record) judge(e *events.Event) {
@@ -53,27 +19,45 @@ func (r *record) judge(e *events.Event) {
 		if e.Reason = r.failureReason; e.Reason == "" {
 			e.Reason = r.resultDetail
 		}
+		e.Cause, _ = CauseOf(e.Code, e.Reason)
 	}
 	e.Auth.Protocol = r.grant()
 	if e.Outcome == events.Success {
 		e.Auth.ACR = r.contextClass
 	}
-	strongest := r.methods(e)
+	strongest, why := r.methods(e)
 	if e.Auth.MFA == "" {
 		e.Auth.MFA = r.statedMFA(e)
 	}
 	if e.Auth.MFA == events.MFAFailed || e.Auth.MFA == events.MFADenied {
-		if e.Outcome == events.Interrupt {
-			e.Outcome = events.Failure // asked for a second factor, and it failed
-		}
+		r.judgeFactor(e, why)
 		return
 	}
 	e.Auth.Strength = r.strength(e, strongest)
 }
 
+// judgeFactor reads a second factor that failed, with what the steps say of why.
+func (r *record) judgeFactor(e *events.Event, why events.Cause) {
+	if e.Outcome == events.Interrupt {
+		e.Outcome = events.Failure // asked for a second factor, and it failed
+	}
+	if e.Cause == "" && e.Outcome == events.Failure {
+		e.Cause = cmp.Or(FactorCause(r.details), FactorCause(r.failureReason), why)
+	}
+	if r.fraud() {
+		e.Risk.Detections = addOnce(e.Risk.Detections, "fraud")
+	}
+}
+
+// fraud tells that the person called the prompt a fraud.
+func (r *record) fraud() bool {
+	said := func(text string) bool { return strings.Contains(strings.ToLower(text), "fraud") }
+	return said(r.details) || slices.ContainsFunc(r.steps, func(s step) bool { return said(s.detail) })
+}
+
 // methods sets what the steps tell: the methods used, the result of the second factor. It returns the strongest proof
-// among the steps that succeeded.
-func (r *record) methods(e *events.Event) (strongest events.Strength) {
+// among the steps that succeeded, and why the last one failed that did not.
+func (r *record) methods(e *events.Event) (strongest events.Strength, why events.Cause) {
 	stronger := func(s events.Strength) {
 		if s.Rank() > strongest.Rank() {
 			strongest = s
@@ -100,9 +84,9 @@ func (r *record) methods(e *events.Event) (strongest events.Strength) {
 			}
 			stronger(strength)
 		case events.No:
-			if second {
-				failed = events.MFAFailed
-				if denied(s.detail) {
+			if second && !pending(strings.ToLower(s.detail)) {
+				failed, why = events.MFAFailed, factorCause(s.detail, name)
+				if FactorCause(s.detail) == events.MFARefused {
 					failed = events.MFADenied
 				}
 			}
@@ -113,16 +97,11 @@ func (r *record) methods(e *events.Event) (strongest events.Strength) {
 	if e.Auth.MFA == "" {
 		e.Auth.MFA = failed
 	}
-	return strongest
+	return strongest, why
 }
 
 func primary(requirement string) bool {
 	return strings.EqualFold(requirement, "Primary authentication")
-}
-
-func denied(detail string) bool {
-	detail = strings.ToLower(detail)
-	return strings.Contains(detail, "denied") || strings.Contains(detail, "declined")
 }
 
 // usualClaim is what most records of redeemed tokens say.
@@ -137,7 +116,7 @@ func (r *record) statedMFA(e *events.Event) events.MFA {
 	}
 	switch {
 	case e.Code == mfaFailed:
-		if denied(details) || denied(r.failureReason) {
+		if cmp.Or(FactorCause(details), FactorCause(r.failureReason)) == events.MFARefused {
 			return events.MFADenied
 		}
 		return events.MFAFailed
@@ -181,12 +160,16 @@ func (r *record) grant() string {
 	case "", "Browser", "Mobile Apps and Desktop clients":
 		return ""
 	}
-	switch client := strings.ToLower(r.clientApp); client {
+	client := strings.ToLower(r.clientApp)
+	if _, which, ok := strings.Cut(client, "; "); ok {
+		client = which // "Other clients; IMAP"
+	}
+	client, _, _ = strings.Cut(client, " (") // "Outlook Anywhere (RPC over HTTP)"
+	switch client {
 	case "browser", "mobile apps and desktop clients":
 		return ""
-	default:
-		return client
 	}
+	return client
 }
 
 // method is the short name of an authentication method and how strong it is by itself. The names are prose of the
@@ -221,7 +204,7 @@ var methods = []struct {
 	{"oath", "otp", events.SingleFactor},
 	{"text message", "sms", events.SingleFactor},
 	{"sms", "sms", events.SingleFactor},
-	{"phone call", "phone", events.SingleFactor},
-	{"voice", "phone", events.SingleFactor},
+	{"phone call", "voice", events.SingleFactor},
+	{"voice", "voice", events.SingleFactor},
 	{"email", "email", events.SingleFactor},
 }

@@ -14,8 +14,10 @@ type record struct {
 	resultType, resultDetail string
 	callerIP                 []byte
 	country                  string // of two letters, beside the place
+	outerCorrelation         []byte
 
 	id, created, activity  []byte
+	correlation            string
 	user, upn, displayName string
 	userAsked              bool   // the record has a member for the user, whatever is in it
 	program, programName   string // a service principal
@@ -95,6 +97,8 @@ func readDiagnostic(w *decoding) {
 			r.resultDetail = o.word()
 		case "callerIpAddress":
 			r.callerIP = o.scalar()
+		case "correlationId":
+			r.outerCorrelation = o.scalar()
 		case "location":
 			r.country = o.word()
 		case "properties":
@@ -179,6 +183,8 @@ func (c *cursor) property(r *record, key []byte) {
 		r.created = c.scalar()
 	case "activityDateTime":
 		r.activity = c.scalar()
+	case "correlationId":
+		r.correlation = c.text()
 	case "tenantId":
 		r.innerTenant = c.word()
 	case "userId":

@@ -52,6 +52,7 @@ func (r *record) report(e *events.Event, altogether bool) error {
 		return &foreign.Skipped{Reason: "hidden", Category: e.Source.Category} // all that a tenant without the licence gets
 	}
 	e.User.HomeTenant, e.UserAgent = r.guestOf(e.Tenant), r.userAgent
+	e.Correlation = bounded(strings.ToLower(r.correlation)) // that around the record is of the report
 	if altogether {
 		return nil // the address and place are nobody's
 	}

@@ -41,7 +41,7 @@ func TestRiskDetection(t *testing.T) {
 		ID: events.EventID(tenantID, "entra", riskID+"@1772635380000"), Kind: events.RiskReport, Tenant: tenantID,
 		User: events.User{ID: userID, Name: userID + "@example.com"}, Time: 1772635380000, Emitted: 1772612275104,
 		Source: events.Source{Family: "entra", ID: riskID + "@1772635380000", Category: "UserRiskEvents"},
-		IP:     "203.0.113.80", UserAgent: "Mozilla/5.0 Example/1.0",
+		IP:     "203.0.113.80", UserAgent: "Mozilla/5.0 Example/1.0", Correlation: "a2c4e6f8-1b3d-4f5a-8c7e-9d0b1a2c3e4f",
 		ProviderPlace: events.Place{Lat: 45.76, Lon: 4.83, City: "Lyon", Region: "Rhone", Country: "FR"},
 		Risk:          events.Risk{Level: events.RiskMedium, State: events.RiskOpen, Detections: []string{"unfamiliarFeatures"}, SignIn: signInID, Happened: 1772612131244},
 	}

@@ -32,6 +32,10 @@ func (r *record) signIn(e *events.Event, program bool) error {
 	e.App = events.Ref{ID: bounded(r.appID), Name: r.appName}
 	e.Resource = events.Ref{ID: bounded(r.resourceID), Name: r.resourceName}
 	e.Session = events.Session{ID: bounded(r.session), Token: bounded(r.token), TokenType: snake(r.tokenType), Bound: r.bound}
+	e.Correlation = bounded(strings.ToLower(r.correlation))
+	if e.Correlation == "" {
+		e.Correlation = bounded(strings.ToLower(string(known(r.outerCorrelation))))
+	}
 	e.Network.ASN, e.UserAgent, e.Device = r.asn, r.userAgent, r.device.known()
 	e.Access = events.Access{Result: accessResult(r.accessStatus), Policies: r.policies, Locations: r.locations}
 	e.Risk = r.signInRisk()

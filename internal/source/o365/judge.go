@@ -14,7 +14,7 @@ func (r *raw) judge(e *events.Event) {
 	e.Code = cmp.Or(r.errorNumber, r.logonError)
 	e.Outcome = r.outcome()
 	if e.Outcome != events.Success {
-		e.Reason = r.logonError
+		e.Reason, e.Cause = r.logonError, r.cause()
 	}
 	flow, _, _ := strings.Cut(strings.ToLower(r.extended["RequestType"]), ":")
 	step := strings.ToLower(r.extended["RequestType"])
@@ -24,12 +24,14 @@ func (r *raw) judge(e *events.Event) {
 	case flow == "login" || flow == "sas" || flow == "kmsi" || flow == "consent":
 		e.Interactive = events.Yes // these steps have a page
 	}
-	e.Auth.Protocol = protocols[flow]
+	if e.Auth.Protocol = protocols[flow]; strings.HasPrefix(e.UserAgent, "BAV2ROPC") {
+		e.Auth.Protocol = "ropc" // the name of what takes passwords over the old protocols of mail
+	}
 	strongest := r.methods(e)
 	switch {
 	case e.Code == mfaFailed:
 		e.Auth.MFA = events.MFAFailed
-		if detail := strings.ToLower(r.logonError); strings.Contains(detail, "denied") || strings.Contains(detail, "declined") {
+		if e.Cause = entra.FactorCause(r.logonError); e.Cause == events.MFARefused {
 			e.Auth.MFA = events.MFADenied
 		}
 	case e.Outcome == events.Success && flow == "sas": // the service that checks second factors
@@ -70,6 +72,40 @@ func (r *raw) outcome() events.Outcome {
 		return events.Success
 	}
 	return ""
+}
+
+// cause goes by the error number, and by the error's name where there is none.
+func (r *raw) cause() events.Cause {
+	if r.errorNumber != "" && r.errorNumber != "0" {
+		cause, _ := entra.CauseOf(r.errorNumber, r.logonError)
+		return cause
+	}
+	if r.logonError == "" || r.outcome() == events.Interrupt {
+		return ""
+	}
+	if cause, known := causes[strings.ToLower(r.logonError)]; known {
+		return cause
+	}
+	if r.outcome() == events.Blocked {
+		return events.PolicyBlock
+	}
+	return events.OtherCause
+}
+
+// causes are the names of errors, in lower case, that say more than that something else went wrong.
+var causes = map[string]events.Cause{
+	"invalidusernameorpassword":            events.BadPassword,
+	"invalidpassword":                      events.BadPassword,
+	"credentialauthenticationerror":        events.BadPassword,
+	"useraccountnotfound":                  events.UnknownUser,
+	"useraccountnotindirectory":            events.UnknownUser,
+	"idslocked":                            events.AccountLocked,
+	"userdisabled":                         events.AccountDisabled,
+	"invalidpasswordexpiredpassword":       events.Expired,
+	"invalidpasswordexpiredonpremises":     events.Expired,
+	"invalidpasswordexpiredonprempassword": events.Expired,
+	// The name does not say how it failed.
+	"authenticationfailedsaserror": "",
 }
 
 // methods sets the methods of the first factor, and returns the strongest. The number is a set of bits that Microsoft

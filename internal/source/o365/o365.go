@@ -150,7 +150,7 @@ func (r *raw) signIn() (*events.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.Resource.ID = identity(r.object)
+	e.Resource.ID, e.Correlation = identity(r.object), identity(strings.ToLower(r.flow))
 	e.User = r.who(r.actor, true).user()
 	if program := r.userType == "5" || r.userType == "6" || strings.EqualFold(r.userType, "Application") || strings.EqualFold(r.userType, "ServicePrincipal"); program {
 		e.User.Type = events.Workload

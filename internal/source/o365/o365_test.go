@@ -138,7 +138,7 @@ func TestSignIn(t *testing.T) {
 		Source:  events.Source{Family: "o365", ID: recordID, Category: "UserLoggedIn"},
 		Outcome: events.Success, Code: "0", Interactive: events.Yes,
 		App: events.Ref{ID: appID}, Resource: events.Ref{ID: "e8f1b6d0-0a4c-4c8e-b7a5-1d2f3c4b5a60"},
-		Session: events.Session{ID: "3c2b1a09-f8e7-4d6c-b5a4-938271605f4e"}, IP: "198.51.100.70",
+		Session: events.Session{ID: "3c2b1a09-f8e7-4d6c-b5a4-938271605f4e"}, IP: "198.51.100.70", Correlation: "a2c4e6f8-1b3d-4f5a-8c7e-9d0b1a2c3e4f",
 		Device:    events.Device{ID: "d-1", Name: "laptop", OS: "Windows 10", Browser: "Edge"},
 		UserAgent: "Mozilla/5.0 Example/1.0", Auth: events.Auth{Methods: []string{"password"}},
 	}

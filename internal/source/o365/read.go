@@ -20,7 +20,7 @@ type raw struct {
 	clientIP, actorIP         string
 	app, object               string
 	errorNumber, logonError   string
-	session, token            string
+	session, token, flow      string
 	agent                     string // of a directory change
 	extended, device          map[string]string
 	actor, target             []entry
@@ -119,6 +119,8 @@ func (r *raw) member(l *jlexer.Lexer, key string) {
 		r.app = text(l)
 	case "ObjectId":
 		r.object = text(l)
+	case "InterSystemsId":
+		r.flow = foreign.Text(l)
 	case "ErrorNumber":
 		r.errorNumber = foreign.Text(l)
 	case "ErrorCode": // by the documentation; records say ErrorNumber
