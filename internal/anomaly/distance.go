@@ -49,7 +49,7 @@ func (c *Catalogue) databaseRadius(km float64, city, region string) (float64, bo
 
 // fixedLine tells a spot that the database itself calls precise and that is of no other class.
 func (c *Catalogue) fixedLine(s *profile.Spot) bool {
-	return s.Classes == 0 && s.RadiusKm > 0 && float64(s.RadiusKm) <= c.config.Place.FixedLineRadiusKm
+	return s.Classes&^profile.Threat == 0 && s.RadiusKm > 0 && float64(s.RadiusKm) <= c.config.Place.FixedLineRadiusKm
 }
 
 // leg is the way from one observation to a later one.

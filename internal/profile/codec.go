@@ -15,7 +15,7 @@ import (
 //	±       LastSeen, FirstSeen, LastAdverse
 //	        Successes, Late, Forgotten
 //	        length of the text block, the text block
-//	        count; spots:    ±lat ±lon radius classes(byte) asn, text city, text region, text country
+//	        count; spots:    ±lat ±lon radius, 2 classes + conflict, asn, text city, text region, text country
 //	        count; devices:  state(byte) text id [hash 8 bytes, when the id was cut], text os, text browser
 //	        count; visits:   point first, point last
 //	        count; sessions: key(8 bytes) parts(byte) point start, point last [±ended] [±refreshed] [tokens]
@@ -27,7 +27,8 @@ import (
 // spot(byte) device(byte), and family(byte: 0, 4 or 16) with the address of so many bytes. The kind of a term has bits for
 // its state and for the width of its value.
 
-// Version 1 has no sections, of a session only key, start and last, and terms in another form; it is read as well.
+// Version 1 has no sections, of a session only key, start and last, and classes in a byte and terms in another
+// form; it is read as well.
 
 // Version of the encoding that AppendBinary writes.
 const Version = 2
@@ -131,14 +132,14 @@ func (p *Profile) appendTerms(b []byte) []byte {
 }
 
 func (s *Spot) append(b []byte) []byte {
-	classes := s.Classes
+	classes := uint64(s.Classes) << 1
 	if s.Conflict {
-		classes |= conflictBit
+		classes |= 1
 	}
 	b = binary.AppendVarint(b, int64(s.Lat))
 	b = binary.AppendVarint(b, int64(s.Lon))
 	b = binary.AppendUvarint(b, uint64(s.RadiusKm))
-	b = binary.AppendUvarint(append(b, byte(classes)), uint64(s.ASN))
+	b = binary.AppendUvarint(binary.AppendUvarint(b, classes), uint64(s.ASN))
 	return append(b, byte(len(s.City)), byte(len(s.Region)), byte(len(s.Country)))
 }
 
@@ -258,7 +259,7 @@ func Decode(b []byte) (*Profile, error) {
 	p.spots = make([]Spot, r.count(MaxSpots))
 	var names [MaxSpots + MaxDevices][3]byte // the lengths of three texts each
 	for i := range p.spots {
-		r.spot(&p.spots[i], &names[i])
+		r.spot(&p.spots[i], &names[i], b[0])
 	}
 	p.devices = make([]Device, r.count(MaxDevices))
 	for i := range p.devices {

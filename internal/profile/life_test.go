@@ -34,10 +34,14 @@ func live(p *Profile, e *events.Event) {
 	spot, device := p.Spot(&pt), p.Device(&pt)
 	p.AddVisit(pt)
 	for _, t := range []Term{
-		{Kind: Country, Value: CountryValue(spot.Country)}, {Kind: Region, Value: TextValue(e.Place.Region, spot.Country)},
-		{Kind: ASN, Value: uint64(spot.ASN)}, {Kind: DeviceID, Value: DeviceValue(device.Hash)},
-		{Kind: Agent, Value: AgentValue(device.OS, device.Browser)}, {Kind: App, Value: TextValue(e.App.ID)},
-		{Kind: AppResource, Value: TextValue(e.App.ID, e.Resource.ID)}, {Kind: Grant, Value: TextValue(e.App.ID, e.Auth.Protocol)},
+		{Kind: Country, Value: CountryValue(spot.Country)},
+		{Kind: Region, Value: TextValue(e.Place.Region, spot.Country)},
+		{Kind: ASN, Value: uint64(spot.ASN)},
+		{Kind: DeviceID, Value: DeviceValue(device.Hash)},
+		{Kind: Agent, Value: AgentValue(device.OS, device.Browser)},
+		{Kind: App, Value: TextValue(e.App.ID)},
+		{Kind: AppResource, Value: TextValue(e.App.ID, e.Resource.ID)},
+		{Kind: Grant, Value: TextValue(e.App.ID, e.Auth.Protocol)},
 	} {
 		if t.Value != 0 {
 			p.Learn(t.Kind, t.Value, e.Time, false)
@@ -198,12 +202,22 @@ func checkBounds(tb interface{ Errorf(string, ...any) }, p *Profile) {
 		what         string
 		length, most int
 	}{
-		{"visits", len(p.Visits), MaxVisits}, {"sessions", len(p.Sessions), MaxSessions}, {"terms", len(p.Terms), MaxTerms},
-		{"spots", len(p.spots), MaxSpots}, {"devices", len(p.devices), MaxDevices}, {"failures", len(p.Failures), MaxFailures},
-		{"pushes", len(p.Pushes), MaxPushes}, {"codes", len(p.Codes), MaxCodes}, {"attacked", len(p.Attacked), MaxAttacked},
-		{"raised", len(p.Raised), MaxRaised}, {"suspicions", len(p.Suspicions), MaxSuspicions}, {"changes", len(p.Changes), MaxChanges},
-		{"clusters", len(p.Clusters), MaxClusters}, {"transitions", len(p.Transitions), MaxTransitions},
-		{"hours", len(p.Hours.bins), HoursOfWeek}, {"parts of the risk", len(p.Risk.Parts), MaxRiskParts},
+		{"visits", len(p.Visits), MaxVisits},
+		{"sessions", len(p.Sessions), MaxSessions},
+		{"terms", len(p.Terms), MaxTerms},
+		{"spots", len(p.spots), MaxSpots},
+		{"devices", len(p.devices), MaxDevices},
+		{"failures", len(p.Failures), MaxFailures},
+		{"pushes", len(p.Pushes), MaxPushes},
+		{"codes", len(p.Codes), MaxCodes},
+		{"attacked", len(p.Attacked), MaxAttacked},
+		{"raised", len(p.Raised), MaxRaised},
+		{"suspicions", len(p.Suspicions), MaxSuspicions},
+		{"changes", len(p.Changes), MaxChanges},
+		{"clusters", len(p.Clusters), MaxClusters},
+		{"transitions", len(p.Transitions), MaxTransitions},
+		{"hours", len(p.Hours.bins), HoursOfWeek},
+		{"parts of the risk", len(p.Risk.Parts), MaxRiskParts},
 	} {
 		if c.length > c.most {
 			tb.Errorf("%d %s, at most %d", c.length, c.what, c.most)
@@ -310,7 +324,7 @@ func worst() *Profile {
 	p.Successes, p.Late, p.Forgotten = math.MaxUint32, math.MaxUint32, math.MaxUint32
 	for range MaxSpots {
 		p.spots = append(p.spots, Spot{
-			Lat: -90e4, Lon: -180e4, RadiusKm: math.MaxUint16, Classes: 0x7f, Conflict: true, ASN: h32(), City: text(maxName), Region: text(maxName), Country: "NL",
+			Lat: -90e4, Lon: -180e4, RadiusKm: math.MaxUint16, Classes: knownClasses, Conflict: true, ASN: h32(), City: text(maxName), Region: text(maxName), Country: "NL",
 		})
 	}
 	for range MaxDevices {

@@ -128,10 +128,20 @@ func (r *reader) place() (lat, lon int32, radiusKm uint16) {
 	return int32(y), int32(x), uint16(radius)
 }
 
-func (r *reader) spot(s *Spot, names *[3]byte) {
+func (r *reader) spot(s *Spot, names *[3]byte, version byte) {
 	s.Lat, s.Lon, s.RadiusKm = r.place()
-	classes := Classes(r.byte())
-	s.Classes, s.Conflict = classes&^conflictBit, classes.Any(conflictBit)
+	if version == 1 {
+		const conflict = 1 << 7
+		classes := r.byte()
+		s.Classes, s.Conflict = Classes(classes&^conflict), classes&conflict != 0
+	} else {
+		classes := r.unsigned()
+		if classes>>1 > uint64(knownClasses) {
+			r.fail("a network class is unknown")
+			return
+		}
+		s.Classes, s.Conflict = Classes(classes>>1), classes&1 != 0
+	}
 	s.ASN = r.uint32()
 	names[0], names[1], names[2] = r.byte(), r.byte(), r.byte()
 }

@@ -109,7 +109,7 @@ func (a Address) SamePrefix(b Address) bool {
 }
 
 // Classes is a set of network classes.
-type Classes uint8
+type Classes uint16
 
 // The network classes as bits. Their values are on the log: never change them.
 const (
@@ -120,8 +120,9 @@ const (
 	Satellite Classes = 1 << 4
 	Mobile    Classes = 1 << 5
 	Office    Classes = 1 << 6
+	Threat    Classes = 1 << 7
 
-	conflictBit Classes = 1 << 7 // on the log only
+	knownClasses = Threat<<1 - 1
 )
 
 func classBit(c events.Class) Classes {
@@ -140,6 +141,8 @@ func classBit(c events.Class) Classes {
 		return Mobile
 	case events.Office:
 		return Office
+	case events.Threat:
+		return Threat
 	}
 	return 0
 }
