@@ -3,6 +3,7 @@ package familiarity
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
@@ -15,7 +16,8 @@ type Level uint8
 
 // The levels, by feature, finest first.
 const (
-	// IP is the address; of IPv6 the /64, because hosts change the rest at will.
+	// IP is the address; of IPv6 the /64, because hosts change the rest at will. It is unknown in the networks of mobile
+	// carriers, satellites and privacy relays, which deal addresses out anew all the time.
 	IP Level = iota
 	ASN
 	Country
@@ -53,8 +55,8 @@ type feature struct {
 var features = [...]feature{{"network", IP, Agent}, {"agent", Agent, DeviceID}, {"device", DeviceID, Level(Levels)}}
 
 // Login is what the score looks at: a hash of the value of every level, 0 when unknown. What is absent from the device or
-// its user agent is a value like any other: an attacker could leave it out. An address without AS number or country is
-// merely unknown.
+// its user agent is a value like any other: an attacker could leave it out. An address, AS number or country
+// that is not told is merely unknown.
 type Login struct {
 	Values [Levels]uint64
 }
@@ -62,7 +64,9 @@ type Login struct {
 // LoginOf takes the features out of an event.
 func LoginOf(e *events.Event) Login {
 	var l Login
-	l.Values[IP] = hashIP(e.IP)
+	if !slices.ContainsFunc(e.Network.Classes, fleeting) {
+		l.Values[IP] = hashIP(e.IP)
+	}
 	if e.Network.ASN != 0 {
 		l.Values[ASN] = hashNumber(uint64(e.Network.ASN))
 	}
@@ -78,6 +82,11 @@ func LoginOf(e *events.Event) Login {
 		l.Values[int(Agent)+i] = max(v, 1)
 	}
 	return l
+}
+
+// fleeting tells networks that deal addresses out anew all the time.
+func fleeting(c events.Class) bool {
+	return c == events.Mobile || c == events.Satellite || c == events.Relay
 }
 
 func hashText(s string) uint64 { return max(xxhash.Sum64String(s), 1) }

@@ -169,6 +169,13 @@ func TestAbsenceIsAValueWhereAnAttackerChooses(t *testing.T) {
 		!same("192.0.2.1", "::ffff:192.0.2.1") || LoginOf(&events.Event{IP: "no address"}).Values[IP] != 0 {
 		t.Error("addresses are confused")
 	}
+	phone := events.Event{IP: "192.0.2.1", Network: events.Network{ASN: 64496, Classes: []events.Class{events.Mobile}}}
+	if l := LoginOf(&phone); l.Values[IP] != 0 || l.Values[ASN] == 0 {
+		t.Errorf("a phone's address counts: %x", l.Values)
+	}
+	if PublishedLoginOf(&phone).Values[IP] == 0 {
+		t.Error("the published form counts every address")
+	}
 }
 
 func TestModelValidate(t *testing.T) {

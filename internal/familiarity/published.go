@@ -1,5 +1,7 @@
 package familiarity
 
+import "github.com/countersign-io/countersign/internal/events"
+
 // publishedWeights are those of the reference implementation. It looks at no device ids.
 var publishedWeights = [DeviceID]float64{
 	IP: 0.6, ASN: 0.3, Country: 0.1,
@@ -7,7 +9,7 @@ var publishedWeights = [DeviceID]float64{
 }
 
 // Published is the score as published (Wiefling et al. 2022, doi 10.1145/3546069), to compare with: its state grows with the
-// history and forgets nothing. Nothing is unknown to it: 0 is a value. Published is not safe for concurrent use.
+// history and forgets nothing. Its logins are those of [PublishedLoginOf]; nothing is unknown to it: 0 is a value. Published is not safe for concurrent use.
 type Published struct {
 	past  history
 	users map[string]*userHistory
@@ -84,6 +86,14 @@ func (h *history) add(l *Login) {
 			c.values[levelValue{level, l.Values[level]}] = struct{}{}
 		}
 	}
+}
+
+// PublishedLoginOf takes the features out of an event as the published form has them: the address counts whole, whatever its
+// network.
+func PublishedLoginOf(e *events.Event) Login {
+	l := LoginOf(e)
+	l.Values[IP] = hashText(e.IP)
+	return l
 }
 
 // Add takes a successful login into the history.

@@ -30,7 +30,9 @@ type heard struct {
 	user int
 	at   events.Millis
 	l    familiarity.Login
-	kind heardKind
+	// whole is the login with its whole address.
+	whole familiarity.Login
+	kind  heardKind
 	// managed tells that the device is, for providers that give an id of those only.
 	managed    bool
 	confounder company.Confounder
@@ -62,7 +64,7 @@ func hear(tb testing.TB, seed uint64, users, days int) []heard {
 			u = len(index)
 			index[e.User.ID] = u
 		}
-		h := heard{user: u, at: e.Time, l: familiarity.LoginOf(&e), managed: e.Device.Managed == events.Yes, confounder: label.Confounder}
+		h := heard{user: u, at: e.Time, l: familiarity.LoginOf(&e), whole: familiarity.PublishedLoginOf(&e), managed: e.Device.Managed == events.Yes, confounder: label.Confounder}
 		switch {
 		case e.Kind == events.SessionUse:
 			h.kind = used
@@ -75,7 +77,7 @@ func hear(tb testing.TB, seed uint64, users, days int) []heard {
 					if err != nil {
 						tb.Fatal(err)
 					}
-					h.attempts = append(h.attempts, heard{user: u, at: a.Time, l: familiarity.LoginOf(&a)})
+					h.attempts = append(h.attempts, heard{user: u, at: a.Time, l: familiarity.LoginOf(&a), whole: familiarity.PublishedLoginOf(&a)})
 				}
 			}
 		}
@@ -175,6 +177,8 @@ type variant struct {
 	// learns is the last kind that is learnt from; device says whose ids are known.
 	learns heardKind
 	device func(managed bool) bool
+	// whole has addresses of mobile carriers and their like count as well.
+	whole bool
 }
 
 // studied is what came out for one company.
@@ -203,6 +207,9 @@ func replay(list []heard, v *variant) studied {
 	rhythm := map[int]*familiarity.Counts{}
 	seen := func(h *heard) familiarity.Login {
 		l := h.l
+		if v.whole {
+			l = h.whole
+		}
 		if !v.device(h.managed) {
 			l.Values[familiarity.DeviceID] = absent
 		}
@@ -289,36 +296,38 @@ func TestStudy(t *testing.T) {
 	steep[familiarity.IP], steep[familiarity.ASN], steep[familiarity.Country] = 0.99, 0.009, 0.001
 	form := of(whole, nil)
 	variants := []variant{
-		{"published", func() scorer { return published{familiarity.NewPublished()} }, refreshed, none},
-		{"mixture, no device id", of(mixed(weights), nil), refreshed, none},
-		{"mixture, address .99, no id", of(mixed(steep), nil), refreshed, none},
-		{"mixture, device id", of(mixed(weights), nil), refreshed, all},
-		{"chosen, no device id", form, refreshed, none},
-		{"chosen, ids of managed devices", form, refreshed, some},
-		{"chosen, device id", form, refreshed, all},
-		{"no tenant, no id", of(whole, func(p *production) { p.alone = true }), refreshed, none},
-		{"no frequency, no id", of(ratios, nil), refreshed, none},
-		{"no frequency, ids of managed", of(ratios, nil), refreshed, some},
-		{"learns logins only, no id", form, interactive, none},
-		{"learns logins only, managed", form, interactive, some},
-		{"learns sessions too, no id", form, used, none},
-		{"learns sessions too, managed", form, used, some},
+		{"published", func() scorer { return published{familiarity.NewPublished()} }, refreshed, none, true},
+		{"mixture, no device id", of(mixed(weights), nil), refreshed, none, false},
+		{"mixture, address .99, no id", of(mixed(steep), nil), refreshed, none, false},
+		{"mixture, device id", of(mixed(weights), nil), refreshed, all, false},
+		{"chosen, no device id", form, refreshed, none, false},
+		{"chosen, ids of managed devices", form, refreshed, some, false},
+		{"chosen, device id", form, refreshed, all, false},
+		{"no tenant, no id", of(whole, func(p *production) { p.alone = true }), refreshed, none, false},
+		{"no frequency, no id", of(ratios, nil), refreshed, none, false},
+		{"no frequency, ids of managed", of(ratios, nil), refreshed, some, false},
+		{"learns logins only, no id", form, interactive, none, false},
+		{"learns logins only, managed", form, interactive, some, false},
+		{"learns sessions too, no id", form, used, none, false},
+		{"learns sessions too, managed", form, used, some, false},
+		{"mobile addresses count, no id", form, refreshed, none, true},
+		{"mobile addresses, managed", form, refreshed, some, true},
 		{"agent is never copied, no id", model(func(m *familiarity.Model) {
 			m.Imitation[familiarity.Agent], m.Imitation[familiarity.Browser] = 0.25, 0.25
 			m.Imitation[familiarity.System], m.Imitation[familiarity.DeviceType] = 0.25, 0.25
-		}), refreshed, none},
+		}), refreshed, none, false},
 		{"versions cost more, no id", model(func(m *familiarity.Model) {
 			m.Alpha[familiarity.Agent], m.Alpha[familiarity.Browser] = 1, 1
-		}), refreshed, none},
+		}), refreshed, none, false},
 		{"versions cost less, no id", model(func(m *familiarity.Model) {
 			m.Alpha[familiarity.Agent], m.Alpha[familiarity.Browser] = 40, 40
-		}), refreshed, none},
-		{"alpha 3 of address, no id", model(func(m *familiarity.Model) { m.Alpha[familiarity.IP] = 3 }), refreshed, none},
-		{"alpha 1/3 of address, no id", model(func(m *familiarity.Model) { m.Alpha[familiarity.IP] = 1. / 3 }), refreshed, none},
-		{"alpha 3 of AS, country, no id", model(func(m *familiarity.Model) { m.Alpha[familiarity.ASN], m.Alpha[familiarity.Country] = 3, 3 }), refreshed, none},
+		}), refreshed, none, false},
+		{"alpha 3 of address, no id", model(func(m *familiarity.Model) { m.Alpha[familiarity.IP] = 3 }), refreshed, none, false},
+		{"alpha 1/3 of address, no id", model(func(m *familiarity.Model) { m.Alpha[familiarity.IP] = 1. / 3 }), refreshed, none, false},
+		{"alpha 3 of AS, country, no id", model(func(m *familiarity.Model) { m.Alpha[familiarity.ASN], m.Alpha[familiarity.Country] = 3, 3 }), refreshed, none, false},
 		{"attacker knows nothing, no id", model(func(m *familiarity.Model) {
 			m.Imitation = [familiarity.Levels]float64{familiarity.Country: 1, familiarity.DeviceType: 1, familiarity.DeviceID: 1}
-		}), refreshed, none},
+		}), refreshed, none, false},
 	}
 	t.Logf("median re-authentication rate after 12 and 39 logins at TPR .99 (very targeted .83), mean after 39; TPR after 39 with"+
 		" the thresholds of a target of %.0f %%", 100*studyTarget)

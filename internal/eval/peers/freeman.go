@@ -26,12 +26,12 @@ func (f freeman) Score(e *events.Event) (float64, bool) {
 	if !login(e) {
 		return 0, false
 	}
-	return f.published.Score(e.Key(), familiarity.LoginOf(e))
+	return f.published.Score(e.Key(), familiarity.PublishedLoginOf(e))
 }
 
 // Learn implements [Scorer].
 func (f freeman) Learn(e *events.Event) {
 	if login(e) {
-		f.published.Add(e.Key(), familiarity.LoginOf(e))
+		f.published.Add(e.Key(), familiarity.PublishedLoginOf(e))
 	}
 }
