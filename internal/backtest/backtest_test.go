@@ -392,3 +392,58 @@ func TestReportIsJSON(t *testing.T) {
 		t.Errorf("(-written, +read)\n%s", diff)
 	}
 }
+
+// TestBreakerHoldsAndAPersonResetsIt has twelve users who travel too fast within a minute, and one after the reset.
+func TestBreakerHoldsAndAPersonResetsIt(t *testing.T) {
+	t.Parallel()
+	var list []*events.Event
+	name := func(n int) string { return fmt.Sprintf("u%02d", n) }
+	for day := range events.Millis(travelDay + 1) {
+		for n := range 13 {
+			list = append(list, signIn(name(n), day*events.Day+8*events.Hour+events.Millis(n)*events.Second))
+		}
+	}
+	const nine = travelDay*events.Day + 9*events.Hour
+	for n := range 12 {
+		list = append(list, abroad(name(n), nine+events.Millis(n)*events.Second, "Mail"))
+	}
+	reset := &events.Event{
+		ID: events.ID("reset"), Kind: events.NetworkVerdict, Tenant: "acme", User: events.User{ID: "-"}, Time: dayZero + nine + 10*events.Minute,
+		Source: events.Source{ID: "reset"}, Verdict: &events.Verdict{Detection: policy.ResetDetection},
+	}
+	list = append(list, reset, abroad(name(12), nine+20*events.Minute, "Mail"))
+	baseline := side(t, "old.yaml", oldPolicies)
+	o := backtest.Options{New: side(t, "new.yaml", strings.Replace(oldPolicies, "version: 1", "version: 1\nbreaker: {per_minute: 1}", 1)), Baseline: &baseline}
+	r, err := backtest.Run(t.Context(), backtest.File{Path: write(t, encoded(list)...)}, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A breaker lets five through whatever its limit is.
+	if want := (backtest.Pair{New: backtest.Counts{StepUp: 6, Held: 7}, Old: backtest.Counts{StepUp: 13}}); r.Total != want {
+		t.Errorf("total %+v, want %+v", r.Total, want)
+	}
+	if len(r.New.Trips) != 1 || len(r.Old.Trips) != 0 || r.OnlyOld.Count != 7 || r.Same != 6 {
+		t.Errorf("trips %+v, only old %d, same %d", r.New.Trips, r.OnlyOld.Count, r.Same)
+	}
+	var out strings.Builder
+	if err := r.WriteText(&out); err != nil || !strings.Contains(out.String(), "new: the breaker of tenant acme tripped at 2026-03-23T09:00:05.000Z") ||
+		!strings.Contains(out.String(), "held by the breaker") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+func TestPoliciesThatFailAreCounted(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.New = side(t, "new.yaml", `version: 1
+policies:
+  - {name: divide, when: '1 / (findings.size() - findings.size()) == 1', then: {action: notify}}
+`)
+	r, err := backtest.Run(t.Context(), backtest.File{Path: write(t, encoded(story())...)}, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.New.Problems) != 1 || r.New.Problems[0].Events < 6 || !strings.Contains(r.New.Problems[0].Problem, "division by zero") {
+		t.Errorf("%+v", r.New.Problems)
+	}
+}

@@ -133,3 +133,59 @@ func TestReplayEndsWithItsContextAndItsTaker(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestOneDecisionIsFoundByItsIds(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	e := event("acme", "u1", 1000)
+	insertLogged(t, s, logged{e, 1010}, logged{event("acme", "u1", 1001), 1011})
+	insertLogged(t, s, logged{e, 1010})
+	f, g := finding(e, "LOC-01", events.High), finding(e, "LOC-04", events.Medium)
+	insertFindings(t, s, f, g)
+	insertFindings(t, s, g)
+	q := requirement("acme", "u1", 1000, report.Open)
+	closed := *q
+	closed.Status, closed.Closed = report.Satisfied, at(1100)
+	insertRequirements(t, s, q, &closed)
+	b := history.NewReceipts()
+	receipt := events.Receipt{ID: "r1", Time: at(1050), Tenant: "acme", User: "u1", Requirement: q.ID, App: "bank", Status: events.Challenged}
+	if err := b.Append(&receipt, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	insert(t, s, &b.Block)
+
+	ctx, now := t.Context(), at(2000)
+	record, err := s.Event(ctx, everything, e.ID)
+	if want := events.MillisOf(lately) + 1010*events.Second; err != nil || record.Logged != want || string(record.Raw) != string(events.Encode(e)) {
+		t.Errorf("event: %v, %v %s", err, record.Logged, record.Raw)
+	}
+	if list, err := s.EventFindings(ctx, everything, e.ID); err != nil || len(list) != 2 {
+		t.Errorf("%d findings, %v", len(list), err)
+	}
+	if got, err := s.Requirement(ctx, everything, q.ID, now); err != nil || got.Status != report.Satisfied || got.Closed != at(1100) {
+		t.Errorf("requirement: %v, %+v", err, got)
+	}
+	if list, err := s.Receipts(ctx, everything, q.ID); err != nil || cmp.Diff([]events.Receipt{receipt}, list) != "" {
+		t.Errorf("receipts: %v, %+v", err, list)
+	}
+	for name, c := range map[string]struct {
+		scope report.Scope
+		id    string
+	}{
+		"of another tenant": {report.Scope{Tenants: []string{"globex"}}, e.ID}, "unknown": {everything, events.ID("x")},
+		"no id": {everything, ""}, "no hash": {everything, "' OR 1 = 1"},
+	} {
+		if _, err := s.Event(ctx, c.scope, c.id); !errors.Is(err, report.ErrNotFound) {
+			t.Errorf("event %s: %v", name, err)
+		}
+		if list, err := s.EventFindings(ctx, c.scope, c.id); err != nil && !errors.Is(err, report.ErrNotFound) || len(list) != 0 {
+			t.Errorf("findings %s: %v, %d", name, err, len(list))
+		}
+		if _, err := s.Requirement(ctx, c.scope, c.id, now); !errors.Is(err, report.ErrNotFound) {
+			t.Errorf("requirement %s: %v", name, err)
+		}
+	}
+	if _, err := s.Requirement(ctx, report.Scope{Tenants: []string{"globex"}}, q.ID, now); !errors.Is(err, report.ErrNotFound) {
+		t.Errorf("another tenant's requirement: %v", err)
+	}
+}
