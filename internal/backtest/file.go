@@ -58,7 +58,7 @@ func (f File) Replay(ctx context.Context, q Query, take func(*events.Event) erro
 		allowed = defaultBroken
 	}
 	var line []byte
-	for number, whole := 1, false; ; number++ {
+	for number := 1; ; number++ {
 		if number%256 == 0 {
 			if err := ctx.Err(); err != nil {
 				return problems, err
@@ -67,6 +67,7 @@ func (f File) Replay(ctx context.Context, q Query, take func(*events.Event) erro
 				progress(min(1, float64(position.n)/float64(info.Size())))
 			}
 		}
+		var whole bool
 		line, whole, err = readLine(in, line)
 		if errors.Is(err, io.EOF) {
 			return problems, nil
