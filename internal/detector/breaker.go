@@ -1,9 +1,14 @@
 package detector
 
 import (
+	"fmt"
+	"strconv"
+
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
+	"github.com/countersign-io/countersign/internal/stream"
 )
 
 // tell counts and reports what a person has to know of an outcome: a breaker that trips, and a policy that cannot be
@@ -26,3 +31,28 @@ func (p *processor) tell(e *events.Event, o *Outcome) {
 		}
 	}
 }
+
+// ResetBreaker are the events that reset a tenant's breakers: one for each partition of the events, under the name of a
+// user that nobody is and that falls there. reason is kept with them, for who reads the log later.
+func ResetBreaker(tenant, reason string, partitions int, at events.Millis) []*events.Event {
+	out := make([]*events.Event, partitions)
+	for found, n := 0, 0; found < partitions; n++ {
+		user := "breaker-" + strconv.Itoa(n)
+		partition := stream.PartitionFor([]byte(events.Key(tenant, user)), partitions)
+		if out[partition] != nil {
+			continue
+		}
+		found++
+		id := fmt.Sprintf("%s/%d/%d", policy.ResetDetection, at, partition)
+		out[partition] = &events.Event{
+			ID: events.EventID(tenant, resetFamily, id), Kind: events.NetworkVerdict, Tenant: tenant,
+			User: events.User{ID: user, Type: events.Unresolved}, Time: at, Ingested: at,
+			Source: events.Source{Name: resetFamily, Family: resetFamily, ID: id}, Reason: reason,
+			Verdict: &events.Verdict{Detection: policy.ResetDetection},
+		}
+	}
+	return out
+}
+
+// resetFamily is the family of sources of what countersign itself writes among the events.
+const resetFamily = "countersign"

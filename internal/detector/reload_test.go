@@ -13,7 +13,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/revocation"
+	"github.com/countersign-io/countersign/internal/stream"
 )
 
 const (
@@ -221,5 +223,24 @@ func TestTheBreakerHoldsUntilItIsReset(t *testing.T) {
 	attack(200, 205)
 	if raised != 5 || held != 0 {
 		t.Errorf("after the reset: %d raised, %d held", raised, held)
+	}
+}
+
+func TestAResetReachesEveryPartitionAndIsValid(t *testing.T) {
+	for _, partitions := range []int{1, 8, 100} {
+		list := ResetBreaker("acme", "checked by Bo: the new policy was too eager", partitions, 1767225700000)
+		seen := map[int]bool{}
+		for i, e := range list {
+			if err := e.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			if !policy.ResetsBreaker(e) || stream.PartitionFor([]byte(e.Key()), partitions) != i {
+				t.Errorf("%d of %d: %+v", i, partitions, e)
+			}
+			seen[i] = true
+		}
+		if len(seen) != partitions {
+			t.Errorf("%d of %d", len(seen), partitions)
+		}
 	}
 }

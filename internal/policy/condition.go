@@ -82,8 +82,9 @@ func environmentWith(named map[string][]string) (*cel.Env, error) {
 	return env, nil
 }
 
-// expandDetected turns has_detection("LOC-01", high) into @detected(findings, ["LOC-01"], high), so that the reader need
-// not pass the findings, and so that a mistyped id is an error when the policy is loaded. A list of ids asks for any.
+// expandDetected turns has_detection("LOC-01", high) into max_severity >= high && @detected(findings, ["LOC-01"], high), so
+// that the reader need not pass the findings, and so that a mistyped id is an error when the policy is loaded. A list of ids
+// asks for any. The first half says nothing that the second does not: it is cheap, and known when the policies are sifted.
 func expandDetected(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
 	ids := []ast.Expr{args[0]}
 	if args[0].Kind() == ast.ListKind {
@@ -100,15 +101,16 @@ func expandDetected(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Ex
 			return nil, f.NewError(id.ID(), `has_detection needs a detection's id such as "LOC-01"`)
 		}
 	}
-	least := f.NewLiteral(types.Int(0))
-	if len(args) == 2 {
-		least = args[1]
-	}
 	list := args[0]
 	if list.Kind() != ast.ListKind {
 		list = f.NewList(ids...)
 	}
-	return f.NewCall(detected, f.NewIdent(varFindings), list, least), nil
+	if len(args) == 1 {
+		return f.NewCall(detected, f.NewIdent(varFindings), list, f.NewLiteral(types.Int(0))), nil
+	}
+	return f.NewCall(operators.LogicalAnd,
+		f.NewCall(operators.GreaterEquals, f.NewIdent(varSeverity), f.Copy(args[1])),
+		f.NewCall(detected, f.NewIdent(varFindings), list, args[1])), nil
 }
 
 func evalDetected(args ...ref.Val) ref.Val {

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -84,7 +86,7 @@ func sessionID(session string) uint64 {
 // matches gives a Decision without an action.
 func (s *Set) Decide(e *events.Event, fs []events.Finding, facts Facts) Decision {
 	highest, count := worst(fs)
-	var among mask
+	among := s.prompted[highest]
 	if count == 0 {
 		if among = s.candidates(e); among.empty() || e.Kind.Internal() {
 			return s.nothing(fs)
@@ -92,7 +94,7 @@ func (s *Set) Decide(e *events.Event, fs []events.Finding, facts Facts) Decision
 	}
 	c := choice{event: e, scene: s.sceneOf(e, fs, facts), proof: ProofOf(e), highest: highest}
 	for i, p := range s.policies {
-		if count == 0 && !among.has(i) {
+		if !among.has(i) {
 			continue
 		}
 		if c.weigh(p); c.enforced != nil {
@@ -128,6 +130,9 @@ func (s *Set) sceneOf(e *events.Event, fs []events.Finding, facts Facts) *scene 
 			seen.findings = append(seen.findings, viewOfFinding(&fs[i]))
 		}
 	}
+	slices.SortStableFunc(seen.findings, func(a, b viewFinding) int {
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Detection, b.Detection))
+	})
 	return seen
 }
 

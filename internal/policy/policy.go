@@ -71,6 +71,8 @@ type Policy struct {
 	program cel.Program
 	// reach says, fact by fact, for which values the condition can hold without any finding; nil when it never can.
 	reach []uint32
+	// severities are the ranks of the worst finding with which it can hold.
+	severities uint8
 }
 
 // Unprompted tells whether the condition can hold for an event without any active finding.
@@ -105,6 +107,8 @@ type Set struct {
 	// unprompted are the policies that can match without findings; reach is where, by fact and value.
 	unprompted mask
 	reach      [][]mask
+	// prompted are those that can match with findings, by the rank of the worst.
+	prompted [6]mask
 }
 
 // seal orders the policies and derives the versions.

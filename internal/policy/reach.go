@@ -18,7 +18,8 @@ import (
 // loaded, by evaluating each condition with no findings and everything else unknown (CEL's partial evaluation): one that
 // is then false, or an error, is so for every event. The same is done with one fact known at a time, such as the kind of
 // the event or the sensitivity of its app, for each value it has. So an event without findings is a handful of masks,
-// and only the policies left over are evaluated in full. A policy is never left out that would have matched.
+// and only the policies left over are evaluated in full. For events with findings the worst severity is such a fact: most
+// findings are of low severity, and few policies ask for those. A policy is never left out that would have matched.
 
 // fact is something known of an event at little cost, with a small number of values.
 type fact struct {
@@ -116,14 +117,23 @@ var leaves = func() []string {
 	return out
 }()
 
-// explore finds out what events without findings the condition can hold for.
+// explore finds out what events without findings the condition can hold for, and with findings of which severity.
 func (p *Policy) explore(env *cel.Env, l *lists) error {
 	program, err := env.Program(p.checked, cel.EvalOptions(cel.OptPartialEval))
 	if err != nil {
 		return fmt.Errorf("preparing a partial evaluation: %w", err)
 	}
-	nothing, err := canHold(program, l, nil, &viewEvent{})
-	if err != nil || !nothing {
+	probe := func(severity int, findings bool, known []string, v *viewEvent) bool {
+		can, problem := canHold(program, l, severity, findings, known, v)
+		err = errors.Join(err, problem)
+		return can
+	}
+	for severity := range events.Severities {
+		if probe(severity+1, true, nil, &viewEvent{}) {
+			p.severities |= 1 << (severity + 1)
+		}
+	}
+	if !probe(0, false, nil, &viewEvent{}) {
 		return err
 	}
 	p.reach = make([]uint32, len(facts))
@@ -131,22 +141,21 @@ func (p *Policy) explore(env *cel.Env, l *lists) error {
 		for value := range facts[i].values {
 			v := &viewEvent{}
 			facts[i].show(v, value)
-			can, err := canHold(program, l, facts[i].paths, v)
-			if err != nil {
-				return err
-			}
-			if can {
+			if probe(0, false, facts[i].paths, v) {
 				p.reach[i] |= 1 << value
 			}
 		}
 	}
-	return nil
+	return err
 }
 
-// canHold evaluates with no findings and the known fields of the event only.
-func canHold(program cel.Program, l *lists, known []string, v *viewEvent) (bool, error) {
+// canHold evaluates with the worst severity and the known fields of the event, and with no findings or unknown ones.
+func canHold(program cel.Program, l *lists, severity int, findings bool, known []string, v *viewEvent) (bool, error) {
 	unknown := []*cel.AttributePatternType{
 		cel.AttributePattern(varRisk), cel.AttributePattern(varScore), cel.AttributePattern(varScored),
+	}
+	if findings {
+		unknown = append(unknown, cel.AttributePattern(varFindings))
 	}
 	if known == nil {
 		unknown = append(unknown, cel.AttributePattern(varEvent))
@@ -158,14 +167,15 @@ func canHold(program cel.Program, l *lists, known []string, v *viewEvent) (bool,
 			unknown = append(unknown, patternOf(leaf))
 		}
 	}
-	vars, err := cel.PartialVars(&scene{event: v, findings: []viewFinding{}, lists: l.named}, unknown...)
+	vars, err := cel.PartialVars(&scene{event: v, findings: []viewFinding{}, severity: int64(severity), lists: l.named}, unknown...)
 	if err != nil {
 		return false, fmt.Errorf("preparing a partial evaluation: %w", err)
 	}
 	out, _, err := program.Eval(vars)
 	switch {
 	case err != nil:
-		return false, nil //nolint:nilerr // an error for every event: it holds for none
+		// An error for every event: it holds for none. With findings it is to be reported, so it is evaluated.
+		return findings, nil //nolint:nilerr // it is the answer
 	case types.IsUnknown(out):
 		return true, nil
 	}
@@ -214,6 +224,11 @@ func (s *Set) chart() {
 		s.reach[i] = make([]mask, facts[i].values)
 	}
 	for at, p := range s.policies {
+		for severity := range s.prompted {
+			if p.severities&(1<<severity) != 0 {
+				s.prompted[severity].add(at)
+			}
+		}
 		if p.reach == nil {
 			continue
 		}
