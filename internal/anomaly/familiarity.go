@@ -53,10 +53,16 @@ func (o *observation) judgeFamiliarity() {
 	l.allow(o, &o.at, nil)
 	l.egress(o, &o.at, nil, effectLower)
 	l.hidden(o, effectLower, &o.at)
-	if o.knownDevice() && !o.familiar() {
+	switch {
+	case o.knownDevice() && !o.familiar():
 		l.rung(rungSame, effectLower, "the device id is known of the user")
-	} else {
+	case o.deviceID.value == 0 && o.agent.value != 0 && !o.agent.unknown && o.spot.ASN != 0 && !o.network.unknown:
+		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d, operating system and browser are known of the user", o.spot.ASN))
+	default:
 		l.known(o, effectRecord)
+	}
+	if phishingResistant(o.e) && o.e.Device.Managed != events.Yes {
+		l.rung(rungProof, effectLower, "phishing-resistant proof given")
 	}
 	l.proof(o, effectRecord, true)
 	evidence := events.Score{Value: score.Value, Threshold: limit, Class: o.class}

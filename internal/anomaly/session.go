@@ -132,6 +132,9 @@ func (l *ladder) masked(o *observation, before *profile.Point) {
 	case own && o.orgNetwork().Users >= o.c.config.Novelty.OrgUsers:
 		l.severity = events.Low
 		l.rung(rungCommon, effectLowered, "the network is common in the organisation and nothing of the device differs: low")
+	case own && o.learning:
+		l.severity = events.Low
+		l.rung(rungLearning, effectLowered, "nothing of the device differs, and little is known of the user yet: low")
 	default:
 		l.severity = events.Medium
 		l.rung(rungHidden, effectLowered, "who comes from behind it is somewhere else: medium at most")
@@ -139,14 +142,15 @@ func (l *ladder) masked(o *observation, before *profile.Point) {
 }
 
 // roams weighs a session that moves to or from a mobile network, whose hubs are anywhere, with its own device: low when the
-// device is the same by its id, or when the carrier is the same and nothing of the device differs.
+// device is the same by its id, or when nothing of it differs and the carrier is the same or known of the user.
 func (l *ladder) roams(o *observation, before *profile.Point) {
 	spot, d := o.p.Spot(before), o.p.Device(before)
 	if !(spot.Classes|o.spot.Classes).Any(profile.Mobile) || len(o.otherDevice(before)) > 0 {
 		return
 	}
 	sameID := d.Hash != 0 && d.Hash == o.device.Hash
-	if sameID || spot.ASN == o.spot.ASN && spot.Country == o.spot.Country {
+	ownCarrier := o.spot.Classes.Any(profile.Mobile) && !o.network.unknown
+	if sameID || ownCarrier || spot.ASN == o.spot.ASN && spot.Country == o.spot.Country {
 		l.severity = events.Low
 		l.rung(rungSame, effectLowered, "its own device on a mobile network, whose hubs may be anywhere: low")
 	}
@@ -242,7 +246,7 @@ func (o *observation) tokenTwice(s *profile.Session, differs []string) {
 			continue // the same address, later, or about within one network
 		}
 		l := ladder{severity: events.Low}
-		if len(differs) > 0 || o.network.unknown && !o.spot.Classes.Any(profile.Mobile) && !o.knownDevice() {
+		if len(differs) > 0 || o.network.unknown && o.newPlace && !o.spot.Classes.Any(profile.Mobile) && !o.knownDevice() {
 			l.severity = events.Critical
 		} else {
 			l.rung(rungSame, effectLowered, "nothing of the device differs, or it is known of the user: low")
@@ -347,6 +351,14 @@ func (o *observation) twoCountries() {
 			l.severity, how = events.Medium, "on two networks, one with a new device"
 			l.gate(o)
 		}
+		if o.device.Managed == events.Yes && o.p.Device(&s.Last).Managed == events.Yes {
+			l.severity = events.Low
+			l.rung(rungProof, effectLowered, "the organisation holds both devices: low")
+		}
+		if desktop(o.spot, o.device) || desktop(spot, o.p.Device(&s.Last)) {
+			l.severity = events.Low
+			l.rung(rungProof, effectLowered, "one of them is a virtual desktop that the organisation holds: low")
+		}
 		l.allow(o, &o.at, &s.Last)
 		l.officeEnd(o, &s.Last)
 		l.proof(o, effectLower, true)
@@ -355,6 +367,11 @@ func (o *observation) twoCountries() {
 		}, &s.Last)
 		return
 	}
+}
+
+// desktop tells a managed device in a data centre.
+func desktop(spot *profile.Spot, d *profile.Device) bool {
+	return spot.Classes.Any(profile.Hosting) && d.Managed == events.Yes
 }
 
 // officeEnd records a session beside one that comes through the organisation's own gateway: it says where the gateway is.
@@ -450,7 +467,8 @@ func (o *observation) sessionSpeed(s *profile.Session) {
 	l := ladder{severity: fastest.severity()}
 	l.allow(o, fastest.to, fastest.from)
 	if classes := fastest.toSpot.Classes; classes.Any(hidden) && !classes.Any(profile.Tor) {
-		l.masked(o, other)
+		l.severity = events.Low
+		l.rung(rungHidden, effectLowered, "who comes from behind it is somewhere else: low; SES-03 sees to it")
 	} else {
 		l.roams(o, other)
 	}
