@@ -181,7 +181,7 @@ func (o *observation) judgeSuccess() {
 		o.begins = p.Session(o.session) == nil
 	}
 	before := p.Successes - 1
-	o.learning = p.Familiar.Total(e.Time) < float64(c.config.Learning.Logins) && e.Time-p.FirstSeen < c.learningPeriod
+	o.learning = p.Hours.Total(e.Time) < float64(c.config.Learning.Logins) && e.Time-p.FirstSeen < c.learningPeriod
 	o.history = events.History{FirstSeen: p.FirstSeen, Successes: int(before)}
 
 	o.recognise()

@@ -291,7 +291,7 @@ func DefaultConfig() Config {
 			},
 			ManagedWithin: 30 * day,
 		},
-		Familiar: FamiliarConfig{Threshold: 6, HighOver: 2.303, Least: 2, MinAge: 5 * day},
+		Familiar: FamiliarConfig{Threshold: 6, HighOver: 2.303, Least: 4, MinAge: 5 * day},
 		Timing:   TimingConfig{OffHours: 0.01, OffHoursAfter: 50, Quiet: 30 * day, Dormant: 90 * day},
 		Credential: CredentialConfig{
 			Failures: 10, Window: 10 * time.Minute, SpreadFailures: 10, SpreadIPs: 5, SpreadASNs: 3, SpreadWindow: time.Hour,

@@ -51,7 +51,11 @@ func (o *observation) judgeFamiliarity() {
 		l.rung(rungLearning, effectRecord, "the user is known for "+span(o.e.Time-o.p.FirstSeen))
 	}
 	l.allow(o, &o.at, nil)
-	l.egress(o, &o.at, nil, effectLower)
+	if o.e.Device.Managed == events.Yes {
+		l.egress(o, &o.at, nil, effectRecord)
+	} else {
+		l.egress(o, &o.at, nil, effectLower)
+	}
 	l.hidden(o, effectLower, &o.at)
 	switch {
 	case o.knownDevice() && !o.familiar():
@@ -73,9 +77,11 @@ func (o *observation) judgeFamiliarity() {
 		events.Evidence{Score: &evidence})
 }
 
-// teachFamiliarity takes a login into the counts, unless it raised something: an intruder must not become familiar.
+// teachFamiliarity takes a sign-in into the counts, renewals included, unless it raised something: an intruder must not become
+// familiar. What is only unfamiliar is taken in when the person proves to be there.
 func (o *observation) teachFamiliarity(adverse bool) {
-	if o.login() && !adverse {
-		o.p.Familiar.Learn(familiarity.LoginOf(o.e), o.e.Time)
+	if o.e.Kind != events.SignIn || adverse && !(o.stepUp() && o.novelOnly()) {
+		return
 	}
+	o.p.Familiar.Learn(familiarity.LoginOf(o.e), o.e.Time)
 }

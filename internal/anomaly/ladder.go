@@ -130,6 +130,8 @@ func (l *ladder) egress(o *observation, to, from *profile.Point, effect string) 
 		l.rung(rungEgress, effect, fmt.Sprintf("%s is of an office network", to.IP))
 	case o.org.Egress(to.IP.Prefix()):
 		l.rung(rungEgress, effect, fmt.Sprintf("%s is in %s, learned as the organisation's own", to.IP, to.IP.Prefix()))
+	case desktop(o.p.Spot(to), o.p.Device(to)):
+		l.rung(rungEgress, effect, fmt.Sprintf("%s is of a virtual desktop or gateway that the organisation manages", to.IP))
 	case from != nil && (o.p.Spot(from).Classes.Any(profile.Office) || o.org.Egress(from.IP.Prefix())):
 		if o.familiarAt(to) {
 			l.rung(rungEgress, effect, fmt.Sprintf("it begins at %s, of the organisation's own network, and ends on a network and a device known of the user", from.IP))
@@ -192,10 +194,8 @@ func (l *ladder) carrier(o *observation, a, b *profile.Point) {
 			l.rung(rungSame, effectRecord, fmt.Sprintf("AS%d is a mobile network; it and the devices are known of the user", spot.ASN))
 			return
 		}
-		if from.ASN == to.ASN && from.Country == to.Country {
-			l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is a mobile network in one country, known of the user", spot.ASN))
-			return
-		}
+		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is a mobile network, known of the user as the devices are", spot.ASN))
+		return
 	}
 }
 

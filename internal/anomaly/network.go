@@ -96,7 +96,11 @@ func (o *observation) anonymiser() {
 	l.allow(o, &o.at, nil)
 	if class != events.Tor {
 		l.egress(o, &o.at, nil, effectRecord)
-		l.known(o, effectRecord)
+		if o.knownDevice() && !o.familiar() {
+			l.rung(rungSame, effectLower, "the device id is known of the user")
+		} else {
+			l.known(o, effectRecord)
+		}
 		l.common(o, "the network", o.orgNetwork())
 	}
 	l.dated(o, ms(age))

@@ -202,9 +202,11 @@ var novel = []*Detection{&loc02, &loc04, &loc06, &net02, &dev04, &conj01, &conj0
 
 // repeatsOnly tells that all the event raised is that terms are still new. That must not keep them new for ever.
 func (o *observation) repeatsOnly() bool {
-	if o.country.fresh || o.network.fresh || o.deviceID.fresh || o.agent.fresh {
-		return false
-	}
+	return !o.country.fresh && !o.network.fresh && !o.deviceID.fresh && !o.agent.fresh && o.novelOnly()
+}
+
+// novelOnly tells that all the event raised is that something is new.
+func (o *observation) novelOnly() bool {
 	return !slices.ContainsFunc(o.findings, func(f events.Finding) bool {
 		return adverse(f) && !slices.Contains(novel, byID[f.Detection])
 	})

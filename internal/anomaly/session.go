@@ -29,7 +29,7 @@ var ses02 = Detection{ID: "SES-02", Version: 2, Title: "Session moves at impossi
 //
 // State: where and with what the session began (S1).
 // Evidence: both uses, the class.
-// False positives: a VPN that is switched on: low with the same managed device, or when the VPN is common in the organisation;
+// False positives: a VPN that is switched on: low with the same device id, or when the VPN is common in the organisation;
 // servers of the application itself, which can be named. Tor and hosting stay high.
 var ses03 = Detection{ID: "SES-03", Version: 1, Title: "Session moves to a hosting network or anonymiser", Technique: "T1550.004", Severity: severities(events.Low, events.Medium, events.High)}
 
@@ -116,16 +116,16 @@ func (o *observation) sessionHides(s *profile.Session) {
 	}, &s.Start)
 }
 
-// masked weighs a session that goes behind a VPN, a relay or a satellite, where a place means little: low with its own managed
-// device, with its own device through a relay or a satellite, or on a network that is common in the organisation; otherwise
+// masked weighs a session that goes behind a VPN, a relay or a satellite, where a place means little: low with its own device
+// by the id, with what seems its own device through a relay or a satellite, or on a network that is common in the organisation; otherwise
 // medium at most.
 func (l *ladder) masked(o *observation, before *profile.Point) {
 	d := o.p.Device(before)
 	own := len(o.otherDevice(before)) == 0
 	switch {
-	case d.Hash != 0 && d.Hash == o.device.Hash && d.Managed == events.Yes && o.device.Managed == events.Yes:
+	case d.Hash != 0 && d.Hash == o.device.Hash && own:
 		l.severity = events.Low
-		l.rung(rungHidden, effectLowered, "the managed device is the same: low")
+		l.rung(rungHidden, effectLowered, "the device id is the same: low")
 	case own && o.spot.Classes.Any(profile.Relay|profile.Satellite):
 		l.severity = events.Low
 		l.rung(rungHidden, effectLowered, "the device is the same: low")
@@ -153,6 +153,9 @@ func (l *ladder) roams(o *observation, before *profile.Point) {
 	if sameID || ownCarrier || spot.ASN == o.spot.ASN && spot.Country == o.spot.Country {
 		l.severity = events.Low
 		l.rung(rungSame, effectLowered, "its own device on a mobile network, whose hubs may be anywhere: low")
+	} else if spot.Classes.Any(profile.Mobile) && o.knows(profile.ASN, uint64(spot.ASN)) && l.severity == events.High {
+		l.severity = events.Medium
+		l.rung(rungSame, effectLowered, "nothing of the device differs, and it was on the user's own carrier before: medium")
 	}
 }
 
@@ -186,6 +189,10 @@ func (o *observation) sessionRenewed(s *profile.Session) {
 	if len(differs) == 0 && d.Hash != 0 && d.Hash == o.device.Hash {
 		l.severity = events.Low
 		l.rung(rungSame, effectLowered, "the device id is that of the session's start: low")
+	}
+	if len(differs) == 0 && !o.newPlace && (o.device.OS != "" || o.device.Browser != "") {
+		l.severity = events.Low
+		l.rung(rungSame, effectLowered, "nothing of the device differs, and the place is near one that is known of the user: low")
 	}
 	l.allow(o, &o.at, nil)
 	o.report(&ses04, &l, fmt.Sprintf("A session of AS%d was renewed from AS%d%s, which is new for the user", start.ASN, o.spot.ASN, orgName(o.e)), events.Evidence{
