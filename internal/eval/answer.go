@@ -18,6 +18,8 @@ func (a *answers) add(it *item, changes []revocation.Change) int {
 	if it.label.Attack != "" {
 		return 0
 	}
+	// Who is challenged for an answer does not answer again: there would be no end to it.
+	again := it.label.Confounder == company.StepUpDone
 	n := 0
 	for i := range changes {
 		claims := &changes[i].Claims
@@ -25,6 +27,9 @@ func (a *answers) add(it *item, changes []revocation.Change) int {
 			continue
 		}
 		n++
+		if again {
+			continue
+		}
 		answer := answerTo(&it.event, &claims.Requirement)
 		at, _ := slices.BinarySearchFunc(*a, answer.event.Ingested, func(it item, t events.Millis) int {
 			if it.event.Ingested <= t {
