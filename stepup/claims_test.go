@@ -68,6 +68,7 @@ func TestParseClaimsReadsTheGoldenMessages(t *testing.T) {
 		action Action
 	}{
 		"revocation-step-up-open": {StatusOpen, ActionStepUp}, "revocation-step-up-satisfied": {StatusSatisfied, ActionStepUp},
+		"revocation-all-revoked-open":        {StatusOpen, ActionRevokeAll},
 		"revocation-session-revoked-open":    {StatusOpen, ActionRevokeSession},
 		"revocation-session-revoked-expired": {StatusExpired, ActionRevokeSession},
 	} {
@@ -109,6 +110,8 @@ func TestParseClaimsRefusesWithThePlace(t *testing.T) {
 		{"event is null", `step-up-required":{`, `step-up-required":null,"x":{`, "has 2 members"},
 		{"unknown status", `"status":"open"`, `"status":"ajar"`, "status:"},
 		{"wrong action", `"action":"step_up"`, `"action":"revoke_session"`, "action:"},
+		{"all under the wrong type", `"action":"step_up"`, `"action":"revoke_all"`, "action:"},
+		{"a change without revoke_all", `"max_age":0`, `"max_age":0,"credential_change":true`, "credential_change:"},
 		{"acr with quote", `["phr","mfa"]`, `["p\"hr"]`, "acr_values[0]"},
 		{"acr with space", `["phr","mfa"]`, `["phr","m fa"]`, "acr_values[1]"},
 		{"acr with line break", `["phr","mfa"]`, `["phr\r\nSet-Cookie: x"]`, "acr_values[0]"},

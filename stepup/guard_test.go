@@ -237,6 +237,16 @@ func TestGuardAnswersByTheCaller(t *testing.T) {
 			name: "cleared: signed in after all sessions were revoked", token: token(Bearer, 0, "pwd"), status: 200,
 			edit: func(r *Requirement) { revoked(r); r.Session = "" },
 		},
+		{
+			name: "everything revoked until the credential is changed", token: token(Bearer, 0, "phr"), status: 401,
+			edit:   func(r *Requirement) { everything(r); r.CredentialChange = true },
+			header: `Bearer error="invalid_token", error_description="Every session has been revoked until the credential is changed"`,
+		},
+		{
+			name: "everything revoked, old cookie", token: token(Cookie, time.Hour, "phr"), status: 401, edit: everything, request: navigation,
+			header: `Bearer error="invalid_token", error_description="The session has been revoked"`, ended: true,
+		},
+		{name: "cleared: signed in with the new credential", token: token(Bearer, 0, "mfa"), status: 200, edit: everything},
 		{name: "cleared: within the leeway", token: token(Bearer, 3*time.Second, "mfa"), status: 200, config: func(c *Config) { c.Leeway = 10 * time.Second }},
 		{name: "not concerned: another session", token: token(Bearer, time.Hour, "pwd"), status: 200, edit: func(r *Requirement) { r.Session = "s2" }},
 		{name: "not cleared: strong but old", token: token(Bearer, 5*time.Second, "phr"), status: 401, header: rfc9470},
@@ -574,5 +584,28 @@ func TestNewReportsAllProblems(t *testing.T) {
 	}
 	if _, err := NewIndex(IndexConfig{MaxOpen: -1}); err == nil {
 		t.Error("a negative bound was accepted")
+	}
+}
+
+func everything(r *Requirement) { r.Action, r.Session = ActionRevokeAll, "" }
+
+// The acceptable contexts of a requirement may be Entra's own ids; the least that is enough is asked for.
+func TestEntraIsAskedForTheContextOfTheRequirement(t *testing.T) {
+	t.Parallel()
+	for acr, want := range map[string]string{
+		"phr c1 mfa c22": `"value":"c22"`, "phr c1": `"value":"c1"`, "phr mfa": `"value":"c7"`, "c0 c100 c01 cc": `"value":"c7"`,
+	} {
+		g := &Guard{cfg: Config{Entra: Entra{AuthContext: "c7"}}}
+		d := demandOf(&Requirement{Action: ActionStepUp, ACRValues: strings.Fields(acr)})
+		if got := g.claims(&d).String(); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", acr, got)
+		}
+	}
+	g := &Guard{}
+	d := demandOf(&Requirement{Action: ActionStepUp, ACRValues: []string{"phr", "c1", "mfa", "c2"}})
+	for context, want := range map[string]bool{"c1": true, "c2": true, "c3": false} {
+		if got := g.strong(&Token{Entra: true, ACRS: []string{context}}, &d); got != want {
+			t.Errorf("%s: %v", context, got)
+		}
 	}
 }

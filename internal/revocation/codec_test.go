@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 
@@ -32,6 +33,28 @@ func TestTypicalSize(t *testing.T) {
 	s.Apply(e, high(e), decide(events.StepUp, policy.ScopeUser))
 	if n := len(s.AppendBinary(nil)); n > 600 {
 		t.Errorf("one open requirement takes %d bytes", n)
+	}
+}
+
+// What format 1 wrote is read for ever: an open requirement on the user with a suspect.
+func TestFormat1IsRead(t *testing.T) {
+	written, err := os.ReadFile("testdata/state.v1.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := DecodeState(written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open := s.Open(); len(open) != 1 || open[0].Policy != "travel" || open[0].Session != "" || len(s.open[0].suspects) != 1 || len(s.judged) != 1 {
+		t.Errorf("%+v", s)
+	}
+	again, err := DecodeState(s.AppendBinary(nil))
+	if diff := cmp.Diff(again, s, cmp.AllowUnexported(State{}, entry{}), cmpopts.EquateEmpty()); err != nil || diff != "" {
+		t.Errorf("%v (-got, +want)\n%s", err, diff)
+	}
+	if got := lines(s.Apply(proves(at(60, "s1"), events.MultiFactor), nil, policy.Decision{})); !slices.Equal(got, []string{"step_up user satisfied", "step_up evil open"}) {
+		t.Error(got)
 	}
 }
 
