@@ -8,6 +8,7 @@ import (
 	"github.com/countersign-io/countersign/internal/backtest"
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/report"
 	"github.com/countersign-io/countersign/internal/revocation"
 )
@@ -59,8 +60,8 @@ type follower struct {
 }
 
 func (f *follower) take(e *events.Event) error {
-	if e.Kind.Internal() {
-		return nil // concluded anew
+	if e.Kind.Internal() && !policy.ResetsBreaker(e) {
+		return nil // concluded anew; a reset is a person's doing
 	}
 	for _, d := range f.engine.Decide(e) {
 		if f.found == nil && f.wanted(d.Event, &d.Outcome) {
