@@ -196,6 +196,8 @@ const (
 	Leave Confounder = "leave"
 	// AccountUpkeep: a change of password or second factor, or a consent to an application that many use.
 	AccountUpkeep Confounder = "account_upkeep"
+	// ProviderRisk: the provider's own detection is mistaken.
+	ProviderRisk Confounder = "provider_risk"
 	// StepUpDone: the answer to a challenge.
 	StepUpDone Confounder = "step_up"
 )
@@ -205,7 +207,7 @@ var Confounders = []Confounder{
 	BusinessTrip, Roaming, OfficeNAT, PublicWiFi, DualStack, LeaseRenewal, MobileNetwork, MobileHub, VPNUse, PersonalVPN,
 	RelayUse, Satellite, VDI, NewLaptop, NewPhone, OwnDevice, SharedDevice, BrowserUpdate, BrowserRollout, AppRollout,
 	CommandLine, LegacyClient, Program, MistypedPassword, MistypedCode, MisTap, CachedPassword, PasswordExpiry,
-	ProviderOutage, Leave, AccountUpkeep, StepUpDone,
+	ProviderOutage, Leave, AccountUpkeep, ProviderRisk, StepUpDone,
 }
 
 // Label is the truth about an event. It travels beside the event, never in it.

@@ -51,6 +51,7 @@ var acts = [...]act{
 	passwordGrant:   {events.SignIn, silentLog, events.No, events.Success, "", "", ""},
 	misspelt:        {events.SignIn, interactiveLog, events.Yes, events.Failure, events.UnknownUser, "unknown_user", "There is no such user."},
 	lockedOut:       {events.SignIn, interactiveLog, events.Yes, events.Failure, events.AccountLocked, "locked", "The account is locked."},
+	reported:        {events.RiskReport, "risk", events.Unknown, "", "", "", ""},
 	keyGrant:        {events.SignIn, "service-principal", events.No, events.Success, "", "", ""},
 }
 
@@ -65,10 +66,17 @@ var (
 
 	// factors are the password with each second factor.
 	factors = [...][]string{
-		noMethod: passwordOnly, pushMethod: {"password", "push"}, totpMethod: {"password", "totp"}, smsMethod: {"password", "sms"},
+		noMethod: passwordOnly, pushMethod: {"password", "push"}, totpMethod: {"password", "otp"}, smsMethod: {"password", "sms"},
 		keyMethod: withKey,
 	}
-	methodNames = [...]string{noMethod: "password", pushMethod: "push", totpMethod: "totp", smsMethod: "sms", keyMethod: "fido2"}
+	methodNames = [...]string{noMethod: "password", pushMethod: "push", totpMethod: "otp", smsMethod: "sms", keyMethod: "fido2"}
+
+	// What the provider's own detection says.
+	unfamiliar   = []string{"unfamiliarFeatures"}
+	unlikely     = []string{"unlikelyTravel"}
+	anomalous    = []string{"anomalousToken"}
+	inTheMiddle  = []string{"attackerinTheMiddle"}
+	reportedByMe = []string{"userReportedSuspiciousActivity"}
 
 	fewGrants = []string{"openid", "profile", "calendar.read"}
 	allGrants = []string{"offline_access", "mail.readwrite", "mail.send", "files.readwrite.all", "directory.read.all"}
@@ -85,7 +93,7 @@ const (
 const (
 	oidc           = "oidc"
 	oauth2         = "oauth2"
-	deviceCodeFlow = "deviceCode"
+	deviceCodeFlow = "devicecode"
 	ropc           = "ropc"
 	clientKeys     = "client_credentials"
 )
@@ -109,8 +117,19 @@ func (c *Company) write(s *slot, day0 int64, out *events.Event, label *Label) {
 	n, place := c.network(s, day, at)
 	c.locate(&n, out)
 	label.Confounder = reason(s, place, device)
-	if a.kind == events.AccountChange {
+	switch a.kind { //nolint:exhaustive // the others are uses of an application
+	case events.AccountChange:
 		c.change(e, s, out)
+		return
+	case events.RiskReport:
+		out.Device, out.UserAgent = events.Device{}, ""
+		out.Risk = events.Risk{Level: events.RiskLow, State: events.RiskOpen, Detections: unfamiliar, Happened: at - 8*events.Minute}
+		if s.app&1 == 0 {
+			out.Risk.Level = events.RiskMedium
+		}
+		if s.app&2 == 0 && s.marks&travelling != 0 {
+			out.Risk.Detections = unlikely
+		}
 		return
 	}
 	out.App, out.Resource = refsOf(s)

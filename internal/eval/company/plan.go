@@ -54,6 +54,7 @@ const (
 	keyGrant // a program with its key
 	misspelt // the user's name
 	lockedOut
+	reported // by the provider's own detection
 )
 
 // via is the way to the network.
@@ -114,6 +115,7 @@ var (
 	becauseDesktop   = because(VDI)
 	becauseOwnDevice = because(OwnDevice)
 	becauseLeave     = because(Leave)
+	becauseRisk      = because(ProviderRisk)
 )
 
 // The plan's base is so early that the earliest zone's day has not begun, in milliseconds before midnight UTC.
@@ -407,6 +409,9 @@ func (t *today) laptop() {
 	}
 	if e.is(isPrivileged) && d.chance(0.25) {
 		t.commandLine()
+	}
+	if away := t.city != e.home; away && d.chance(0.06) || d.chance(0.0008) {
+		t.add(t.start+t.within(8*events.Minute, 12*events.Minute), slot{what: reported, via: t.normal, gear: t.gear, app: uint8(d.n(4)), why: becauseRisk})
 	}
 	t.upkeep()
 }

@@ -121,9 +121,13 @@ func (r *raid) pick(fits func(*slot) bool) *slot {
 }
 
 // atWork is something the victim does with the laptop, from home or the office.
-func (r *raid) atWork() *slot { return r.pick(working) }
+func (r *raid) atWork() *slot { return r.pick(r.working) }
 
-func working(s *slot) bool {
+// working tells of something done with the laptop at the office or at home. Who is online over a satellite could be anywhere.
+func (r *raid) working(s *slot) bool {
+	if s.via == wifi && r.c.staff[s.user].is(usesSatellite) {
+		return false
+	}
 	return s.gear == theLaptop && (s.via == wifi || s.via == atOffice) && (s.what == signIn || s.what == use)
 }
 
@@ -155,7 +159,7 @@ func (r *raid) begin(victim uint32, at events.Millis, w what, g *disguise) *even
 		e.Device.OS, e.Device.Browser, e.Device.BrowserMajor = systems[g.system], browsers[g.browser], g.version
 		e.UserAgent = c.userAgent(g.system, g.browser, g.version)
 	}
-	if a.kind != events.AccountChange {
+	if a.kind != events.AccountChange && a.kind != events.RiskReport {
 		application := &apps[r.d.n(len(apps))]
 		e.App, e.Resource = events.Ref{ID: application.id, Name: application.name}, events.Ref{ID: application.resource}
 		e.Auth.Protocol = oidc
@@ -221,5 +225,17 @@ func (r *raid) uses(victim uint32, at events.Millis, n int, session string, g *d
 // takeover is a sign-in with some uses.
 func (r *raid) takeover(at events.Millis, g *disguise) (session string, last events.Millis) {
 	session = r.entry(r.victim, at, g, false)
+	r.noticed(at, g, unfamiliar, events.RiskMedium)
 	return session, r.uses(r.victim, at, r.d.between(2, 5), session, g)
+}
+
+// noticed lets the provider's own detection report the attack some minutes or hours later: one time in seven.
+func (r *raid) noticed(happened events.Millis, g *disguise, names []string, level events.RiskLevel) {
+	if !r.d.chance(1.0 / 7) {
+		return
+	}
+	e := r.begin(r.victim, happened+r.between(5*events.Minute, 6*events.Hour), reported, g)
+	e.Device, e.UserAgent = events.Device{}, ""
+	e.Risk = events.Risk{Level: level, State: events.RiskOpen, Detections: names, Happened: happened}
+	r.push(e)
 }

@@ -18,7 +18,9 @@ func (r *raid) stolenSession() bool {
 	}
 	g := r.stranger(from)
 	session := r.c.sessionID(r.victim, r.day, s.session, s.gear)
-	r.uses(r.victim, r.at(s)+r.between(3*events.Minute, 36*events.Minute), r.d.between(3, 6), session, &g)
+	at := r.at(s) + r.between(3*events.Minute, 36*events.Minute)
+	r.uses(r.victim, at, r.d.between(3, 6), session, &g)
+	r.noticed(at, &g, anomalous, events.RiskMedium)
 	return true
 }
 
@@ -93,6 +95,7 @@ func (r *raid) aitm() bool {
 	at := r.at(s) + r.between(events.Minute, 20*events.Minute)
 	session := r.entry(r.victim, at, &relay, true)
 	own := r.stranger(r.anywhere(0.5))
+	r.noticed(at, &relay, inTheMiddle, events.RiskHigh)
 	path := r.d.n(10)
 	if path < 7 {
 		r.uses(r.victim, at+r.between(events.Minute, 22*events.Minute), r.d.between(3, 6), session, &own)
@@ -105,7 +108,7 @@ func (r *raid) aitm() bool {
 
 // deviceCode lets the victim authorise a code; the attacker's program polls for the tokens and uses them.
 func (r *raid) deviceCode() bool {
-	s := r.pick(func(s *slot) bool { return working(s) && s.what == use })
+	s := r.pick(func(s *slot) bool { return r.working(s) && s.what == use })
 	if s == nil {
 		return false
 	}
@@ -161,6 +164,8 @@ func (r *raid) pushFatigue() bool {
 	if r.d.chance(0.85) {
 		session := r.entry(r.victim, at, &g, true)
 		r.uses(r.victim, at, r.d.between(2, 5), session, &g)
+	} else {
+		r.noticed(at, &g, reportedByMe, events.RiskHigh)
 	}
 	return true
 }

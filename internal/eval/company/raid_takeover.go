@@ -87,7 +87,7 @@ func (r *raid) backAndForth() bool {
 		return false
 	}
 	second := r.pick(func(s *slot) bool {
-		return working(s) && s.at > first.at+25*events.Minute && s.at < first.at+6*events.Hour
+		return r.working(s) && s.at > first.at+25*events.Minute && s.at < first.at+6*events.Hour
 	})
 	home := r.c.staff[r.victim].home
 	from, ok := r.lair(func(city uint8) bool { return far[home][city] > 3500 })

@@ -112,30 +112,3 @@ func TestTheCompanyIsCredible(t *testing.T) {
 		t.Errorf("%.1f events a user and day", per)
 	}
 }
-
-func TestEveryAttackHappens(t *testing.T) {
-	t.Parallel()
-	cfg := EvalConfig(1500)
-	cfg.Days, cfg.QuietDays, cfg.AttacksPerDay, cfg.Volume = 75, 5, 12, 0.2
-	seen := map[Attack]map[int]bool{}
-	for e, l := range New(cfg).Events() {
-		if l.EventID != e.ID {
-			t.Fatalf("the label of %s is on %s", l.EventID, e.ID)
-		}
-		if (l.Attack == "") != (l.Incident == 0) || l.Attack != "" && l.Confounder != "" {
-			t.Fatalf("label %+v", l)
-		}
-		if l.Attack == "" {
-			continue
-		}
-		if seen[l.Attack] == nil {
-			seen[l.Attack] = map[int]bool{}
-		}
-		seen[l.Attack][l.Incident] = true
-	}
-	for _, k := range Attacks {
-		if len(seen[k]) < 2 {
-			t.Errorf("%d of %s", len(seen[k]), k)
-		}
-	}
-}
