@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -116,6 +118,41 @@ func evenly(kinds []Attack) AttackMix {
 		m[k] = 1
 	}
 	return m
+}
+
+// ParseMix reads which attacks there are: "visible", "all" (as in the evaluation), or names with weights such as
+// "aitm=2,spray".
+func ParseMix(text string) (AttackMix, error) {
+	switch text {
+	case "visible":
+		return evenly(Visible), nil
+	case "all":
+		return EvalConfig(1).Mix, nil
+	}
+	m := AttackMix{}
+	for part := range strings.SplitSeq(text, ",") {
+		name, number, weighed := strings.Cut(strings.TrimSpace(part), "=")
+		weight := 1.0
+		if weighed {
+			var err error
+			if weight, err = strconv.ParseFloat(number, 64); err != nil {
+				return nil, fmt.Errorf("the weight of %.40q: is %.40q, must be a number", name, number)
+			}
+		}
+		if !slices.Contains(Attacks, Attack(name)) {
+			return nil, fmt.Errorf("%.40q is no attack; there are visible, all, and %s", name, names())
+		}
+		m[Attack(name)] += weight
+	}
+	return m, nil
+}
+
+func names() string {
+	list := make([]string, len(Attacks))
+	for i, a := range Attacks {
+		list[i] = string(a)
+	}
+	return strings.Join(list, ", ")
 }
 
 // draw draws a kind.

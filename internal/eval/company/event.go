@@ -50,7 +50,7 @@ var acts = [...]act{
 	polled:          {events.SignIn, silentLog, events.No, events.Success, "", "", ""},
 	passwordGrant:   {events.SignIn, silentLog, events.No, events.Success, "", "", ""},
 	misspelt:        {events.SignIn, interactiveLog, events.Yes, events.Failure, events.UnknownUser, "unknown_user", "There is no such user."},
-	lockedOut:       {events.SignIn, interactiveLog, events.Yes, events.Failure, events.AccountLocked, "locked", "The account is locked."},
+	lockedOut:       {events.SignIn, interactiveLog, events.Yes, events.Blocked, events.AccountLocked, "locked", "The account is locked."},
 	reported:        {events.RiskReport, "risk", events.Unknown, "", "", "", ""},
 	keyGrant:        {events.SignIn, "service-principal", events.No, events.Success, "", "", ""},
 }
