@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -101,7 +102,7 @@ func TestCurves(t *testing.T) {
 				continue
 			}
 			measured++
-			if p.TPR < p.Wanted || p.Rate.Rate < 0 || p.Rate.Rate > 1 || p.Median != p.Rate.Rate*float64(p.History) {
+			if p.TPR < p.Wanted || p.Rate.Rate < 0 || p.Rate.Rate > 1 || math.Abs(p.Median-p.Rate.Rate*float64(p.History)) > 1e-9 {
 				t.Errorf("%s, %s: %+v", c.Scorer, c.Attacker, p)
 			}
 			// Catching less never costs more.

@@ -81,8 +81,10 @@ func differs(was, is *events.Event) string {
 		return "user"
 	case is.IP != was.IP || is.Network.ASN != was.Network.ASN || is.UserAgent != was.UserAgent:
 		return "network or user agent"
-	case is.Outcome != was.Outcome && was.Cause != events.Expired: // which Entra takes for a step of a flow, too
-		return "outcome"
+	case is.Outcome != was.Outcome || is.Cause != was.Cause:
+		return "outcome or cause"
+	case is.Correlation != was.Correlation:
+		return "flow"
 	case (is.Interactive == events.Yes) != (was.Interactive == events.Yes):
 		return "interactive"
 	case is.Session.ID != was.Session.ID || is.Session.Token != was.Session.Token || is.Session.TokenType != was.Session.TokenType:

@@ -83,7 +83,7 @@ func TestConfoundersAreWhatTheyAreCalled(t *testing.T) {
 	all(Roaming, "not mobile", classed(events.Mobile))
 	all(VDI, "not hosted and managed", func(e *events.Event) bool { return e.Network.Is(events.Hosting) && e.Device.Managed == events.Yes })
 	all(DualStack, "not IPv6", func(e *events.Event) bool { return e.IP[:9] == "2001:db8:" })
-	all(ProviderOutage, "the password's fault", func(e *events.Event) bool { return e.Outcome == events.Failure && e.Cause == "" })
+	all(ProviderOutage, "the password's fault", func(e *events.Event) bool { return e.Outcome == events.Failure && e.Cause == events.OtherCause })
 	all(MistypedCode, "another cause", func(e *events.Event) bool { return e.Cause == events.BadCode })
 	all(CachedPassword, "not a silent wrong password", func(e *events.Event) bool {
 		return e.Cause == events.BadPassword && e.Interactive == events.No && e.Device.Type == "mobile"

@@ -37,7 +37,7 @@ var acts = [...]act{
 	wrongPassword:   {events.SignIn, interactiveLog, events.Yes, events.Failure, events.BadPassword, "wrong_password", "The password was wrong."},
 	oldPassword:     {events.SignIn, silentLog, events.No, events.Failure, events.BadPassword, "wrong_password", "The password was wrong."},
 	expiredPassword: {events.SignIn, interactiveLog, events.Yes, events.Failure, events.Expired, "expired_password", "The password has run out."},
-	providerDown:    {events.SignIn, interactiveLog, events.Yes, events.Failure, "", "temporarily_unavailable", "The service did not answer."},
+	providerDown:    {events.SignIn, interactiveLog, events.Yes, events.Failure, events.OtherCause, "temporarily_unavailable", "The service did not answer."},
 	wrongCode:       {events.SignIn, interactiveLog, events.Yes, events.Failure, events.BadCode, "wrong_code", "The code was wrong."},
 	deniedPrompt:    {events.SignIn, interactiveLog, events.Yes, events.Failure, events.MFARefused, "prompt_denied", "The prompt was denied."},
 	missedPrompt:    {events.SignIn, interactiveLog, events.Yes, events.Failure, events.MFATimeout, "prompt_timeout", "Nobody answered the prompt."},
