@@ -248,7 +248,7 @@ func Decode(b []byte) (*Profile, error) {
 	if b[0] == 0 || len(b) > MaxEncoded {
 		return nil, fmt.Errorf("%w: format %d, %d bytes", errCorrupt, b[0], len(b))
 	}
-	r := reader{rest: b[1:]}
+	r := reader{in: b, at: 1}
 	p := &Profile{}
 	p.LastSeen = events.Millis(r.signed())
 	p.FirstSeen = p.LastSeen + events.Millis(r.signed())
@@ -306,7 +306,7 @@ func Decode(b []byte) (*Profile, error) {
 			return nil, err
 		}
 	}
-	if len(r.rest) > 0 {
+	if r.at < len(r.in) {
 		r.fail("bytes after the end")
 	}
 	if r.problem != "" {

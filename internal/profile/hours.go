@@ -3,7 +3,6 @@ package profile
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -158,5 +157,6 @@ func (r *reader) hours(h *Hours) {
 			n, next = n+1, next+1
 		}
 	}
-	h.bins = slices.Clone(bins[:n])
+	h.bins = make([]hourBin, n)
+	copy(h.bins, bins[:n])
 }

@@ -9,7 +9,8 @@ import (
 
 // reader takes an encoding apart. After the first problem everything it reads is zero, so loops end by themselves.
 type reader struct {
-	rest    []byte
+	in      []byte
+	at      int // what of in has been read
 	text    string
 	problem string
 }
@@ -18,27 +19,26 @@ func (r *reader) fail(problem string) {
 	if r.problem == "" {
 		r.problem = problem
 	}
-	r.rest = nil
+	r.at = len(r.in)
 }
 
 func (r *reader) bytes(n int) []byte {
-	if n > len(r.rest) {
+	if n > len(r.in)-r.at {
 		r.fail("it ends early")
 		return nil
 	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
+	b := r.in[r.at : r.at+n]
+	r.at += n
 	return b
 }
 
 func (r *reader) byte() byte {
-	if len(r.rest) == 0 {
+	if r.at >= len(r.in) {
 		r.fail("it ends early")
 		return 0
 	}
-	v := r.rest[0]
-	r.rest = r.rest[1:]
-	return v
+	r.at++
+	return r.in[r.at-1]
 }
 
 func (r *reader) fixed64() uint64 {
@@ -63,22 +63,22 @@ func (r *reader) id() (id ID) {
 }
 
 func (r *reader) unsigned() uint64 {
-	v, n := binary.Uvarint(r.rest)
+	v, n := binary.Uvarint(r.in[r.at:])
 	if n <= 0 {
 		r.fail("a number is broken")
 		return 0
 	}
-	r.rest = r.rest[n:]
+	r.at += n
 	return v
 }
 
 func (r *reader) signed() int64 {
-	v, n := binary.Varint(r.rest)
+	v, n := binary.Varint(r.in[r.at:])
 	if n <= 0 {
 		r.fail("a number is broken")
 		return 0
 	}
-	r.rest = r.rest[n:]
+	r.at += n
 	return v
 }
 
