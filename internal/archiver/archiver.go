@@ -183,7 +183,9 @@ func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, batch []strea
 			continue
 		}
 		logged := loggedAt(r, now)
-		if err := rows.add(r, logged); err != nil {
+		if err := rows.add(r, logged); errors.Is(err, errElsewhere) {
+			continue
+		} else if err != nil {
 			dead.add(r, reasonUnreadable, err)
 			continue
 		}

@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -40,6 +41,10 @@ func (s *sink) put(r *rows) {
 	s.pool.Put(r)
 }
 
+// errElsewhere says that the history has a record already, from another partition: every partition is told a tenant's
+// context, and it is kept once.
+var errElsewhere = errors.New("kept from another partition")
+
 // sinks are all topics that are archived.
 var sinks = []*sink{
 	{topic: events.TopicEvents, table: history.TableEvents, make: func() *rows {
@@ -47,6 +52,9 @@ var sinks = []*sink{
 		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
 			if err := events.DecodeInto(r.Value, e); err != nil {
 				return err
+			}
+			if e.Kind == events.TenantContext && r.Partition != 0 {
+				return errElsewhere
 			}
 			return b.Append(e, r.Value, logged)
 		}}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/countersign-io/countersign/internal/anomaly"
+	"github.com/countersign-io/countersign/internal/org"
 )
 
 // Config of the detector.
@@ -21,11 +22,15 @@ type Config struct {
 	SessionTimeout time.Duration `yaml:"session_timeout"`
 	// Anomaly holds the parameters of the detections.
 	Anomaly anomaly.Config `yaml:"anomaly"`
+	// Network holds the parameters of the network stage.
+	Network org.Config `yaml:"network"`
 }
 
 // DefaultConfig is the shipped policy with the default parameters.
 func DefaultConfig() Config {
-	return Config{Group: "countersign-detector", SessionTimeout: 30 * time.Second, Anomaly: anomaly.DefaultConfig()}
+	return Config{
+		Group: "countersign-detector", SessionTimeout: 30 * time.Second, Anomaly: anomaly.DefaultConfig(), Network: org.DefaultConfig(),
+	}
 }
 
 // Validate reports every problem.
@@ -39,6 +44,9 @@ func (c Config) Validate() error {
 	}
 	if err := c.Anomaly.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("anomaly.%w", err))
+	}
+	if err := c.Network.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("network.%w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package detector
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,12 +16,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/mailru/easyjson"
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/eval/company"
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/kafkatest"
+	"github.com/countersign-io/countersign/internal/org"
 	"github.com/countersign-io/countersign/internal/revocation"
 	"github.com/countersign-io/countersign/internal/stream"
 )
@@ -71,18 +74,14 @@ func open(brokers []string, prefix string, live func(int, int64)) (*Detector, *s
 
 const partitions = 4
 
-// installation is a set of topics with the log of a small company, and what an uninterrupted detector makes of it.
+// installation is a set of topics and the log of a small company.
 type installation struct {
 	t       *testing.T
 	brokers []string
 	prefix  string
 	cluster *stream.Cluster
 	records []stream.Record
-	want    results
 }
-
-// results holds every distinct value of an output by key of comparison: finding id, or jti.
-type results struct{ findings, revocations map[string]string }
 
 func newInstallation(t *testing.T, users, days int) *installation {
 	t.Helper()
@@ -95,65 +94,146 @@ func newInstallation(t *testing.T, users, days int) *installation {
 	}
 	t.Cleanup(func() { in.cluster.Close() })
 	topic := func(name string, compact bool) stream.TopicSpec {
-		return stream.TopicSpec{Name: name, Partitions: partitions, Replication: 1, Compact: compact}
+		return stream.TopicSpec{Name: name, Partitions: partitions, Replication: 1, Compact: compact, MinCompactionLag: time.Hour}
 	}
 	if err := in.cluster.EnsureTopics(t.Context(), []stream.TopicSpec{
 		topic(events.TopicEvents, false), topic(events.TopicState, true), topic(events.TopicFindings, false),
-		topic(events.TopicRevocations, true), topic(events.TopicDeadLetter, false),
+		topic(events.TopicRevocations, true), topic(events.TopicDeadLetter, false), topic(events.TopicSightings, false),
+		topic(events.TopicNetwork, true),
 	}); err != nil {
 		t.Fatal(err)
 	}
 	in.records = log(t, users, days)
-	in.want = fold(t, in.records)
-	if len(in.want.revocations) < 20 {
-		t.Fatalf("the log leads to %d revocations only, too few to prove anything", len(in.want.revocations))
-	}
 	return in
 }
 
-// log is some days of a simulated company with many attacks, as records.
+// log is some days of a simulated company with many attacks, as records. On every day one source sprays the company's
+// users, so that the network stage has verdicts to tell.
 func log(t *testing.T, users, days int) []stream.Record {
 	t.Helper()
-	var records []stream.Record
+	var list []*events.Event
 	cfg := company.DefaultConfig()
 	cfg.Users, cfg.Days, cfg.QuietDays, cfg.AttacksPerDay, cfg.Ingested = users, days, 2, 30, true
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	var names []events.User
+	known := map[string]bool{}
+	tenant, began := "", events.Millis(0)
 	for e := range company.New(cfg).Events() {
-		records = append(records, stream.Record{Key: []byte(e.Key()), Value: events.Encode(&e)})
+		if began == 0 {
+			tenant, began = e.Tenant, e.Time
+		}
+		if !known[e.User.ID] && e.User.Type == "" {
+			known[e.User.ID] = true
+			names = append(names, e.User)
+		}
+		list = append(list, &e)
+	}
+	for day := range days {
+		for i := range min(40, len(names)) {
+			at := began + events.Millis(day)*events.Day + events.Millis(i)*15*events.Second
+			id := fmt.Sprintf("spray-%d-%d", day, i)
+			list = append(list, &events.Event{
+				ID: events.EventID(tenant, "t", id), Kind: events.SignIn, Tenant: tenant, User: names[(day*37+i)%len(names)], Time: at,
+				Ingested: at + events.Second, Source: events.Source{Family: "t", ID: id}, Outcome: events.Failure, Cause: events.BadPassword,
+				IP: fmt.Sprintf("203.0.113.%d", day+1), Network: events.Network{Prefix: "203.0.113.0/24", ASN: 64511},
+				Device: events.Device{OS: "Linux", Browser: "Firefox"},
+			})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *events.Event) int { return cmp.Compare(a.Ingested, b.Ingested) })
+	var records []stream.Record
+	for _, e := range list {
+		records = append(records, stream.Record{Key: []byte(e.Key()), Value: events.Encode(e)})
 	}
 	return records
 }
 
-// fold is the oracle: the rules over the log, without Kafka, processes or crashes.
-func fold(t *testing.T, records []stream.Record) results {
+// results holds every distinct value of an output, by its identity: finding id, jti, event id.
+type results struct{ findings, revocations, sightings, told map[string]string }
+
+func newResults() results {
+	return results{findings: map[string]string{}, revocations: map[string]string{}, sightings: map[string]string{}, told: map[string]string{}}
+}
+
+// fold is the oracle of the user stage: the rules over the log of events, partition by partition, without Kafka, processes
+// or crashes.
+func (r *results) fold(t *testing.T, log []stream.Record) {
 	t.Helper()
 	rules, err := LoadRules(DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
+	rules.Partitions = partitions
+	var tenants [partitions]map[string]*Tenant
 	users := map[string]*User{}
-	out := results{map[string]string{}, map[string]string{}}
-	for _, rec := range records {
+	for _, rec := range log {
 		e, err := events.Decode(rec.Value)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if e.Kind.Internal() {
+			r.told[e.ID] = string(rec.Value)
 		}
 		u := users[e.Key()]
 		if u == nil {
 			u = NewUser()
 			users[e.Key()] = u
 		}
-		outcome := rules.Fold(&Tenant{}, u, e)
+		if tenants[rec.Partition] == nil {
+			tenants[rec.Partition] = map[string]*Tenant{}
+		}
+		tenant := tenants[rec.Partition][e.Tenant]
+		if tenant == nil {
+			tenant = &Tenant{}
+			tenants[rec.Partition][e.Tenant] = tenant
+		}
+		outcome := rules.Fold(tenant, u, e)
 		for i := range outcome.Findings {
-			out.findings[outcome.Findings[i].ID] = string(events.Encode(&outcome.Findings[i]))
+			r.findings[outcome.Findings[i].ID] = string(events.Encode(&outcome.Findings[i]))
 		}
 		for _, c := range outcome.Changes {
-			out.revocations[c.Claims.JTI] = string(c.Claims.Encode())
+			r.revocations[c.Claims.JTI] = string(c.Claims.Encode())
+		}
+		if m := outcome.Sighting; m != nil {
+			m.Partition, m.Offset = rec.Partition, rec.Offset
+			r.sightings[place(m)] = string(events.Encode(m))
 		}
 	}
-	return out
+}
+
+func place(m *events.Sighting) string { return fmt.Sprintf("%d/%d", m.Partition, m.Offset) }
+
+// judge is the oracle of the network stage: the events that sightings lead to.
+func judge(t *testing.T, log []stream.Record) map[string]string {
+	t.Helper()
+	config := DefaultConfig().Network
+	states := map[string]*org.State{}
+	told := map[string]string{}
+	for _, rec := range log {
+		var m events.Sighting
+		if err := easyjson.Unmarshal(rec.Value, &m); err != nil {
+			t.Fatal(err)
+		}
+		s := states[m.Tenant]
+		if s == nil {
+			s = org.NewState(m.Tenant, &config)
+			states[m.Tenant] = s
+		}
+		for _, notice := range s.Fold(&m) {
+			if notice.Verdict != nil {
+				e := verdictEvent(&m, &notice)
+				told[e.ID] = string(events.Encode(e))
+				continue
+			}
+			for _, user := range contextUsers(m.Tenant, partitions) {
+				e := contextEvent(&m, notice.Context, user)
+				told[e.ID] = string(events.Encode(e))
+			}
+		}
+	}
+	return told
 }
 
 // publish writes a part of the log, in order.
@@ -167,60 +247,102 @@ func (in *installation) publish(records []stream.Record) {
 	}
 }
 
-// compare waits until all that must come has come, and then checks that nothing else did, and that what came twice came
-// with the same bytes.
+// read returns what is on a topic, by its identity; a record that came twice must have come with the same bytes.
+func (in *installation) read(topic string, id func([]byte) (string, error)) (distinct map[string]string, all []stream.Record) {
+	in.t.Helper()
+	distinct = map[string]string{}
+	if err := in.cluster.Table(nil).Load(in.t.Context(), topic, func(rec stream.Record) error {
+		if rec.Value == nil {
+			return nil
+		}
+		rec.Value = bytes.Clone(rec.Value)
+		all = append(all, rec)
+		key, err := id(rec.Value)
+		if before, ok := distinct[key]; ok && before != string(rec.Value) {
+			in.t.Errorf("%s: %s came with other bytes\n%s\n%s", topic, key, before, rec.Value)
+		}
+		distinct[key] = string(rec.Value)
+		return err
+	}); err != nil {
+		in.t.Fatal(err)
+	}
+	slices.SortStableFunc(all, func(a, b stream.Record) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
+	return distinct, all
+}
+
+// results reads all outputs, and what both oracles make of the inputs as they are now on the log: the verdicts among the
+// events are an output of the one and an input of the other.
+func (in *installation) results() (got, want results) {
+	in.t.Helper()
+	got, want = newResults(), newResults()
+	got.findings, _ = in.read(events.TopicFindings, func(b []byte) (string, error) {
+		f, err := events.DecodeFinding(b)
+		return f.ID, err
+	})
+	got.revocations, _ = in.read(events.TopicRevocations, func(b []byte) (string, error) {
+		c, err := revocation.ParseClaims(b)
+		return c.JTI, err
+	})
+	var sightings, log []stream.Record
+	got.sightings, sightings = in.read(events.TopicSightings, func(b []byte) (string, error) {
+		var m events.Sighting
+		err := easyjson.Unmarshal(b, &m)
+		return place(&m), err
+	})
+	_, log = in.read(events.TopicEvents, func(b []byte) (string, error) {
+		e, err := events.Decode(b)
+		return e.ID, err
+	})
+	want.fold(in.t, log)
+	got.told, want.told = want.told, judge(in.t, sightings)
+	return got, want
+}
+
+// compare waits until the outputs are what the inputs call for, all of it and nothing else. What came twice came with the
+// same bytes.
 func (in *installation) compare() {
 	in.t.Helper()
-	check := func(topic string, id func([]byte) string, want map[string]string) {
-		in.t.Helper()
-		ctx, cancel := context.WithTimeout(in.t.Context(), 2*time.Minute)
-		defer cancel()
-		got := map[string]string{}
-		repeats := 0
-		err := in.cluster.Tail(ctx, topic, stream.FromStart, func(rec stream.Record) error {
-			if rec.Value == nil {
-				return nil
+	var got, want results
+	kafkatest.Eventually(in.t, 3*time.Minute, func() error {
+		got, want = in.results()
+		for name, pair := range map[string][2]map[string]string{
+			"findings": {got.findings, want.findings}, "revocations": {got.revocations, want.revocations},
+			"sightings": {got.sightings, want.sightings}, "verdicts and contexts": {got.told, want.told},
+		} {
+			if err := differ(pair[0], pair[1]); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			key, value := id(rec.Value), string(rec.Value)
-			if before, ok := got[key]; ok {
-				repeats++
-				if before != value {
-					in.t.Errorf("%s: %s came with other bytes\n%s\n%s", topic, key, before, value)
-				}
-			}
-			got[key] = value
-			if w, ok := want[key]; !ok {
-				in.t.Errorf("%s: %s was not called for:\n%s", topic, key, value)
-			} else if w != value {
-				in.t.Errorf("%s: %s differs from the uninterrupted run\n got %s\nwant %s", topic, key, value, w)
-			}
-			if len(got) == len(want) {
-				cancel()
-			}
-			return nil
-		})
-		if err != nil {
-			in.t.Fatal(err)
 		}
-		if len(got) < len(want) {
-			in.t.Errorf("%s: %d of %d came", topic, len(got), len(want))
-		}
-		in.t.Logf("%s: %d, of which %d came again", topic, len(want), repeats)
+		return nil
+	})
+	if len(want.revocations) < 20 || len(want.told) < 100 {
+		in.t.Errorf("the log led to %d revocations and %d verdicts and contexts, too few to prove anything", len(want.revocations), len(want.told))
 	}
-	check(events.TopicFindings, func(b []byte) string {
-		f, err := events.DecodeFinding(b)
-		if err != nil {
-			in.t.Fatal(err)
+	in.t.Logf("%d findings, %d revocations, %d sightings, %d verdicts and contexts", len(want.findings), len(want.revocations), len(want.sightings), len(want.told))
+}
+
+// differ says in what one set of outputs differs from another.
+func differ(got, want map[string]string) error {
+	missing, wrong, extra := 0, 0, 0
+	example := ""
+	for key, value := range want {
+		if have, ok := got[key]; !ok {
+			missing, example = missing+1, value
+		} else if have != value {
+			wrong, example = wrong+1, have+"\nwant "+value
 		}
-		return f.ID
-	}, in.want.findings)
-	check(events.TopicRevocations, func(b []byte) string {
-		c, err := revocation.ParseClaims(b)
-		if err != nil {
-			in.t.Fatal(err)
+	}
+	for key, value := range got {
+		if _, ok := want[key]; !ok {
+			extra, example = extra+1, value
 		}
-		return c.JTI
-	}, in.want.revocations)
+	}
+	if missing+wrong+extra == 0 {
+		return nil
+	}
+	return fmt.Errorf("of %d there are %d missing, %d different and %d that nothing calls for, such as\n%s", len(want), missing, wrong, extra, example)
 }
 
 // detectorProcess is a running child.
@@ -335,12 +457,34 @@ func TestRebalancesLoseAndDoubleNothing(t *testing.T) {
 func TestReplayGivesTheSameBytes(t *testing.T) {
 	t.Parallel()
 	records := log(t, 200, 20)
-	first, second := fold(t, records), fold(t, records)
-	if len(first.findings) == 0 || len(first.revocations) == 0 {
-		t.Fatal("the log leads to nothing")
+	replay := func() (out []string) {
+		rules, err := LoadRules(DefaultConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine := NewEngine(rules)
+		for _, rec := range records {
+			e, err := events.Decode(rec.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range engine.Decide(e) {
+				for i := range d.Outcome.Findings {
+					out = append(out, string(events.Encode(&d.Outcome.Findings[i])))
+				}
+				for _, c := range d.Outcome.Changes {
+					out = append(out, string(c.Claims.Encode()))
+				}
+			}
+		}
+		return out
 	}
-	if diff := cmp.Diff(first, second, cmp.AllowUnexported(results{})); diff != "" {
-		t.Errorf("(-first, +second)\n%s", diff)
+	first := replay()
+	if len(first) < 100 {
+		t.Fatalf("the log leads to %d findings and revocations only", len(first))
+	}
+	if diff := gocmp.Diff(replay(), first); diff != "" {
+		t.Errorf("(-second, +first)\n%s", diff)
 	}
 	// The log itself is the same too: the company is deterministic.
 	again := log(t, 200, 20)

@@ -4,15 +4,20 @@
 // there, and every effect has the id that it would have had.
 //
 // The decision itself is [Rules.Fold], a pure function. All else here is about moving records.
+//
+// What concerns many users at once is judged by a second stage, on a topic of its own that is keyed by tenant: it is told of
+// sightings and answers with events, which go back into the log of the users concerned ([org.State], docs/adr/0009).
 package detector
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/events"
@@ -47,7 +52,10 @@ func LoadRules(cfg Config) (Rules, error) {
 	if err != nil {
 		return Rules{}, fmt.Errorf("detector.policy_file: %w", err)
 	}
-	return Rules{Catalogue: catalogue, Policies: set}, nil
+	if err := cfg.Network.Validate(); err != nil {
+		return Rules{}, fmt.Errorf("detector.network: %w", err)
+	}
+	return Rules{Catalogue: catalogue, Policies: set, Network: &cfg.Network}, nil
 }
 
 // New checks the configuration and loads the rules.
@@ -69,31 +77,65 @@ func (d *Detector) Run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() { defer close(watched); live.watch(ctx) }()
 	defer func() { cancel(); <-watched }()
-	return d.deps.Cluster.Own(ctx, stream.OwnerConfig{
-		Group: d.cfg.Group, Input: events.TopicEvents, State: events.TopicState,
-		Guarded: []string{events.TopicRevocations}, Version: d.rules.Version(),
-		ContinueAfterLoss: d.cfg.ContinueAfterLoss,
-		SessionTimeout:    d.cfg.SessionTimeout, HeartbeatInterval: d.cfg.SessionTimeout / 10,
-		Live: d.deps.Live, Report: d.report,
-	}, func(partition int) stream.Processor {
-		p := newProcessor(rules, d.metrics)
-		n, err := d.deps.Cluster.Partitions(ctx, events.TopicEvents) // known by now: it is asked for once
-		if err != nil {
-			d.report(partition, fmt.Errorf("counting the partitions of the events: %w", err))
-		}
-		p.rules.Partitions = n
-		p.live, p.log = live, d.deps.Log
-		return p
+	var ok bool
+	if rules.Partitions, ok = d.partitions(ctx); !ok {
+		return nil
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error {
+		cfg := d.owner(d.cfg.Group, events.TopicEvents, events.TopicState)
+		cfg.Guarded, cfg.Version, cfg.Live = []string{events.TopicRevocations}, d.rules.Version(), d.deps.Live
+		shared := newContexts()
+		return d.deps.Cluster.Own(ctx, cfg, func(int) stream.Processor {
+			p := newProcessor(rules, d.metrics, shared)
+			p.live, p.log = live, d.deps.Log
+			return p
+		})
 	})
+	both.Go(func() error {
+		cfg := d.owner(d.cfg.Group+"-network", events.TopicSightings, events.TopicNetwork)
+		cfg.Version = d.rules.Network.Version()
+		return d.deps.Cluster.Own(ctx, cfg, func(int) stream.Processor { return newNetwork(rules.Network, rules.Partitions, d.metrics) })
+	})
+	return both.Wait()
+}
+
+// owner is what both stages have in common.
+func (d *Detector) owner(group, input, state string) stream.OwnerConfig {
+	return stream.OwnerConfig{
+		Group: group, Input: input, State: state, ContinueAfterLoss: d.cfg.ContinueAfterLoss,
+		SessionTimeout: d.cfg.SessionTimeout, HeartbeatInterval: d.cfg.SessionTimeout / 10,
+		Report: func(partition int, err error) { d.report(input, partition, err) },
+	}
+}
+
+// partitions asks, for as long as it takes, how many partitions the events have. ok is false when ctx ends before.
+func (d *Detector) partitions(ctx context.Context) (n int, ok bool) {
+	for {
+		n, err := d.deps.Cluster.Partitions(ctx, events.TopicEvents)
+		if err == nil {
+			return n, true
+		}
+		if ctx.Err() == nil {
+			d.report(events.TopicEvents, -1, err)
+		}
+		timer := time.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return 0, false
+		case <-timer.C:
+		}
+	}
 }
 
 // report counts trouble and tells of it. A stopped partition needs a person, so it is an error; the rest is retried.
-func (d *Detector) report(partition int, err error) {
+func (d *Detector) report(input string, partition int, err error) {
 	if stop, ok := errors.AsType[*stream.StopError](err); ok {
 		d.metrics.troubles.WithLabelValues("stopped").Inc()
-		d.deps.Log.Error("partition stopped", zap.Int("partition", partition), zap.String("reason", string(stop.Reason)), zap.Error(err))
+		d.deps.Log.Error("partition stopped", zap.String("topic", input), zap.Int("partition", partition), zap.String("reason", string(stop.Reason)), zap.Error(err))
 		return
 	}
 	d.metrics.troubles.WithLabelValues("retried").Inc()
-	d.deps.Log.Warn("partition has trouble, retrying", zap.Int("partition", partition), zap.Error(err))
+	d.deps.Log.Warn("partition has trouble, retrying", zap.String("topic", input), zap.Int("partition", partition), zap.Error(err))
 }

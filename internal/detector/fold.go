@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/events"
@@ -17,12 +18,20 @@ import (
 type Rules struct {
 	Catalogue *anomaly.Catalogue
 	Policies  *policy.Set
+	// Network holds the parameters of the network stage; nil when there is none.
+	Network *org.Config
 	// Partitions is how many the events have: each judges its part of the breakers' limits. 0 means one.
 	Partitions int
 }
 
 // Version names the rules. It changes when the outcome for some input may change.
-func (r Rules) Version() string { return r.Catalogue.Version() + "+" + r.Policies.Version() }
+func (r Rules) Version() string {
+	version := r.Catalogue.Version() + "+" + r.Policies.Version()
+	if r.Network != nil {
+		version += "+" + r.Network.Version()
+	}
+	return version
+}
 
 // User is all that is remembered of one user.
 type User struct {
@@ -50,14 +59,63 @@ type Outcome struct {
 }
 
 // Fold decides on one event and remembers it. It is the whole decision: a pure function of the rules, what is
-// remembered and the event. Live, in a replay and in a test the same code runs.
+// remembered and the event. Live, in a replay and in a test the same code runs. Of an event that concerns its tenant as a
+// whole u is not touched, and may be nil.
 func (r Rules) Fold(t *Tenant, u *User, e *events.Event) Outcome {
-	if policy.ResetsBreaker(e) {
+	switch {
+	case policy.ResetsBreaker(e):
 		t.Breaker.Reset()
+		return Outcome{}
+	case e.Kind == events.TenantContext:
+		if t.older(e.Org) {
+			t.Context = org.NewContext(e.Org)
+		}
 		return Outcome{}
 	}
 	seen := r.Catalogue.Evaluate(u.Profile, t.Context, e)
-	return r.decide(t, u, e, &seen)
+	out := r.decide(t, u, e, &seen)
+	if revoked := revoked(u, e, out.Changes); len(revoked) > 0 {
+		if out.Sighting == nil {
+			out.Sighting = &events.Sighting{EventID: e.ID, Tenant: e.Tenant, User: e.User.ID, Kind: e.Kind, Time: e.Time, Ingested: e.Ingested}
+		}
+		out.Sighting.Revoked = revoked
+	}
+	return out
+}
+
+// ofTenant tells an event that concerns its tenant and no user.
+func ofTenant(e *events.Event) bool { return e.Kind == events.TenantContext || policy.ResetsBreaker(e) }
+
+// older tells whether what is known of the tenant is older than what is told.
+func (t *Tenant) older(told *events.OrgContext) bool {
+	known := t.Context.Told()
+	return known == nil || known.Until < told.Until
+}
+
+// revoked are the prefixes in use in the sessions that changes revoke, and the event's own: the network stage takes back
+// what it has learnt of them from the user.
+func revoked(u *User, e *events.Event, changes []revocation.Change) []string {
+	var prefixes []string
+	for i := range changes {
+		c := &changes[i].Claims
+		if c.Status != revocation.Open || c.Action != events.RevokeSession && c.Action != events.RevokeAll {
+			continue
+		}
+		key := profile.SessionKey(c.Session)
+		for k := range u.Profile.Sessions {
+			s := &u.Profile.Sessions[k]
+			if c.Action == events.RevokeAll || key == 0 || s.Key == key {
+				prefixes = append(prefixes, s.Start.IP.Prefix(), s.Last.IP.Prefix())
+			}
+		}
+		prefixes = append(prefixes, e.Network.Prefix)
+	}
+	slices.Sort(prefixes)
+	prefixes = slices.Compact(prefixes)
+	if len(prefixes) > 0 && prefixes[0] == "" {
+		prefixes = prefixes[1:]
+	}
+	return prefixes
 }
 
 // The encoded user: a format byte, the profile's length, the profile, the requirements.

@@ -21,6 +21,9 @@ type metrics struct {
 	held         prometheus.Counter
 	trips        prometheus.Counter
 	broken       prometheus.Counter
+	sightings    prometheus.Counter
+	verdicts     *prometheus.CounterVec
+	contexts     prometheus.Counter
 
 	kinds map[events.Kind]prometheus.Counter
 }
@@ -61,6 +64,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		broken: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_policy_errors_total", Help: "Conditions that could not be evaluated, and so did not match.",
 		}),
+		sightings: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_network_sightings_total", Help: "Sightings taken in by the network stage.",
+		}),
+		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_network_verdicts_total", Help: "Verdicts of the network stage told to users, by detection and severity.",
+		}, []string{"detection", "severity"}),
+		contexts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_network_contexts_total", Help: "Contexts of tenants told to the partitions of the events.",
+		}),
 		kinds: map[events.Kind]prometheus.Counter{},
 	}
 	for _, result := range []string{reloadLoaded, reloadSame, reloadRefused} {
@@ -77,7 +89,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.events, m.findings, m.requirements, m.rejected, m.decided, m.troubles,
-			m.reloads, m.inForce, m.held, m.trips, m.broken)
+			m.reloads, m.inForce, m.held, m.trips, m.broken, m.sightings, m.verdicts, m.contexts)
 	}
 	return m
 }

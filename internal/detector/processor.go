@@ -19,6 +19,7 @@ type processor struct {
 	rules   Rules
 	metrics *metrics
 	users   map[string]*entry
+	tenants *tenants
 	// live, when set, are the policies in force: those of rules are replaced at the beginning of a batch.
 	live *policies
 	log  *zap.Logger
@@ -32,6 +33,7 @@ type processor struct {
 	letters []stream.Record
 	found   []stream.Record
 	changed []stream.Record
+	seen    []stream.Record
 	scratch []byte
 }
 
@@ -48,6 +50,8 @@ type touch struct {
 	key   []byte // a record's
 	user  *User
 	state []byte
+	// bound is set when the event changed the tenant as well: the records of both are written together.
+	bound bool
 }
 
 var (
@@ -55,12 +59,16 @@ var (
 	_ stream.Rewriter  = (*processor)(nil)
 )
 
-func newProcessor(rules Rules, m *metrics) *processor {
-	return &processor{rules: rules, metrics: m, users: map[string]*entry{}, log: zap.NewNop()}
+func newProcessor(rules Rules, m *metrics, shared *contexts) *processor {
+	return &processor{rules: rules, metrics: m, users: map[string]*entry{}, tenants: newTenants(shared), log: zap.NewNop()}
 }
 
-// Restore keeps one user. It is decoded when an event asks for it, so that a restore is as fast as reading.
+// Restore keeps one user, or what belongs to a tenant. A user is decoded when an event asks for it, so that a restore is as
+// fast as reading.
 func (p *processor) Restore(key, payload []byte) error {
+	if tenant, breaker, ok := p.tenants.of(key); ok {
+		return p.tenants.restore(tenant, breaker, payload)
+	}
 	if payload == nil {
 		delete(p.users, string(key))
 		return nil
@@ -74,8 +82,8 @@ func (p *processor) Restore(key, payload []byte) error {
 
 // Process folds a batch over copies of the users in it.
 func (p *processor) Process(ctx context.Context, batch []stream.Record) (stream.Result, error) {
-	p.letters, p.found, p.changed = p.letters[:0], p.found[:0], p.changed[:0]
-	p.result.State, p.result.Outputs = p.result.State[:0], p.result.Outputs[:0]
+	p.letters, p.found, p.changed, p.seen = p.letters[:0], p.found[:0], p.changed[:0], p.seen[:0]
+	p.result.State, p.result.Outputs, p.result.Together = p.result.State[:0], p.result.Outputs[:0], 0
 	if p.live != nil {
 		p.rules.Policies = p.live.current.Load()
 	}
@@ -88,22 +96,40 @@ func (p *processor) Process(ctx context.Context, batch []stream.Record) (stream.
 		}
 	}
 	p.metrics.latency(p.event.Ingested)
-	for i := range p.touched {
-		t := &p.touched[i]
-		p.scratch = t.user.AppendBinary(p.scratch[:0])
-		t.state = bytes.Clone(p.scratch)
-		p.result.State = append(p.result.State, stream.KeyValue{Key: t.key, Value: t.state})
-	}
+	p.encode()
 	for _, o := range []stream.Output{
 		{Topic: events.TopicDeadLetter, Records: p.letters},
 		{Topic: events.TopicFindings, Records: p.found},
 		{Topic: events.TopicRevocations, Records: p.changed},
+		{Topic: events.TopicSightings, Records: p.seen, Rekeyed: true},
 	} {
 		if len(o.Records) > 0 {
 			p.result.Outputs = append(p.result.Outputs, o)
 		}
 	}
 	return p.result, nil
+}
+
+// encode makes the batch's state: users, then those whose events changed their tenants, then the tenants. These belong
+// together: of a breaker and what it let pass a crash must not keep one.
+func (p *processor) encode() {
+	for _, bound := range [...]bool{false, true} {
+		for i := range p.touched {
+			t := &p.touched[i]
+			if t.bound != bound {
+				continue
+			}
+			p.scratch = t.user.AppendBinary(p.scratch[:0])
+			t.state = bytes.Clone(p.scratch)
+			p.result.State = append(p.result.State, stream.KeyValue{Key: t.key, Value: t.state})
+			if bound {
+				p.result.Together++
+			}
+		}
+	}
+	tenants := p.tenants.state()
+	p.result.State = append(p.result.State, tenants...)
+	p.result.Together += len(tenants)
 }
 
 // fold decides on one record.
@@ -125,11 +151,22 @@ func (p *processor) fold(rec *stream.Record) error {
 		p.reject(rec, "wrong_key", fmt.Sprintf("its key is %.80q, must be %.80q, and its id must not be empty", rec.Key, e.Key()))
 		return nil
 	}
-	user, err := p.user(rec.Key)
+	tenant := p.tenants.get(e.Tenant)
+	p.metrics.seen(e)
+	if ofTenant(e) {
+		if e.Kind == events.TenantContext {
+			tenant.hear(e.Org, p.tenants.contexts)
+		} else {
+			p.rules.Fold(&tenant.Tenant, nil, e)
+		}
+		return nil
+	}
+	touch, err := p.touch(rec.Key)
 	if err != nil {
 		return err
 	}
-	outcome := p.rules.Fold(&Tenant{}, user, e)
+	outcome := p.rules.Fold(&tenant.Tenant, touch.user, e)
+	touch.bound = touch.bound || len(outcome.Changes) > 0 || outcome.Tripped != ""
 	for i := range outcome.Findings {
 		f := &outcome.Findings[i]
 		p.found = append(p.found, stream.Record{Key: rec.Key, Value: events.Encode(f), Offset: rec.Offset})
@@ -139,13 +176,16 @@ func (p *processor) fold(rec *stream.Record) error {
 		p.changed = append(p.changed, record(c, rec.Offset))
 		p.metrics.requirements.WithLabelValues(string(c.Claims.Action), string(c.Claims.Status)).Inc()
 	}
+	if m := outcome.Sighting; m != nil {
+		m.Partition, m.Offset = rec.Partition, rec.Offset
+		p.seen = append(p.seen, stream.Record{Key: []byte(m.Tenant), Value: events.Encode(m)})
+	}
 	p.tell(e, &outcome)
-	p.metrics.seen(e)
 	return nil
 }
 
-// user is the batch's copy of a user.
-func (p *processor) user(key []byte) (*User, error) {
+// touch is the batch's copy of a user.
+func (p *processor) touch(key []byte) (*touch, error) {
 	known := p.users[string(key)]
 	if known == nil {
 		known = &entry{}
@@ -159,27 +199,31 @@ func (p *processor) user(key []byte) (*User, error) {
 		p.touched = append(p.touched, touch{entry: known, key: key, user: user})
 		known.touch = len(p.touched)
 	}
-	return p.touched[known.touch-1].user, nil
+	return &p.touched[known.touch-1], nil
 }
 
 func record(c revocation.Change, offset int64) stream.Record {
 	return stream.Record{Key: []byte(c.Key), Value: c.Claims.Encode(), Offset: offset}
 }
 
-// reject keeps a record that cannot be decided on as a dead letter. Its time is the record's own, so that a replay
-// writes the same bytes.
+// reject keeps a record that cannot be decided on.
 func (p *processor) reject(rec *stream.Record, kind, reason string) {
 	p.metrics.rejected.WithLabelValues(kind).Inc()
-	kept := rec.Value[:min(len(rec.Value), events.MaxRecord)]
-	letter := events.DeadLetter{
-		ID:   events.ID("deadletter", rec.Topic, strconv.Itoa(rec.Partition), strconv.FormatInt(rec.Offset, 10)),
-		Time: events.MillisOf(rec.Time), Source: rec.Topic, Stage: "detector", Reason: reason,
-		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Bytes: kept, Size: len(rec.Value),
-	}
-	p.letters = append(p.letters, stream.Record{Key: []byte(rec.Topic), Value: events.Encode(&letter), Offset: rec.Offset})
+	p.letters = append(p.letters, letter(rec, "detector", reason))
 }
 
-// Commit makes the batch's users current.
+// letter is the dead letter of a record. Its time is the record's own, so that a replay writes the same bytes.
+func letter(rec *stream.Record, stage, reason string) stream.Record {
+	kept := rec.Value[:min(len(rec.Value), events.MaxRecord)]
+	l := events.DeadLetter{
+		ID:   events.ID("deadletter", rec.Topic, strconv.Itoa(rec.Partition), strconv.FormatInt(rec.Offset, 10)),
+		Time: events.MillisOf(rec.Time), Source: rec.Topic, Stage: stage, Reason: reason,
+		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Bytes: kept, Size: len(rec.Value),
+	}
+	return stream.Record{Key: []byte(rec.Topic), Value: events.Encode(&l), Offset: rec.Offset}
+}
+
+// Commit makes the batch's users and tenants current.
 func (p *processor) Commit() {
 	for i := range p.touched {
 		t := &p.touched[i]
@@ -187,10 +231,14 @@ func (p *processor) Commit() {
 		*t = touch{}
 	}
 	p.touched = p.touched[:0]
+	p.tenants.commit()
 }
 
-// Encode returns the committed state of a user.
+// Encode returns the committed state of a user, or of a tenant.
 func (p *processor) Encode(key []byte) []byte {
+	if tenant, breaker, ok := p.tenants.of(key); ok {
+		return p.tenants.encode(tenant, breaker)
+	}
 	if known := p.users[string(key)]; known != nil {
 		return known.state
 	}

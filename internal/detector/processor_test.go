@@ -69,7 +69,7 @@ func outputs(res stream.Result) map[string][]string {
 }
 
 func TestStolenSessionIsRevokedWithItsReason(t *testing.T) {
-	p := newProcessor(rules(t), newMetrics(nil))
+	p := newProcessor(rules(t), newMetrics(nil), newContexts())
 	res, err := p.Process(t.Context(), recordsOf(t, stolen()...))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestStolenSessionIsRevokedWithItsReason(t *testing.T) {
 
 func TestBatchesAndRestoresDoNotChangeDecisions(t *testing.T) {
 	list := recordsOf(t, stolen()...)
-	whole := newProcessor(rules(t), newMetrics(nil))
+	whole := newProcessor(rules(t), newMetrics(nil), newContexts())
 	res, err := whole.Process(t.Context(), list)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestBatchesAndRestoresDoNotChangeDecisions(t *testing.T) {
 	state := map[string][]byte{}
 	for _, rec := range list {
 		// Each record is a batch of its own, in a processor that knows nothing but what was written.
-		p := newProcessor(rules(t), newMetrics(nil))
+		p := newProcessor(rules(t), newMetrics(nil), newContexts())
 		for key, value := range state {
 			if err := p.Restore([]byte(key), value); err != nil {
 				t.Fatal(err)
@@ -139,7 +139,7 @@ func TestBatchesAndRestoresDoNotChangeDecisions(t *testing.T) {
 }
 
 func TestAnUncommittedBatchLeavesNoTrace(t *testing.T) {
-	p := newProcessor(rules(t), newMetrics(nil))
+	p := newProcessor(rules(t), newMetrics(nil), newContexts())
 	if _, err := p.Process(t.Context(), recordsOf(t, stolen()...)); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestBadRecordsBecomeDeadLettersAndStopNothing(t *testing.T) {
 		misplaced, foreign,
 	}
 	reasons := len(batch)
-	p := newProcessor(rules(t), newMetrics(nil))
+	p := newProcessor(rules(t), newMetrics(nil), newContexts())
 	res, err := p.Process(t.Context(), append(batch, good...))
 	if err != nil {
 		t.Fatal(err)

@@ -96,7 +96,7 @@ func TestPoliciesChangeBetweenBatches(t *testing.T) {
 	must(t, err)
 	m := newMetrics(nil)
 	live := newPolicies(file, set, m, zap.NewNop())
-	p := newProcessor(rules(t), m)
+	p := newProcessor(rules(t), m, newContexts())
 	p.live = live
 
 	log := recordsOf(t, append(stolen(), use(100, 11.6, "home", 64520, "", "Mac OS X"))...)

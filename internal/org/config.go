@@ -1,12 +1,15 @@
 package org
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/countersign-io/countersign/internal/events"
 )
 
 // Config holds the parameters of the network stage.
@@ -193,6 +196,18 @@ func (c *Config) Validate() error {
 	count("sources", c.Sources, 100, 1_000_000)
 	count("incidents", c.Incidents, 16, 4096)
 	return errors.Join(problems...)
+}
+
+// codeVersion grows when any verdict for some input changes.
+const codeVersion = 1
+
+// Version names code and parameters. It changes when the verdicts for the same input may.
+func (c *Config) Version() string {
+	parameters, err := json.Marshal(c)
+	if err != nil { // numbers that are none: Validate refuses them
+		return "invalid"
+	}
+	return fmt.Sprintf("%d-%s", codeVersion, events.ID("network", string(parameters))[:12])
 }
 
 // guilty names a source in a verdict.

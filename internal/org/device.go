@@ -3,6 +3,7 @@ package org
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -73,7 +74,7 @@ func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
 		for len(d.list) >= deviceRoom || d.users() >= deviceUsers {
 			d.list = slices.Delete(d.list, 0, 1)
 		}
-		d.list = append(d.list, device{hash: h, users: []deviceUser{{user, hour}}})
+		d.list = append(d.list, device{hash: h, users: []deviceUser{{strings.Clone(user), hour}}})
 		return &d.list[len(d.list)-1], true
 	}
 	v := d.list[i]
@@ -87,7 +88,7 @@ func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
 	if len(v.users) >= maxDeviceUsers {
 		v.users = slices.Delete(v.users, 0, 1)
 	}
-	v.users = append(v.users, deviceUser{user, hour})
+	v.users = append(v.users, deviceUser{strings.Clone(user), hour})
 	v.users = slices.DeleteFunc(v.users, func(u deviceUser) bool { return u.hour+24 < hour })
 	d.list = append(slices.Delete(d.list, i, i+1), v)
 	return &d.list[len(d.list)-1], true

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -295,6 +296,7 @@ func (s *State) learnEgress(m *events.Sighting, t events.Millis, h uint64) {
 		for len(s.egress.nodes) >= s.config.Egress.Prefixes {
 			s.forgetEgress()
 		}
+		prefix = strings.Clone(prefix)
 		n = s.egress.put(prefix, &egress{prefix: prefix, at: t})
 		s.stamp(n.value)
 	}

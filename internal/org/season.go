@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -270,6 +271,7 @@ func remember(list []recently, a recently) []recently {
 	} else if len(list) >= maxRecent {
 		list = slices.Delete(list, 0, 1)
 	}
+	a.user, a.event = strings.Clone(a.user), strings.Clone(a.event)
 	return append(list, a)
 }
 

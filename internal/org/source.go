@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -191,7 +192,7 @@ func (c *source) note(a *attempt, part int) {
 		room -= idSize(c.sample[j].user)
 	}
 	if i < len(c.sample) && idSize(a.User) <= room {
-		c.sample[i].user = a.User
+		c.sample[i].user = strings.Clone(a.User)
 	}
 }
 

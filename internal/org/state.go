@@ -133,7 +133,8 @@ func (h *head) repeated(m *events.Sighting) bool {
 // maxAhead is how far ahead of the time it was accepted an event may be and still be believed.
 const maxAhead = 15 * events.Minute
 
-// Fold takes in one sighting of the tenant. What it returns is valid until the next call. A sighting that was folded
+// Fold takes in one sighting of the tenant. What it returns is valid until the next call; it keeps none of
+// the sighting's texts. A sighting that was folded
 // before, by its place on the log, changes nothing.
 func (s *State) Fold(m *events.Sighting) []Notice {
 	s.notices = nil

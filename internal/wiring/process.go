@@ -158,6 +158,7 @@ func families() map[string]bool {
 	return map[string]bool{
 		session.Family: true, entra.Family: true, okta.Family: true, google.Family: true, o365.Family: true, auth0.Family: true,
 		cloudtrail.Family: true, keycloak.Family: true, ocsf.Family: true, ecs.Family: true, ssf.Family: true,
+		detector.FamilyInternal: true,
 	}
 }
 

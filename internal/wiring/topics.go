@@ -11,7 +11,7 @@ import (
 
 // TopicsConfig says how topics are made. It must be the same for every process of an installation.
 type TopicsConfig struct {
-	// Partitions of events, state, findings, revocations and receipts. It cannot change later: keys would move.
+	// Partitions of all topics. It cannot change later: keys would move.
 	Partitions int `yaml:"partitions"`
 	// Replication is the number of copies; 3 in production.
 	Replication int `yaml:"replication"`
@@ -67,6 +67,8 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	state := topic(events.TopicState, 0)
 	// The lag keeps both versions until an owner has repaired a late write of the one before.
 	state.Compact, state.MinCompactionLag, state.TombstoneRetention = true, time.Hour, day
+	network := state
+	network.Name = events.TopicNetwork
 	revocations := topic(events.TopicRevocations, c.Revocations)
 	// The lag is the longest outage of the archiver that loses no decision from history.
 	revocations.Compact, revocations.MinCompactionLag, revocations.TombstoneRetention = true, 7*day, day
@@ -78,6 +80,6 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	letters := topic(events.TopicDeadLetter, c.Findings)
 	return []stream.TopicSpec{
 		topic(events.TopicEvents, c.Events), state, topic(events.TopicFindings, c.Findings), revocations,
-		topic(events.TopicReceipts, c.Findings), cursors, letters,
+		topic(events.TopicReceipts, c.Findings), cursors, letters, topic(events.TopicSightings, c.Events), network,
 	}
 }
