@@ -22,18 +22,34 @@ var idp01 = Detection{
 	Severity: severities(events.Low, events.Medium, events.High, events.Critical),
 }
 
-// corresponds maps the names of providers' detections, in lower case, to ours; "" is known and ours sees no such thing.
-// Microsoft Entra ID Protection as documented in March 2026; Okta, Google and Duo as their logs name them.
+// corresponds maps the names of providers' detections, in lower case, to ours; what is not here has nothing of ours beside it.
+// Microsoft Entra ID Protection as documented in March 2026 (Auth0 says ImpossibleTravel, too); the others as their logs name
+// them.
 var corresponds = map[string]string{
 	"riskyipaddress": "NET-02", "anonymizedipaddress": "NET-02", "maliciousipaddress": "NET-04", "nationstateip": "NET-04",
 	"suspiciousipaddress": "NET-04", "malwareinfectedipaddress": "NET-04", "maliciousipaddressvalidcredentialsblockedip": "NET-04",
-	"unlikelytravel": "LOC-02", "mcasimpossibletravel": "LOC-01", "impossibletravel": "LOC-01", "newcountry": "LOC-04",
-	"unfamiliarfeatures": "FAM-01", "anomaloustoken": "SES-01", "tokenissueranomaly": "", "passwordspray": "CRD-06",
+	"unlikelytravel": "LOC-02", "mcasimpossibletravel": "LOC-01", "newcountry": "LOC-04",
+	"unfamiliarfeatures": "FAM-01", "anomaloustoken": "SES-01", "passwordspray": "CRD-06",
 	"suspiciousbrowser": "DEV-03", "investigationsthreatintelligence": "NET-04", "attackerinthemiddle": "AIT-01",
-	"leakedcredentials": "", "userreportedsuspiciousactivity": "MFA-04", "suspicioussignins": "WKL-01",
-	"suspicious_login": "FAM-01", "suspicious_login_less_secure_app": "OAU-02", "suspicious_programmatic_login": "DEV-02",
-	"gov_attack_warning": "", "user.account.report_suspicious_activity_by_enduser": "MFA-04", "fraud": "MFA-04", "user_marked_fraud": "MFA-04",
-	"user reported fraud": "MFA-04", "threatsuspected": "NET-04",
+	"userreportedsuspiciousactivity": "MFA-04", "suspicioussignins": "WKL-01",
+
+	"suspicious_login": "FAM-01", "is_suspicious": "FAM-01", "suspicious_login_less_secure_app": "OAU-02",
+	"suspicious_programmatic_login": "DEV-02", "user_signed_out_due_to_suspicious_session_cookie": "SES-01",
+
+	// Okta's types of reports, the detections of its Identity Threat Protection, its behaviours and the reasons of its risk
+	// engine.
+	"user.account.report_suspicious_activity_by_enduser": "MFA-04", "user reported suspicious activity": "MFA-04",
+	"security.threat.detected": "NET-04", "threatsuspected": "NET-04", "okta threat intelligence": "NET-04",
+	"entity critical action from high threat ip": "NET-04", "suspicious brute force attack": "CRD-01", "credential stuffing": "CRD-05",
+	"session influenced user risk": "SES-01", "user.session.context.change": "SES-01", "security.session.detect_client_roaming": "SES-01",
+	"velocity": "LOC-01", "new country": "LOC-04", "new state": "LOC-07", "new city": "LOC-07", "new geo-location": "LOC-07",
+	"anomalous location": "LOC-07", "new device": "DEV-01", "anomalous device": "DEV-01", "proxy": "NET-02",
+
+	// Auth0's assessors, and reuse of a refresh token by whatever provider.
+	"impossibletravel": "LOC-01", "newdevice": "DEV-01", "untrustedip": "NET-04", "refresh_token_reuse": "SES-05",
+
+	// Duo's, and what a person says of an Entra prompt.
+	"fraud": "MFA-04", "user_marked_fraud": "MFA-04", "user reported fraud": "MFA-04",
 }
 
 // judgeReport takes in what a provider reports of a user or of an earlier sign-in.

@@ -139,6 +139,41 @@ func TestSendersKeepToTheirOwnFamilies(t *testing.T) {
 	}
 }
 
+// What the network stage concludes is not for senders to say, however much they are trusted.
+func TestNobodyElseWritesVerdicts(t *testing.T) {
+	t.Parallel()
+	verdict := `"verdict":{"detection":"CRD-03","severity":"medium"},`
+	for name, c := range map[string]struct {
+		edit func(string) string
+		want int
+	}{
+		"a sign-in": {func(s string) string { return s }, 1},
+		"with cause and flow": {func(s string) string {
+			return strings.Replace(s, `{`, `{"cause":"bad_password","correlation":"f-1",`, 1)
+		}, 1},
+		"a cause that is none": {func(s string) string { return strings.Replace(s, `{`, `{"cause":"bad luck",`, 1) }, 0},
+		"a verdict": {func(s string) string {
+			return strings.Replace(strings.Replace(s, "sign_in", "verdict", 1), `{`, `{`+verdict, 1)
+		}, 0},
+		"a sign-in with one":      {func(s string) string { return strings.Replace(s, `{`, `{`+verdict, 1) }, 0},
+		"a sign-in with contexts": {func(s string) string { return strings.Replace(s, `{`, `{"org":{"users":3},`, 1) }, 0},
+		"a context": {func(s string) string {
+			return strings.Replace(strings.Replace(s, "sign_in", "context", 1), `{`, `{"org":{"until":"2026-03-04T08:15:30Z"},`, 1)
+		}, 0},
+	} {
+		var l log
+		p := newPipeline(t, &l)
+		src := Source{Name: "test", Decoder: decoders()[FormatEvent], Format: FormatEvent, TrustedPlaces: true}
+		r, err := p.Take(t.Context(), src, [][]byte{[]byte(c.edit(line("a", "")))})
+		if err != nil || r.Accepted != c.want {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+		if name == "with cause and flow" && (len(l.events) != 1 || l.events[0].Cause != events.BadPassword || l.events[0].Correlation != "f-1") {
+			t.Errorf("%s: %+v", name, l.events)
+		}
+	}
+}
+
 func TestATokenSendsItsFormatsOnly(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -27,6 +27,9 @@ func (p *Pipeline) check(src *Source, e *events.Event) *refusal {
 	if e.Tenant == "" {
 		return &refusal{reasonTenant, errors.New("tenant: the record names none; bind its token or source to one tenant (of a file: --tenant)")}
 	}
+	if e.Kind.Internal() || e.Verdict != nil || e.Org != nil {
+		return &refusal{reasonInvalid, fmt.Errorf("kind: is %.40q with a verdict or context, which only countersign itself concludes", e.Kind)}
+	}
 	if err := e.Validate(); err != nil {
 		return &refusal{reasonInvalid, err}
 	}

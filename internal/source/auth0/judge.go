@@ -19,6 +19,7 @@ func (r *record) judge(e *events.Event, kind rule) error {
 	switch e.Kind { //nolint:exhaustive // there are no others here
 	case events.SignIn:
 		r.prove(e, kind)
+		r.explain(e)
 	case events.SignOut:
 		if r.kind == managementAPI {
 			e.Session = events.Session{} // all of them
@@ -99,7 +100,9 @@ func method(name string) (short string, resistant bool) {
 		return "password", false
 	case strings.Contains(lower, "push"):
 		return "push", false
-	case lower == "tel", lower == "voice", lower == "phone":
+	case lower == "voice":
+		return "voice", false
+	case lower == "tel", lower == "phone":
 		return "phone", false
 	}
 	return strings.ReplaceAll(lower, "-", "_"), false

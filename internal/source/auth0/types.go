@@ -91,7 +91,7 @@ var types = map[string]rule{
 	"gd_send_pn":                      asked("push"),
 	"gd_send_push":                    asked("push"),
 	"gd_send_sms":                     asked("sms"),
-	"gd_send_voice":                   asked("phone"),
+	"gd_send_voice":                   asked("voice"),
 	"gd_send_email":                   asked("email"),
 	"cs":                              asked("otp"),
 	"cls":                             asked("email"),

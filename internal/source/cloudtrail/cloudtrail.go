@@ -64,6 +64,9 @@ func (r *record) event() (*events.Event, error) {
 	if err := kinds[r.key()](r, e); err != nil {
 		return nil, err
 	}
+	if e.Kind == events.SignIn {
+		e.Cause, e.Correlation = r.cause(e), bounded(r.extra["AuthWorkflowID"])
+	}
 	return e, nil
 }
 

@@ -95,7 +95,7 @@ func (r *record) common(raw []byte) *events.Event {
 			ID: identity(r.device), Name: r.deviceModel,
 			OS: cmp.Or(r.agentOS, r.agentOSFull), Browser: strings.TrimSpace(r.browser + " " + r.browserVersion),
 		},
-		Risk: r.risk(),
+		Risk: r.risk(), Correlation: identity(r.flow),
 	}
 	if e.Source.ID == "" {
 		// The same bytes are the same event.

@@ -188,7 +188,7 @@ func TestFailure(t *testing.T) {
 	 "user":{"id":"5b9e1f04-8c2d-4a76-b3f1-2d60c7a9e315"},"source":{"ip":"2001:db8:30::80","as":{"number":64503},"geo":{"country_iso_code":"NL","location":{"lat":52.09,"lon":5.12}}},"user_agent":{"original":"Mozilla/5.0 Example/1.0"},"related":{"ip":["2001:db8:30::80"]}}`)
 	want := &events.Event{
 		Kind: events.SignIn, User: events.User{ID: userID}, Time: 1772612135123, Source: events.Source{Family: "ecs", ID: recordID, Category: "sign-in"},
-		Outcome: events.Failure, Code: "50126", Reason: "InvalidUserNameOrPassword", IP: "2001:db8:30::80", Network: events.Network{ASN: 64503},
+		Outcome: events.Failure, Code: "50126", Reason: "InvalidUserNameOrPassword", Cause: events.BadPassword, IP: "2001:db8:30::80", Network: events.Network{ASN: 64503},
 		ProviderPlace: events.Place{Country: "NL"}, UserAgent: "Mozilla/5.0 Example/1.0",
 	}
 	if diff := cmp.Diff(want, e); diff != "" {

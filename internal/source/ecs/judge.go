@@ -77,6 +77,7 @@ func (r *record) signedIn(e *events.Event) {
 		e.Outcome = events.Interrupt // a step went well, such as the evaluation of a policy: nobody is in yet
 	}
 	e.Interactive = r.interactive()
+	e.Cause = r.cause(e)
 }
 
 // interactive tells whether a person took part, as far as there is evidence.

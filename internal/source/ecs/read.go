@@ -36,6 +36,9 @@ type record struct {
 	agentOS, agentOSFull    string
 	hostOS, collector       string
 	logonType               string
+	flow                    string
+	winReason               string
+	winStatus, winSubStatus string
 	ruleID, ruleName        string
 }
 
@@ -109,7 +112,7 @@ func (r *record) field(l *jlexer.Lexer, path string) {
 	case "client.geo.location":
 		r.client.point(l)
 	case "event", "error", "organization", "cloud", "cloud.account", "user", "user.target", "user.risk", "group", "service", "session",
-		"device", "device.model", "user_agent", "user_agent.os", "host", "host.os", "agent", "winlog", "winlog.logon", "rule",
+		"device", "device.model", "user_agent", "user_agent.os", "host", "host.os", "agent", "winlog", "winlog.logon", "winlog.logon.failure", "winlog.event_data", "rule", "trace",
 		"source", "source.as", "source.as.organization", "source.geo", "client", "client.as", "client.as.organization", "client.geo":
 		each(l, func(l *jlexer.Lexer) { r.object(l, path) })
 	default:
@@ -223,8 +226,16 @@ func (r *record) text(path string) *string {
 		return &r.hostOS
 	case "agent.type", "agent.id":
 		return &r.collector
+	case "trace.id":
+		return &r.flow
 	case "winlog.logon.type":
 		return &r.logonType
+	case "winlog.logon.failure.reason":
+		return &r.winReason
+	case "winlog.event_data.Status", "winlog.logon.failure.status":
+		return &r.winStatus
+	case "winlog.event_data.SubStatus", "winlog.logon.failure.sub_status":
+		return &r.winSubStatus
 	case "rule.id":
 		return &r.ruleID
 	case "rule.name":

@@ -166,9 +166,27 @@ func refused(h *happening, e *events.Event) {
 	}
 	p := proofsOf(h)
 	e.Auth.Methods = p.names
-	if p.last.possession {
+	e.Cause = causes[e.Reason]
+	if p.last.possession || e.Reason == wrongFactor {
 		e.Auth.MFA = events.MFAFailed
+		if e.Cause == "" || e.Reason == wrongFactor && p.last.possession {
+			e.Cause = foreign.FactorCause(p.last.name)
+		}
 	}
+	if p.federated && e.Cause == "" {
+		e.Cause = events.OtherCause // the other provider asked
+	}
+}
+
+// wrongFactor is the type of a failure at the second factor.
+const wrongFactor = "login_failure_invalid_second_factor"
+
+// causes are what login_failure_type says; "login_failure_unknown" says nothing.
+var causes = map[string]events.Cause{
+	"login_failure_invalid_password":       events.BadPassword,
+	wrongFactor:                            events.BadCode,
+	"login_failure_account_disabled":       events.AccountDisabled,
+	"login_failure_access_code_disallowed": events.PolicyBlock,
 }
 
 // step is a challenge on the way to a login. How the login ended is told by an event of its own, so that a step, passed
@@ -199,6 +217,10 @@ func entered(h *happening, e *events.Event) {
 	e.Kind, e.Outcome = events.SignIn, events.Success
 	if h.name == "login_failure" {
 		e.Outcome, e.Reason = events.Failure, h.text("failure_type")
+		e.Cause = events.OtherCause // nobody is asked for a password here
+		if strings.HasSuffix(e.Reason, "_for_user") {
+			e.Cause = events.PolicyBlock // the application is not switched on for that user
+		}
 	}
 	e.Auth.Protocol = "saml"
 	e.App.Name = h.text("application_name")

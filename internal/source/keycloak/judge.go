@@ -127,9 +127,11 @@ func (r *raw) user() (*events.Event, error) {
 	}
 	switch m.kind {
 	case events.SignIn:
-		e.Session.Token = identity(cmp.Or(r.details["token_id"], r.details["refresh_token_id"], r.details["code_id"]))
+		e.Session.Token = identity(cmp.Or(r.details["token_id"], r.details["refresh_token_id"]))
+		e.Correlation = identity(r.details["code_id"])
 		e.Auth.Protocol = m.protocol
 		r.proof(e)
+		e.Cause = r.cause(e)
 		if name == "IMPERSONATE" { // somebody else works in the user's name
 			e.Change.Actor.Name = r.details["impersonator"]
 		}
@@ -167,7 +169,7 @@ var credentials = map[string]struct {
 	"totp":                  {"otp", true, events.MultiFactor},
 	"hotp":                  {"otp", true, events.MultiFactor},
 	"recovery-authn-codes":  {"recovery_code", true, events.MultiFactor},
-	"webauthn":              {"webauthn", true, events.PhishingResistant},
+	"webauthn":              {"fido2", true, events.PhishingResistant},
 	"webauthn-passwordless": {"passkey", true, events.PhishingResistant},
 }
 

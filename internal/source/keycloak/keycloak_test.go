@@ -105,7 +105,7 @@ func TestStoredEvent(t *testing.T) {
 		User: events.User{ID: userID, Name: "pat"}, Time: 1772612135123,
 		Source:  events.Source{Family: "keycloak", ID: eventID, Category: "LOGIN"},
 		Outcome: events.Success, Interactive: events.Yes, App: events.Ref{ID: "web"},
-		Session: events.Session{ID: "3c2b1a09-f8e7-4d6c-b5a4-938271605f4e", Token: "c-1"}, IP: "192.0.2.60",
+		Session: events.Session{ID: "3c2b1a09-f8e7-4d6c-b5a4-938271605f4e"}, Correlation: "c-1", IP: "192.0.2.60",
 		Auth: events.Auth{Protocol: "openid-connect"},
 	}
 	record := stored(t, "LOGIN", nil)
@@ -275,7 +275,7 @@ func TestAccountChanges(t *testing.T) {
 		"RESET_PASSWORD":    {object{}, events.Change{Type: events.CredentialChange, Action: events.Reset}},
 		"UPDATE_TOTP":       {object{}, events.Change{Type: events.MethodChange, Action: events.Updated, Target: events.Ref{Name: "otp"}}},
 		"REMOVE_TOTP":       {object{}, events.Change{Type: events.MethodChange, Action: events.Removed, Target: events.Ref{Name: "otp"}}},
-		"UPDATE_CREDENTIAL": {object{"credential_type": "webauthn"}, events.Change{Type: events.MethodChange, Action: events.Updated, Target: events.Ref{Name: "webauthn"}}},
+		"UPDATE_CREDENTIAL": {object{"credential_type": "webauthn"}, events.Change{Type: events.MethodChange, Action: events.Updated, Target: events.Ref{Name: "fido2"}}},
 		"REMOVE_CREDENTIAL": {object{"credential_type": "password"}, events.Change{Type: events.CredentialChange, Action: events.Removed}},
 		"UPDATE_EMAIL": {
 			object{"previous_email": "a@example.com", "updated_email": "b@example.com"},

@@ -28,7 +28,7 @@ func sameButID(t *testing.T, name string, want, got *events.Event) {
 func TestT19_LinesOfTheLog(t *testing.T) {
 	want := one(t, head+failure)
 	if want.Tenant != "9a8b7c6d" || want.User.ID != "name:pat" || want.User.Type != events.Unresolved || want.IP != "192.0.2.60" || want.Code != "user_not_found" ||
-		want.App.ID != "web" || want.Time.String() != "2026-03-04T08:15:35.123Z" || want.Session.Token != "c-1" || want.Auth.Protocol != "openid-connect" || want.Interactive != events.Yes {
+		want.App.ID != "web" || want.Time.String() != "2026-03-04T08:15:35.123Z" || want.Correlation != "c-1" || want.Auth.Protocol != "openid-connect" || want.Interactive != events.Yes {
 		t.Fatalf("%+v", want)
 	}
 	old := `type=LOGIN_ERROR, realmId=9a8b7c6d, clientId=web, userId=null, ipAddress=192.0.2.60, error=user_not_found, auth_method=openid-connect, auth_type=code, redirect_uri='https://app.example.com/ and more', code_id=c-1, username=pat`

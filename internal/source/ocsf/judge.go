@@ -49,6 +49,7 @@ func (r *record) authenticated(activity string, e *events.Event) error {
 	e.Auth.Protocol = r.grant()
 	r.access(e)
 	r.proof(e)
+	e.Cause = r.cause(e, activity)
 	return nil
 }
 
@@ -90,8 +91,6 @@ func (r *record) outcome() events.Outcome {
 	case out == events.Failure && r.action == "2", // denied
 		out == events.Failure && (strings.EqualFold(r.detail, "ACCOUNT_LOCKED_OUT") || strings.EqualFold(r.detail, "ACCOUNT_DISABLED")):
 		return events.Blocked
-	case out == events.Failure && strings.EqualFold(r.detail, "PASSWORD_EXPIRED"):
-		return events.Interrupt
 	}
 	return out
 }
@@ -170,10 +169,10 @@ var factors = map[string]struct {
 	name     string
 	strength events.Strength
 }{
-	"1": {"sms", events.SingleFactor}, "2": {"security_question", events.SingleFactor}, "3": {"phone", events.SingleFactor},
+	"1": {"sms", events.SingleFactor}, "2": {"security_question", events.SingleFactor}, "3": {"voice", events.SingleFactor},
 	"4": {"biometric", events.SingleFactor}, "5": {"push", events.SingleFactor}, "6": {"hardware_token", events.SingleFactor},
-	"7": {"otp", events.SingleFactor}, "8": {"email", events.SingleFactor}, "9": {"u2f", events.PhishingResistant},
-	"10": {"webauthn", events.PhishingResistant}, "11": {password, events.SingleFactor},
+	"7": {"otp", events.SingleFactor}, "8": {"email", events.SingleFactor}, "9": {"fido2", events.PhishingResistant},
+	"10": {"fido2", events.PhishingResistant}, "11": {password, events.SingleFactor},
 }
 
 const password = "password"

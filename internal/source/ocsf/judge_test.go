@@ -110,7 +110,7 @@ func TestOutcomes(t *testing.T) {
 		"locked":              {all(set("status_id", 2), set("status_detail", "ACCOUNT_LOCKED_OUT")), events.Blocked},
 		"disabled":            {all(set("status_id", 2), set("status_detail", "ACCOUNT_DISABLED")), events.Blocked},
 		"wrong password":      {all(set("status_id", 2), set("status_detail", "INVALID_CREDENTIALS")), events.Failure},
-		"password to renew":   {all(set("status_id", 2), set("status_detail", "PASSWORD_EXPIRED")), events.Interrupt},
+		"password to renew":   {all(set("status_id", 2), set("status_detail", "PASSWORD_EXPIRED")), events.Failure},
 	} {
 		if e := signIn(t, c.change); e.Outcome != c.want {
 			t.Errorf("%s: %q, want %q", name, e.Outcome, c.want)
@@ -149,8 +149,8 @@ func TestProof(t *testing.T) {
 		"password and push":        {kinds(11, 5), events.MFAPerformed, events.MultiFactor, "password push"},
 		"the same twice":           {kinds(7, 7), "", events.SingleFactor, "otp"},
 		"a code alone":             {kinds(1), "", events.SingleFactor, "sms"},
-		"WebAuthn":                 {all(kinds(11, 10), set("is_mfa", true)), events.MFAPerformed, events.PhishingResistant, "password webauthn"},
-		"U2F alone":                {kinds(9), events.MFAPerformed, events.PhishingResistant, "u2f"},
+		"WebAuthn":                 {all(kinds(11, 10), set("is_mfa", true)), events.MFAPerformed, events.PhishingResistant, "password fido2"},
+		"U2F alone":                {kinds(9), events.MFAPerformed, events.PhishingResistant, "fido2"},
 		"weak factors, mfa":        {all(kinds(11, 8), set("is_mfa", true)), events.MFAPerformed, events.MultiFactor, "password email"},
 		"session's mfa":            {set("session.is_mfa", true), events.MFAByClaim, events.MultiFactor, ""},
 		"session's, none now":      {all(set("session.is_mfa", true), set("is_mfa", false)), events.MFAByClaim, events.MultiFactor, ""},
@@ -161,8 +161,8 @@ func TestProof(t *testing.T) {
 		"failed":                   {all(set("status_id", 2), kinds(11, 5), set("is_mfa", true)), "", "", "password push"},
 		"failed push":              {all(set("status_id", 2), kinds(5), set("is_mfa", true)), events.MFAFailed, "", "push"},
 		"denied push":              {all(set("status_id", 2), kinds(5), set("is_mfa", true), set("status_detail", "User denied the request")), events.MFADenied, "", "push"},
-		"failed WebAuthn":          {all(set("status_id", 2), kinds(10)), "", "", "webauthn"},
-		"in doubt":                 {all(set("status_id", 0), set("is_mfa", true), kinds(10)), "", "", "webauthn"},
+		"failed WebAuthn":          {all(set("status_id", 2), kinds(10)), "", "", "fido2"},
+		"in doubt":                 {all(set("status_id", 0), set("is_mfa", true), kinds(10)), "", "", "fido2"},
 	} {
 		e := signIn(t, c.change)
 		if e.Auth.MFA != c.mfa || e.Auth.Strength != c.strength || strings.Join(e.Auth.Methods, " ") != c.methods {
@@ -285,8 +285,8 @@ func TestAccountChanges(t *testing.T) {
 		7:  {Type: events.RoleChange, Action: events.Added, Target: events.Ref{ID: "p-1", Name: "Admins"}},
 		8:  {Type: events.RoleChange, Action: events.Removed, Target: events.Ref{ID: "p-1", Name: "Admins"}},
 		9:  {Type: events.LifecycleChange, Action: events.Locked},
-		10: {Type: events.MethodChange, Action: events.Added, Target: events.Ref{Name: "webauthn"}},
-		11: {Type: events.MethodChange, Action: events.Removed, Target: events.Ref{Name: "webauthn"}},
+		10: {Type: events.MethodChange, Action: events.Added, Target: events.Ref{Name: "fido2"}},
+		11: {Type: events.MethodChange, Action: events.Removed, Target: events.Ref{Name: "fido2"}},
 		12: {Type: events.LifecycleChange, Action: events.Unlocked},
 	} {
 		e := signIn(t, set("class_uid", 3001), set("activity_id", activity), set("type_uid", 300100+activity), kinds(10),

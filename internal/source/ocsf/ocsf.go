@@ -122,7 +122,7 @@ func (r *record) common(raw []byte) *events.Event {
 		App:     events.Ref{ID: identity(r.service.uid), Name: r.service.name},
 		Session: events.Session{ID: identity(r.session.uid), Token: identity(r.token.uid), TokenType: tokenTypes[r.token.kind]},
 		Network: events.Network{ASN: from.asn, Org: from.org}, ProviderPlace: from.place.provider(),
-		Device: r.clientDevice(), UserAgent: r.userAgent, Risk: r.risk(),
+		Device: r.clientDevice(), UserAgent: r.userAgent, Risk: r.risk(), Correlation: identity(r.flow),
 	}
 	if e.Source.ID == "" {
 		// The same bytes are the same event.

@@ -12,7 +12,7 @@ type record struct {
 	class, className, typeUID, typeName string
 	activity, activityName              string
 	time, timeText, logged              string
-	uid, tenant, account                string
+	uid, tenant, account, flow          string
 
 	user   person
 	actor  actor
@@ -206,6 +206,8 @@ func (r *record) metadata(l *jlexer.Lexer) {
 			r.tenant = foreign.Text(l)
 		case "logged_time":
 			r.logged = foreign.Text(l)
+		case "correlation_uid":
+			r.flow = foreign.Text(l)
 		default:
 			l.SkipRecursive()
 		}

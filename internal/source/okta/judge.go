@@ -66,6 +66,9 @@ func (r *record) judgeSignIn(e *events.Event, f flow) error {
 	case reuse:
 		e.Interactive = events.No
 		r.redeemed(e)
+		if r.eventType == adminConsole && e.Outcome == events.Success {
+			e.User.Privileged = events.Yes // nobody else gets in
+		}
 	case asked:
 		if e.Outcome != events.Success {
 			return &foreign.Skipped{Reason: "not_sent", Category: r.eventType}
@@ -87,9 +90,13 @@ func (r *record) judgeSignIn(e *events.Event, f flow) error {
 		e.Session.TokenType = "refresh_token"
 		e.Risk.State, e.Risk.Detections = events.RiskOpen, append(e.Risk.Detections, "refresh_token_reuse")
 	}
+	e.Cause = r.cause(e, f, used)
 	r.explain(e)
 	return nil
 }
+
+// adminConsole is the type of an entry into the administrators' console.
+const adminConsole = "user.session.access_admin_app"
 
 // refusal tells a failure that is not the person's: a lock, or a rule that keeps an address or user out.
 func refusal(reason string) bool {
@@ -109,7 +116,8 @@ func (r *record) judgeFactor(e *events.Event, used usage) {
 		used.prove(e)
 	case e.Outcome == events.Failure && second:
 		e.Auth.MFA = events.MFAFailed
-		if said := strings.ToUpper(r.debug.push + " " + r.reason); strings.Contains(said, "DENY") || strings.Contains(said, "DENIED") || strings.Contains(said, "REJECT") {
+		if said := strings.ToUpper(r.debug.push + " " + r.debug.challenge + " " + r.reason); strings.Contains(said, "DENY") ||
+			strings.Contains(said, "DENIED") || strings.Contains(said, "REJECT") || strings.Contains(said, "CHALLENGE_RESPONSE_ERROR") {
 			e.Auth.MFA = events.MFADenied
 		}
 	}
@@ -121,6 +129,7 @@ func (r *record) judgePolicy(e *events.Event) error {
 	r.policies(e)
 	switch e.Outcome { //nolint:exhaustive // there are no others of policies
 	case events.Blocked, events.Challenge:
+		e.Cause = r.cause(e, evaluated, usage{})
 		r.explain(e)
 		return nil
 	case events.Success:
@@ -192,14 +201,17 @@ func (r *record) endsAll() bool {
 	return r.eventType == "user.session.clear" || r.eventType == "user.authentication.universal_logout"
 }
 
+// reportedByUser is the type by which a user says that a sign-in was somebody else's.
+const reportedByUser = "user.account.report_suspicious_activity_by_enduser"
+
 // judgeReport reads a report of risk. user.risk.change tells of the user altogether, the others of what was seen.
 func (r *record) judgeReport(e *events.Event) {
 	e.Risk.Happened = e.Time
 	if name := valueOf(r.debug.risk, "detectionName"); name != "" {
 		e.Risk.Detections, e.Risk.Detail = []string{name}, valueOf(r.debug.risk, "reasons")
 	}
-	if len(e.Risk.Detections) == 0 {
-		e.Risk.Detections = []string{r.eventType}
+	if len(e.Risk.Detections) == 0 || r.eventType == reportedByUser {
+		e.Risk.Detections = []string{r.eventType} // what else was noticed of that sign-in does not matter any more
 	}
 	if r.eventType == "user.risk.change" {
 		e.Risk.User, e.Risk.Level = e.Risk.Level, ""

@@ -75,7 +75,7 @@ func TestStrengthOfFactors(t *testing.T) {
 		"SIGNED_NONCE": {"fastpass", strong(events.PhishingResistant)}, "SMART_CARD": {"certificate", strong(events.PhishingResistant)},
 		"OKTA_VERIFY_PUSH": {"push", strong(events.MultiFactor)}, "OKTA_SOFT_TOKEN": {"otp", strong(events.MultiFactor)},
 		"token:software:totp": {"otp", strong(events.MultiFactor)}, "SMS_FACTOR": {"sms", strong(events.MultiFactor)},
-		"CALL_FACTOR": {"phone", strong(events.MultiFactor)}, "GOOGLE_AUTHENTICATOR": {"otp", strong(events.MultiFactor)},
+		"CALL_FACTOR": {"voice", strong(events.MultiFactor)}, "GOOGLE_AUTHENTICATOR": {"otp", strong(events.MultiFactor)},
 		"DUO_SECURITY": {"duo", strong(events.MultiFactor)}, "CUSTOM_THING": {"custom_thing", strong(events.MultiFactor)},
 		"EMAIL_FACTOR": {"email", events.Auth{}}, "question": {"security_question", events.Auth{}},
 	} {
@@ -129,7 +129,7 @@ func TestFactorsThatFail(t *testing.T) {
 		}
 	}
 	for eventType, method := range map[string]string{
-		"system.push.send_factor_verify_push": "push", "system.sms.send_factor_verify_message": "sms", "system.voice.send_mfa_challenge_call": "phone",
+		"system.push.send_factor_verify_push": "push", "system.sms.send_factor_verify_message": "sms", "system.voice.send_mfa_challenge_call": "voice",
 	} {
 		e := one(t, typed(t, eventType))
 		if e.Outcome != events.Challenge || e.Interactive != events.Unknown || e.Auth.MFA != "" || !slices.Equal(e.Auth.Methods, []string{method}) {

@@ -47,6 +47,9 @@ func (u *usage) add(name string, p proof) {
 	u.strongest = max(u.strongest, p)
 }
 
+// numberMatched is the answer to a push by the number on the other screen.
+const numberMatched = "OV_WITH_CHALLENGE_RESPONSE_VALID"
+
 // methods are what the record says was used. The targets say it best: also whether the use could not be relayed, which
 // for Okta FastPass depends on the device. Then come the factor of the debug data, the authenticator's name, and the type
 // of the credential.
@@ -72,6 +75,9 @@ func (r *record) methods() (u usage) {
 				u.add(method(t.name))
 			}
 		}
+	}
+	if at := slices.Index(u.names, "push"); at >= 0 && r.debug.challenge == numberMatched {
+		u.names[at] = "push_number_match"
 	}
 	if c, known := credentialTypes[strings.ToUpper(r.auth.credential)]; known && len(u.names) == 0 {
 		u.add(c.name, c.proof)
@@ -129,8 +135,8 @@ var methods = []struct {
 	{"piv", "certificate", resistant},
 	{"push", "push", possession},
 	{"sms", "sms", possession},
-	{"call", "phone", possession},
-	{"voice", "phone", possession},
+	{"call", "voice", possession},
+	{"voice", "voice", possession},
 	{"phone", "phone", possession},
 	{"email", "email", knowledge},
 	{"question", "security_question", knowledge},

@@ -15,6 +15,8 @@
 //     one that allows at a raised risk is a report of that risk.
 //   - The session is externalSessionId, the id that Okta's session API and the sid claim of ID tokens have, so that
 //     applications know it. Records without one, or with the word "unknown", have rootSessionId, or none.
+//   - One flow is the requests that have an authnRequestId, the id of the transaction that began it, in common. Its own
+//     records have that as their transaction.
 //   - The record does not name the organisation: it belongs to the only tenant of the source or token it came by.
 //
 // Asking needs the scope okta.logs.read, or an API token of an administrator who may read the System Log.
@@ -70,7 +72,8 @@ func (r *record) event() (*events.Event, error) {
 		Kind: kind.kind, Time: published,
 		Source:        events.Source{Family: Family, ID: bounded(r.uuid), Category: r.eventType},
 		App:           r.app(),
-		Session:       events.Session{ID: bounded(cmp.Or(r.auth.session, r.auth.root)), Token: bounded(r.transaction)},
+		Session:       events.Session{ID: bounded(cmp.Or(r.auth.session, r.auth.root))},
+		Correlation:   bounded(cmp.Or(r.debug.flow, r.transaction)),
 		Network:       events.Network{ASN: r.security.asn, Org: r.security.org},
 		ProviderPlace: r.client.place.provider(),
 		Device:        r.deviceOf(),

@@ -61,7 +61,8 @@ type debug struct {
 	quiet                    struct{ risk, behaviors []pair } // of logOnlySecurityData
 	threat                   events.Tri
 	deviceToken, fingerprint string
-	factor, push             string
+	factor, push, challenge  string
+	flow                     string
 	grant, scopes, protocol  string
 	privilege                string
 }
@@ -277,6 +278,10 @@ func readDebugData(l *jlexer.Lexer, key string, d *debug) {
 		d.factor = cmp.Or(d.factor, foreign.Text(l))
 	case "pushOnlyResponseType":
 		d.push = foreign.Text(l)
+	case "pushWithNumberChallengeResponseType":
+		d.challenge = strings.ToUpper(foreign.Text(l))
+	case "authnRequestId":
+		d.flow = foreign.Text(l)
 	case "grantType":
 		d.grant = foreign.Text(l)
 	case "grantedScopes", "requestedScopes":
