@@ -2,8 +2,8 @@
 // that decides live, and compares what would have been decided with what was.
 //
 // Events are replayed in the order in which they were decided on, which is that of the log and not that of their own
-// times. What the network stage once told (events of the internal kinds) is left out and concluded anew, so that a file
-// without it gives the same answer, and changed parameters of the network stage are tried too.
+// times. What the network stage once told (events of the internal kinds) is left out and concluded anew, so that nothing
+// depends on what retention has dropped, and a file without it gives the same answer.
 //
 // What a backtest cannot know is what people would have done: a user whom only the new rules ask for a proof did not give
 // one, and one whom only the old rules asked did.
