@@ -17,6 +17,7 @@ import (
 
 func evalCommand() *cobra.Command {
 	options := eval.DefaultOptions()
+	data := eval.RBAOptions{Share: 0.2}
 	var asJSON bool
 	var out string
 	c := &cobra.Command{
@@ -28,7 +29,14 @@ func evalCommand() *cobra.Command {
 			options.CodeVersion = version
 			progress, done := phases()
 			options.Progress = progress
-			r, err := eval.Run(c.Context(), options)
+			var r *report.Report
+			var err error
+			if data.File != "" {
+				data.Seed, data.Rounds, data.CodeVersion, data.Progress = options.Seed, options.Rounds, version, progress
+				r, err = eval.RunRBA(c.Context(), data)
+			} else {
+				r, err = eval.Run(c.Context(), options)
+			}
 			done()
 			if err != nil {
 				return err
@@ -53,6 +61,8 @@ func evalCommand() *cobra.Command {
 	flags.IntVar(&options.Days, "days", options.Days, "how many days, the first 14 without attacks")
 	flags.Float64Var(&options.AttacksPerDay, "attacks-per-day", 0, "incidents a day, on average (default one for every 1,000 users, 2 at least)")
 	flags.IntVar(&options.Rounds, "rounds", options.Rounds, "rounds of the bootstrap behind confidence intervals")
+	flags.StringVar(&data.File, "rba", "", "measure the score on the public RBA data set instead: its CSV file, plain, gzipped or zipped")
+	flags.Float64Var(&data.Share, "rba-share", data.Share, "with --rba: share of the users, since all of them need much memory")
 	flags.BoolVar(&asJSON, "json", false, "print figures as JSON, one object a line")
 	flags.StringVar(&out, "out", "", "directory for report.json, report.txt and curves.svg")
 	return c

@@ -93,7 +93,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	began := time.Now()
 	r := &report.Report{
 		Seed: o.Seed, Tuning: o.Seed >= 1 && o.Seed <= 5, Users: o.Users, Days: o.Days, Code: o.CodeVersion, Rules: rules.Version(),
-		Hardware: fmt.Sprintf("%s, %d cores, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
+		Hardware: hardware(),
 	}
 	main, err := play(ctx, o.company(o.Users), rules, extent{score: true, answers: true}, o.phase("stream"))
 	if err != nil {

@@ -1,10 +1,16 @@
 package eval
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
 )
+
+// hardware says what figures were measured on.
+func hardware() string {
+	return fmt.Sprintf("%s, %d cores, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
 
 // processor names the processor as the system does, else its architecture.
 func processor() string {

@@ -3,11 +3,11 @@ package eval
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/detector"
@@ -226,9 +226,7 @@ func scoreOf(engine *detector.Engine, e *events.Event) float64 {
 
 // between draws a time by the event's id.
 func between(id string, least, most events.Millis) events.Millis {
-	h := fnv.New64a()
-	h.Write([]byte(id))
-	return least + events.Millis(h.Sum64()%uint64(most-least))
+	return least + events.Millis(xxhash.Sum64String(id)%uint64(most-least))
 }
 
 // rivals are the peers, on the same events.

@@ -23,11 +23,13 @@ const (
 
 // The targets of the curves: the median re-authentication rate at [PublishedTPR] after 12 and after 39 logins.
 var targets = []struct {
-	attacker string
-	history  int
-	rate     float64
+	attacker  string
+	history   int
+	rate      float64
+	published float64 // by Wiefling et al., on their data
 }{
-	{"naive", 12, 0.15}, {"vpn", 12, 0.20}, {"targeted", 12, 0.25}, {"naive", 39, 0.03}, {"vpn", 39, 0.05}, {"targeted", 39, 0.08},
+	{"naive", 12, 0.15, 0.17}, {"vpn", 12, 0.20, 0.25}, {"targeted", 12, 0.25, 0.33},
+	{"naive", 39, 0.03, 0.03}, {"vpn", 39, 0.05, 0.05}, {"targeted", 39, 0.08, 0.08},
 }
 
 // VeryTargeted is what a score reaches against the very targeted attacker within [VeryTargetedRate].
@@ -42,6 +44,10 @@ type VeryTargeted struct {
 // Conclude derives the figures and where countersign falls behind from what was measured.
 func (r *Report) Conclude() {
 	r.Figures = nil
+	if r.RBA != nil {
+		r.rbaFigures()
+		return
+	}
 	r.curveFigures(Countersign, "eval")
 	r.curveFigures(Networks, "eval.without_device_ids")
 	all := score.Recall{}
@@ -85,6 +91,24 @@ func (r *Report) Conclude() {
 	r.peerFigures(&all)
 }
 
+// rbaFigures are apart from those of the simulated company, and never averaged with them. The targets are the published
+// figures, which countersign must not fall behind.
+func (r *Report) rbaFigures() {
+	r.curveFigures(Networks, "eval.rba")
+	r.curveFigures(Freeman, "eval.rba.peer.freeman")
+	for _, t := range r.RBA.TakeoverRates {
+		name := "eval.rba"
+		if t.Scorer == Freeman {
+			name = "eval.rba.peer.freeman"
+		}
+		f := NewFigure(name+".takeovers_caught", float64(t.Caught)/float64(max(1, t.Scored)), "share", t.Scored)
+		if !t.OK {
+			f.Value = nil
+		}
+		r.add(f)
+	}
+}
+
 func (r *Report) condition(name string) *Robustness {
 	for i := range r.Robustness {
 		if r.Robustness[i].Name == name {
@@ -107,8 +131,11 @@ func (r *Report) curveFigures(scorer, prefix string) {
 		if !p.OK {
 			f.Value = nil
 		}
-		if scorer == Countersign {
+		switch {
+		case scorer == Countersign:
 			f = f.AtMostRounded(t.rate)
+		case scorer == Networks && r.RBA != nil:
+			f = f.AtMostRounded(t.published)
 		}
 		r.add(f)
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/countersign-io/countersign/internal/eval/peers"
+	"github.com/countersign-io/countersign/internal/eval/rba"
 	"github.com/countersign-io/countersign/internal/eval/score"
 )
 
@@ -25,6 +26,9 @@ type Report struct {
 	Hardware string `json:"hardware"`
 	// Seconds is how long the evaluation took.
 	Seconds float64 `json:"seconds"`
+
+	// RBA is set when the public data set was measured instead of a simulated company.
+	RBA *RBA `json:"rba,omitempty"`
 
 	Counts       Counts         `json:"counts"`
 	Curves       []Curve        `json:"curves"`
@@ -47,6 +51,29 @@ type Report struct {
 	Peers      []Peer            `json:"peers"`
 	Behind     []Behind          `json:"not_as_good"`
 	Figures    []Figure          `json:"figures"`
+}
+
+// RBA is what was read of the public data set.
+type RBA struct {
+	Rows   int64 `json:"rows"`
+	Left   int64 `json:"rows_left_out"`
+	Logins int   `json:"logins"`
+	// Share is the share of users that were looked at.
+	Share         float64        `json:"share"`
+	Takeovers     int64          `json:"takeovers"`
+	TakeoverRates []TakeoverRate `json:"takeover_rates"`
+	Fit           rba.Fit        `json:"fit"`
+}
+
+// TakeoverRate is what a score makes of the real takeovers, at the threshold of a median re-authentication rate of
+// [VeryTargetedRate] after the longest history.
+type TakeoverRate struct {
+	Scorer    string  `json:"scorer"`
+	Threshold float64 `json:"threshold"`
+	OK        bool    `json:"reached"`
+	Scored    int     `json:"scored"`
+	Unscored  int     `json:"unscored"`
+	Caught    int     `json:"caught"`
 }
 
 // Counts are the size of what was measured on.

@@ -42,7 +42,11 @@ func (r *Report) SVG(w io.Writer) error {
 	title := fmt.Sprintf("TPR against median re-authentication rate after %d logins", score.Longest)
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s">`+"\n", width, height, title)
 	fmt.Fprintf(&b, "<style>%s</style>\n<rect class=\"sheet\" width=\"%d\" height=\"%d\"/>\n", style, width, height)
-	fmt.Fprintf(&b, `<text class="ink title" x="%d" y="24">%s; seed %d, %d users, %d days, simulated</text>`+"\n", marginLeft, title, r.Seed, r.Users, r.Days)
+	about := fmt.Sprintf("seed %d, %d users, %d days, simulated", r.Seed, r.Users, r.Days)
+	if r.RBA != nil {
+		about = fmt.Sprintf("%d users of the public RBA data set", r.Users)
+	}
+	fmt.Fprintf(&b, `<text class="ink title" x="%d" y="24">%s; %s</text>`+"\n", marginLeft, title, about)
 	for i, attacker := range attackers {
 		x, y := marginLeft+i%2*(panelWidth+gap), marginTop+i/2*(panelHeight+gap)
 		fmt.Fprintf(&b, `<g transform="translate(%d %d)">`+"\n", x, y)

@@ -19,6 +19,10 @@ the field. Peers are restatements of published rules, not the products. A login 
 // Text writes the report for people.
 func (r *Report) Text(w io.Writer) error {
 	p := &printer{w: w}
+	if r.RBA != nil {
+		r.rbaText(p)
+		return p.err
+	}
 	p.line("countersign eval: seed %d, %d users, %d days, code %s, rules %s", r.Seed, r.Users, r.Days, r.Code, r.Rules)
 	p.line("%s; took %.0f s", r.Hardware, r.Seconds)
 	c := &r.Counts
@@ -36,6 +40,25 @@ func (r *Report) Text(w io.Writer) error {
 	r.peersText(p)
 	r.figuresText(p)
 	return p.err
+}
+
+func (r *Report) rbaText(p *printer) {
+	d := r.RBA
+	fit := &d.Fit
+	p.line("countersign eval on the public RBA data set: %d rows, %d left out, %.0f%% of users: %d with %d logins; code %s",
+		d.Rows, d.Left, 100*d.Share, r.Users, d.Logins, r.Code)
+	p.line("%s; took %.0f s; attempts by seed %d", r.Hardware, r.Seconds, r.Seed)
+	p.line("%s", fit.Cite)
+	p.line("Fit for: %s.\nNot for: %s.\nNotes: %s.", strings.Join(fit.For, "; "), strings.Join(fit.Not, "; "), strings.Join(fit.Notes, "; "))
+	p.line("Attempts but the takeovers are made of other rows; their making is ours.")
+	r.curvesText(p)
+	var rows [][]string
+	for _, t := range d.TakeoverRates {
+		rows = append(rows, []string{t.Scorer, fmt.Sprint(t.Scored), fmt.Sprint(t.Caught), fmt.Sprint(t.Unscored)})
+	}
+	p.table(fmt.Sprintf("Real takeovers, at the threshold of a median rate of %g after %d logins", VeryTargetedRate, score.Longest),
+		[]string{"score", "scored", "caught", "without history"}, rows)
+	r.figuresText(p)
 }
 
 // printer keeps the first error.
