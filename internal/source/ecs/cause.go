@@ -6,6 +6,11 @@ import (
 	"github.com/countersign-io/countersign/internal/source/foreign"
 )
 
+// interrupted tells the steps of Entra's flows, which integrations write as failures.
+func (r *record) interrupted() bool {
+	return entra.OutcomeOf(r.errorCode) == events.Interrupt || entra.OutcomeOf(r.code) == events.Interrupt
+}
+
 // cause is why an attempt failed. ECS has no vocabulary for it, so that the codes and phrases speak of the systems that
 // documents come from: Entra's codes, Windows' states, and what others commonly say.
 func (r *record) cause(e *events.Event) events.Cause {

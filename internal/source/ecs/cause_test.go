@@ -38,6 +38,11 @@ func TestCauses(t *testing.T) {
 			t.Errorf("%s: %q, cause %q, want %q", name, e.Outcome, e.Cause, c.want)
 		}
 	}
+	for _, code := range []string{"50074", "50140", "65001"} {
+		if e := of(t, failed(set("event.code", code))); e.Outcome != events.Interrupt || e.Cause != "" {
+			t.Errorf("Entra's step %s: %q, cause %q", code, e.Outcome, e.Cause)
+		}
+	}
 	if e := of(t, set("trace.id", "f-1")); e.Correlation != "f-1" {
 		t.Errorf("flow %q", e.Correlation)
 	}

@@ -76,6 +76,9 @@ func (r *record) signedIn(e *events.Event) {
 	if e.Outcome == events.Success && r.is("info") && !r.is("start") {
 		e.Outcome = events.Interrupt // a step went well, such as the evaluation of a policy: nobody is in yet
 	}
+	if e.Outcome == events.Failure && r.interrupted() {
+		e.Outcome = events.Interrupt
+	}
 	e.Interactive = r.interactive()
 	e.Cause = r.cause(e)
 }

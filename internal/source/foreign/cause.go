@@ -7,7 +7,7 @@ import (
 )
 
 // FactorCause is why a second factor failed, when only its method is known, by our name of it: a prompt was not approved, a
-// code was wrong, or something else was. It is "" when the method is not known.
+// code was wrong, or something else was. It is "" of a method that nobody knows.
 func FactorCause(method string) events.Cause {
 	switch method {
 	case "":
@@ -16,8 +16,10 @@ func FactorCause(method string) events.Cause {
 		return events.MFARefused
 	case "otp", "sms", "phone", "email", "recovery_code", "backup_code", "hardware_token", "temporary_access_pass", "temporary_access_code":
 		return events.BadCode
+	case "fido2", "passkey", "windows_hello", "platform_credential", "certificate", "biometric", "external_idp":
+		return events.OtherCause // a device or another provider said no: nothing was guessed
 	}
-	return events.OtherCause
+	return ""
 }
 
 // Cause reads why an attempt failed from a code or a phrase of a source that we do not know by itself, such as

@@ -17,7 +17,7 @@ func (r *record) cause(e *events.Event, activity string) events.Cause {
 	}
 	failedFactor := e.Auth.MFA == events.MFAFailed || e.Auth.MFA == events.MFADenied
 	for _, text := range [...]string{r.code, r.detail, r.message} {
-		if cause := foreign.Cause(text); cause != "" && !(failedFactor && cause == events.BadPassword) {
+		if cause := foreign.Cause(text); cause != "" && (!failedFactor || cause != events.BadPassword) {
 			return cause
 		}
 	}

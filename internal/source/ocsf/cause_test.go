@@ -37,6 +37,9 @@ func TestCauses(t *testing.T) {
 			t.Errorf("%s: %q, cause %q, want %q", name, e.Outcome, e.Cause, c.want)
 		}
 	}
+	if e := signIn(t, failed(set("status_code", 50074))); e.Outcome != events.Interrupt || e.Cause != "" {
+		t.Errorf("a step of Entra's: %q, cause %q", e.Outcome, e.Cause)
+	}
 	if e := signIn(t, set("metadata.correlation_uid", "f-1")); e.Correlation != "f-1" {
 		t.Errorf("flow %q", e.Correlation)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/source/entra"
 	"github.com/countersign-io/countersign/internal/source/foreign"
 )
 
@@ -49,6 +50,9 @@ func (r *record) authenticated(activity string, e *events.Event) error {
 	e.Auth.Protocol = r.grant()
 	r.access(e)
 	r.proof(e)
+	if e.Outcome == events.Failure && entra.OutcomeOf(r.code) == events.Interrupt {
+		e.Outcome = events.Interrupt // a step of a flow of Entra's
+	}
 	e.Cause = r.cause(e, activity)
 	return nil
 }
