@@ -9,12 +9,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/eval/company"
 	"github.com/countersign-io/countersign/internal/eval/report"
 	"github.com/countersign-io/countersign/internal/events"
-	"github.com/countersign-io/countersign/internal/policy"
 )
 
 // Options say what is measured.
@@ -72,14 +70,8 @@ func (o *Options) company(users int) company.Config {
 	return c
 }
 
-// rules are what ships: every detection and policy as it is without a configuration.
-func rules() (detector.Rules, error) {
-	catalogue, err := anomaly.New(anomaly.DefaultConfig())
-	if err != nil {
-		return detector.Rules{}, fmt.Errorf("making the catalogue: %w", err)
-	}
-	return detector.Rules{Catalogue: catalogue, Policies: policy.Default()}, nil
-}
+// rules are what ships: every detection and policy, and the network stage, as they are without a configuration.
+func rules() (detector.Rules, error) { return detector.LoadRules(detector.DefaultConfig()) }
 
 // Run measures everything and returns the report.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
