@@ -46,7 +46,8 @@
 // open the door to the thief's older token again. Proofs made later are judged by what countersign says about them.
 //
 // A requirement on a session holds for tokens of that session, and for tokens that do not say their session. A session that
-// was revoked stays so whatever is proved in it; a new sign-in has to begin a new one.
+// was revoked stays so whatever is proved in it; a new sign-in has to begin a new one. When every session of a user was
+// revoked until the credential is changed, no token will do before countersign has seen the change.
 //
 // # Answers
 //
@@ -56,7 +57,7 @@
 //	other bearer or DPoP token          401 error="insufficient_user_authentication", acr_values, max_age (RFC 9470)
 //	cookie session, navigation          303 to Config.SignIn, which returns to the same page
 //	cookie session, script              as other bearer tokens
-//	session revoked                     Config.EndSession, 401 error="invalid_token"
+//	session revoked, or all of them     Config.EndSession, 401 error="invalid_token"
 //	too many tokens that do not do      403, no challenge
 //	index not fresh, with FailClosed    503, Retry-After
 //

@@ -369,6 +369,9 @@ func TestNoFindingsCostNothing(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add(DefaultYAML())
 	f.Add([]byte("version: 1\npolicies:\n- {name: a, when: 'event.id == \"1\"', then: {action: notify}}"))
+	f.Add([]byte("version: 1\nlists: {apps: {high: [a]}, named: {x: [y]}}\nproofs: {any_mfa: {entra: c2}}\nbreaker: {per_minute: 9}\npolicies:\n" +
+		"- {name: a, for: {users: [u1]}, except: {groups: [g]}, cooldown: 1h, when: 'event.app.sensitivity == \"high\" || event.id in lists.x'," +
+		" then: {action: revoke_all, proof: any_mfa, fresh_within: 10m, credential_change: false}}"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("? {a: b}\n: c"))
 	fs := []events.Finding{finding("LOC-01", events.High)}
@@ -378,6 +381,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		s.Decide(event(), fs, Facts{})
+		s.Decide(event(), nil, Facts{Risk: 90, Scored: true})
 		var any yaml.Node //nolint:predeclared // nobody needs the built-in here
 		if err := yaml.Unmarshal(text, &any); err != nil {
 			t.Errorf("accepted what is not YAML: %v", err)

@@ -1,8 +1,9 @@
 // Package revocation is the life of a requirement: open, then satisfied or expired.
 //
 // A requirement says that a session, or every session of a user, needs a stronger or fresher proof of identity
-// (step_up), or is over (revoke_session). It binds every token whose proof is older than NotBefore or weaker than
-// ACRValues. The clock is that of the events: the same events give the same requirements, ids and claims.
+// (step_up), or is over (revoke_session), or that all of a user's are (revoke_all). It binds every token whose proof is
+// older than NotBefore or weaker than ACRValues. The clock is that of the events: the same events give the same
+// requirements, ids and claims.
 //
 // # What is raised
 //
@@ -21,4 +22,12 @@
 //
 // A revoked session stays revoked until the requirement expires: whoever stole the session shares every proof made in it.
 // New sessions are not bound by it.
+//
+// The end of all sessions is met by a change of the credential and a proof made after it, unless the policy wants the proof
+// only. With the change, a requirement that waits for the proof alone takes the place of the first. No proof counts in the
+// sessions that caused it: they stay revoked.
+//
+// # What is not asked again
+//
+// Who has met a policy's requirement gets a [policy.Pass] for its cooldown; [State.Passes] are for the next decision.
 package revocation
