@@ -247,10 +247,7 @@ func (d *breakerDecoder) advance(v uint64, n int) uint64 {
 
 func (d *breakerDecoder) sketch(s *sketch) {
 	used := int(min(d.uvarint(), sketchSize+1))
-	size := 2 * used
-	if size >= sketchSize {
-		size = sketchSize
-	}
+	size := min(2*used, sketchSize)
 	if d.ok = d.ok && used <= sketchSize && size <= len(d.in); !d.ok {
 		d.in = nil
 		return

@@ -435,8 +435,8 @@ func (r *reader) proofs(path string, n *yaml.Node, into map[ProofWanted][]string
 		}
 		return out
 	}
-	strong := append(into[PhishingResistant], extra(PhishingResistant)...)
-	into[PhishingResistant] = unique(strong)
+	strong := unique(append(slices.Clone(into[PhishingResistant]), extra(PhishingResistant)...))
+	into[PhishingResistant] = strong
 	into[AnyMFA] = unique(append(append(slices.Clone(strong), acrMFA), extra(AnyMFA)...))
 	if got := len(into[AnyMFA]); got > maxACR {
 		r.bad(path, n, "comes to %d values, at most %d are allowed", got, maxACR)

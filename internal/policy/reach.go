@@ -34,43 +34,51 @@ type fact struct {
 // facts are tried in this order: the cheap ones first.
 var facts = []fact{
 	{
-		[]string{"kind"}, len(events.Kinds) + 1,
+		[]string{"kind"},
+		len(events.Kinds) + 1,
 		func(v *viewEvent, value int) { v.Kind = at(events.Kinds, value) },
 		func(_ *lists, e *events.Event) int { return slices.Index(events.Kinds, e.Kind) + 1 },
 	},
 	{
-		[]string{"outcome"}, len(events.Outcomes) + 1,
+		[]string{"outcome"},
+		len(events.Outcomes) + 1,
 		func(v *viewEvent, value int) { v.Outcome = at(events.Outcomes, value) },
 		func(_ *lists, e *events.Event) int { return slices.Index(events.Outcomes, e.Outcome) + 1 },
 	},
 	{
-		[]string{"device.compliant", "device.noncompliant"}, 3,
+		[]string{"device.compliant", "device.noncompliant"},
+		3,
 		func(v *viewEvent, value int) { v.Device.Compliant, v.Device.Noncompliant = value == 2, value == 0 },
 		func(_ *lists, e *events.Event) int { return int(e.Device.Compliant) + 1 },
 	},
 	{
-		[]string{"device.managed", "device.unmanaged"}, 3,
+		[]string{"device.managed", "device.unmanaged"},
+		3,
 		func(v *viewEvent, value int) { v.Device.Managed, v.Device.Unmanaged = value == 2, value == 0 },
 		func(_ *lists, e *events.Event) int { return int(e.Device.Managed) + 1 },
 	},
 	{
-		[]string{"risk.level"}, riskValues,
+		[]string{"risk.level"},
+		riskValues,
 		func(v *viewEvent, value int) { v.Risk.Level = int64(value) },
 		func(_ *lists, e *events.Event) int { return int(riskRank(e.Risk.Level)) },
 	},
 	{
-		[]string{"risk.user"}, riskValues,
+		[]string{"risk.user"},
+		riskValues,
 		func(v *viewEvent, value int) { v.Risk.User = int64(value) },
 		func(_ *lists, e *events.Event) int { return int(riskRank(e.Risk.User)) },
 	},
 	{
-		[]string{"access.result"}, len(events.AccessResults) + 1,
+		[]string{"access.result"},
+		len(events.AccessResults) + 1,
 		func(v *viewEvent, value int) { v.Access.Result = at(events.AccessResults, value) },
 		func(_ *lists, e *events.Event) int { return slices.Index(events.AccessResults, e.Access.Result) + 1 },
 	},
 	{
 		// One fact, because conditions ask for the one or the other.
-		[]string{"app.sensitivity", "resource.sensitivity"}, len(Sensitivities) * len(Sensitivities),
+		[]string{"app.sensitivity", "resource.sensitivity"},
+		len(Sensitivities) * len(Sensitivities),
 		func(v *viewEvent, value int) {
 			v.App.Sensitivity = string(Sensitivities[value/len(Sensitivities)])
 			v.Resource.Sensitivity = string(Sensitivities[value%len(Sensitivities)])
@@ -81,7 +89,8 @@ var facts = []fact{
 		},
 	},
 	{
-		[]string{"user.privileged", "user.unprivileged"}, 3,
+		[]string{"user.privileged", "user.unprivileged"},
+		3,
 		func(v *viewEvent, value int) { v.User.Privileged, v.User.Unprivileged = value == 2, value == 0 },
 		func(l *lists, e *events.Event) int { return int(l.isPrivileged(&e.User)) + 1 },
 	},
@@ -103,8 +112,7 @@ var leaves = func() []string {
 	var out []string
 	var walk func(prefix string, t reflect.Type)
 	walk = func(prefix string, t reflect.Type) {
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			path := prefix + f.Tag.Get("cel")
 			if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[time.Time]() {
 				walk(path+".", f.Type)

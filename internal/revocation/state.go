@@ -259,7 +259,7 @@ func (s *State) satisfy(e *events.Event, changes []Change) []Change {
 // ends reports whether the proof p in an event is what the requirement waits for. A session in which every session of the
 // user was ended is over itself, whatever is proved in it.
 func (r *entry) ends(e *events.Event, p policy.Proof) bool {
-	switch r.Action { //nolint:exhaustive // nothing else is raised
+	switch r.Action {
 	case events.StepUp:
 		if r.Session != "" && r.Session != e.Session.ID {
 			return false
