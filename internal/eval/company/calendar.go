@@ -31,17 +31,39 @@ func (c *Company) tripAt(i uint32, day int64) (trip, bool) {
 		return trip{}, false
 	}
 	begins := day/period*period + int64(d.between(2, period-12))
-	to := uint8(d.weighted(cityWeights))
-	if to == e.home {
+	t := trip{to: c.destination(&d, i)}
+	if t.to == e.home {
 		return trip{}, false
 	}
-	t := trip{to: to}
 	noon := events.Millis(begins*events.Day - int64(cities[e.home].offset)*events.Minute + 12*events.Hour)
 	t.leaves = noon + events.Millis(d.n(6*events.Hour))
-	t.arrives = t.leaves + way(e.home, to)
+	t.arrives = t.leaves + way(e.home, t.to)
 	t.returns = t.arrives + events.Millis(d.between(1, 5)*events.Day+d.n(8*events.Hour))
-	t.backAtHome = t.returns + way(e.home, to)
+	t.backAtHome = t.returns + way(e.home, t.to)
 	return t, true
+}
+
+// destination is where a trip goes: mostly to one of two offices that somebody has to do with, else within the country, else
+// anywhere.
+func (c *Company) destination(d *dice, i uint32) uint8 {
+	home := c.staff[i].home
+	towns := townsOf[countryOf[home]]
+	switch kind := d.n(4); {
+	case kind < 2:
+		habit := roll(c.cfg.Seed, forHabit, uint64(i), uint64(d.n(2)))
+		to := home
+		for to == home || !cities[to].office {
+			to = uint8(habit.weighted(cityWeights))
+		}
+		return to
+	case kind == 2 && len(towns) > 1:
+		to := home
+		for to == home {
+			to = towns[d.n(len(towns))]
+		}
+		return to
+	}
+	return uint8(d.weighted(cityWeights))
 }
 
 // whereabouts is the city somebody is in, false while travelling.

@@ -443,6 +443,35 @@ func TestRespond(t *testing.T) {
 	}
 }
 
+// Whoever is challenged on a phone answers with the phone.
+func TestRespondWithTheDeviceOfTheSession(t *testing.T) {
+	t.Parallel()
+	c := New(small(func(c *Config) { c.AttacksPerDay = 0 }))
+	var e events.Event
+	asked, types := map[string]string{}, map[string]int{} // by session: the type of device
+	for range 8000 {
+		l, ok := c.Next(&e)
+		switch {
+		case !ok:
+			t.Fatal("the stream ended")
+		case l.Confounder == StepUpDone:
+			types[e.Device.Type]++
+			if want := asked[e.Session.ID]; e.Device.Type != want {
+				t.Errorf("asked on a %s, answered on a %s: %s", want, e.Device.Type, events.Encode(&e))
+			}
+		case len(asked) < 60 && e.Kind == events.SessionUse && asked[e.Session.ID] == "" && e.Device.Type != "script":
+			if did, err := c.Respond(e.Tenant, e.User.ID, e.Session.ID, e.Time+20*events.Second); err != nil {
+				t.Fatal(err)
+			} else if did {
+				asked[e.Session.ID] = e.Device.Type
+			}
+		}
+	}
+	if types["mobile"] == 0 || types["desktop"] == 0 {
+		t.Errorf("answers from %v", types)
+	}
+}
+
 func TestInject(t *testing.T) {
 	t.Parallel()
 	for _, kind := range Visible {

@@ -74,7 +74,7 @@ func (c *Company) device(s *slot, day int64, out *events.Event) novelty {
 		return c.browse(out, windows, chrome, e.lag/2, day)
 	case theKiosk:
 		kiosk := mix(uint64(s.user)^uint64(day)<<32) % kiosksPerOffice
-		d.ID, d.Type, d.Managed, d.Compliant = deviceID("kiosk-", uint64(e.desk), int64(kiosk)), "desktop", events.Yes, events.Yes
+		d.ID, d.Type, d.Managed, d.Compliant = deviceID("kiosk-", uint64(e.home), int64(kiosk)), "desktop", events.Yes, events.Yes
 		return c.browse(out, windows, edge, 5, day)
 	case theDesktop:
 		pool := mix(uint64(s.user)^uint64(day)<<32) % 20
@@ -189,10 +189,10 @@ func (c *Company) network(s *slot, day int64, at events.Millis) (network, settin
 	h := mix(uint64(s.user)<<32 ^ uint64(at))
 	switch s.via {
 	case atOffice:
-		return office(e.desk, s.user), settingOffice
+		return office(s.city, s.user), settingOffice
 	case overMobile:
 		switch {
-		case s.marks&travelling != 0 && e.is(roamsHome):
+		case e.is(roamsHome) && countryOf[s.city] != countryOf[e.home]:
 			return mobile(e.home, s.user, h, false), settingRoaming
 		case s.marks&jumped != 0:
 			return mobile(s.city, s.user, h, true), settingHub

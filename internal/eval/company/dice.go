@@ -33,6 +33,7 @@ const (
 	forFlow
 	forToken
 	forSkew
+	forHabit
 )
 
 // mix spreads the bits of a number (the finaliser of SplitMix64).

@@ -124,7 +124,7 @@ func (c *Company) write(s *slot, day0 int64, out *events.Event, label *Label) {
 	case events.RiskReport:
 		out.Device, out.UserAgent = events.Device{}, ""
 		out.Risk = events.Risk{Level: events.RiskLow, State: events.RiskOpen, Detections: unfamiliar, Happened: at - 8*events.Minute}
-		if s.app&1 == 0 {
+		if s.app == 0 {
 			out.Risk.Level = events.RiskMedium
 		}
 		if s.app&2 == 0 && s.marks&travelling != 0 {
@@ -248,7 +248,7 @@ func (c *Company) person(i uint32, out *events.Event) {
 	case e.role == program:
 		out.User.Type, out.User.Privileged = events.Workload, events.Unknown
 	case e.role == printer:
-		out.User.Name = "Scanner " + cities[e.desk].name
+		out.User.Name = "Scanner " + cities[e.home].name
 	case e.is(isPrivileged):
 		out.User.Groups, out.User.Privileged = adminGroup, events.Yes
 	default:

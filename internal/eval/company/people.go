@@ -54,7 +54,7 @@ const (
 
 // Everything about an employee that never changes, kept small because there may be a million.
 type employee struct {
-	home, desk    uint8 // cities; desk is where the office is
+	home          uint8 // a city, where the office is too
 	tenant        uint8
 	role          role
 	frequency     Frequency
@@ -100,7 +100,6 @@ func (c *Company) hire(i int) employee {
 		laptopAge: uint16(d.n(laptopLife)), phoneAge: uint16(d.n(phoneLife)), lag: uint8(d.n(14)),
 		first: uint8(d.n(len(firstNames))), last: uint8(d.n(len(lastNames))), home: uint8(d.weighted(cityWeights)),
 	}
-	e.desk = e.home
 	if i >= c.cfg.Users {
 		return c.install(&d, e, i)
 	}
@@ -134,7 +133,7 @@ func (c *Company) hire(i int) employee {
 	}
 	e.browser = choice(&d, e.laptop)
 	e.method = method(d.weighted([]int{noMethod: 4, pushMethod: 52, totpMethod: 20, smsMethod: 9, keyMethod: 15}))
-	e.travels = 15
+	e.travels = 12
 	if d.chance(0.08) {
 		e.travels = 90
 	}
@@ -165,7 +164,7 @@ func (c *Company) install(d *dice, e employee, i int) employee {
 	for !cities[e.home].office {
 		e.home = uint8(d.weighted(cityWeights))
 	}
-	e.desk, e.traits = e.home, hasOffice
+	e.traits = hasOffice
 	return e
 }
 

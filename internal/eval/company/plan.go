@@ -233,10 +233,15 @@ func (t *today) works() bool {
 	t.city = t.trip.cityOf(t.e.home, t.away, t.day)
 	t.start, _ = t.c.workStart(t.i, t.day, t.city)
 	t.end = t.start + events.Millis(t.d.between(6*events.Hour, 10*events.Hour))
-	t.onSite = t.e.is(hasOffice) && t.city == t.e.home && (t.e.is(usesKiosk) || t.d.chance(0.55))
+	atHome := t.city == t.e.home
+	if atHome && t.e.is(hasOffice) {
+		t.onSite = t.e.is(usesKiosk) || t.d.chance(0.55)
+	} else if !atHome && cities[t.city].office { // a visit
+		t.onSite = t.d.chance(0.7)
+	}
 	if t.onSite {
 		t.normal = atOffice
-		if t.e.is(usesKiosk) {
+		if atHome && t.e.is(usesKiosk) {
 			t.gear = theKiosk
 		}
 		return true
@@ -288,9 +293,9 @@ func (t *today) add(at events.Millis, s slot) {
 	}
 	if there != t.e.home {
 		s.marks |= travelling
-		if s.via == atOffice {
-			s.via = wifi
-		}
+	}
+	if s.via == atOffice && there != t.city { // on the day of the journey
+		s.via = wifi
 	}
 	s.at, s.user, s.city, s.day = uint32(at-base(t.day)), t.i, there, uint8(t.day)
 	t.slots = append(t.slots, s)

@@ -12,7 +12,8 @@ import (
 // of the stream means now.
 //
 // It reports false when nobody would: in a session that an attacker opened, nobody sees the challenge but the attacker,
-// who has no second factor; in the air nobody signs in, and programs and printers never do. The error is for users the company does not have.
+// who has no second factor; in the air nobody signs in, and programs and printers never do. The error is
+// for users the company does not have.
 func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,7 +35,7 @@ func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool,
 			return false, nil
 		}
 	}
-	s.via = c.connection(i, at, s.city)
+	s.gear, s.via = c.connection(i, session, at, s.city)
 	s.at = uint32(at - base(day))
 	if session == "" {
 		session = sessionText(c.cfg.Seed, uint64(i), 1<<51+uint64(at))
@@ -52,18 +53,25 @@ func (c *Company) Respond(tenant, user, session string, at events.Millis) (bool,
 	return true, nil
 }
 
-// connection is how somebody is on the network at a time: as in what they do nearest to it with the laptop.
-func (c *Company) connection(i uint32, at events.Millis, city uint8) via {
-	nearest, distance := wifi, events.Millis(3*events.Hour)
+// connection is how somebody is on the network at a time: as in what they do nearest to it in a session, or else with the
+// laptop.
+func (c *Company) connection(i uint32, session string, at events.Millis, city uint8) (gear, via) {
+	best, nearest, distance := theLaptop, wifi, events.Millis(3*events.Hour)
+	found := false
 	for day := dayOf(at) - 1; day <= dayOf(at)+1; day++ {
 		c.scratch = c.plan(c.scratch[:0], i, day)
 		for k := range c.scratch {
 			s := &c.scratch[k]
-			away := max(at-base(day)-events.Millis(s.at), base(day)+events.Millis(s.at)-at)
-			if s.gear == theLaptop && s.city == city && away < distance {
-				nearest, distance = s.via, away
+			then := base(day) + events.Millis(s.at)
+			away := max(at-then, then-at)
+			theirs := session != "" && c.sessionID(i, day, s.session, s.gear) == session
+			if s.city != city || theirs == found && away >= distance || !theirs && (found || s.gear != theLaptop) {
+				continue
+			}
+			if best, nearest, distance = s.gear, s.via, away; theirs {
+				found = true
 			}
 		}
 	}
-	return nearest
+	return best, nearest
 }
