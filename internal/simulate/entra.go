@@ -145,12 +145,12 @@ func diagnosticOf(e *events.Event) diagnostic {
 	if e.Auth.Protocol == "devicecode" {
 		p.Protocol, p.Transfer = "none", "deviceCodeFlow"
 	}
-	switch {
-	case e.User.Type == events.Workload:
+	switch e.User.Type {
+	case events.Workload:
 		d.Category = "ServicePrincipalSignInLogs"
 		p.UserID, p.UPN, p.Program, p.ProgramName, p.Credential = "", "", e.User.ID, e.User.ID, "clientSecret"
 		return d
-	case e.User.Type == events.Unresolved:
+	case events.Unresolved:
 		p.UserID, p.UPN = "", e.User.ID
 	}
 	if e.Interactive == events.Yes {
@@ -166,7 +166,7 @@ func diagnosticOf(e *events.Event) diagnostic {
 
 // entraCode is Entra's error code of an outcome.
 func entraCode(e *events.Event) int {
-	switch e.Cause {
+	switch e.Cause { //nolint:exhaustive // the others are of no code in particular
 	case events.BadPassword:
 		return 50126
 	case events.UnknownUser:

@@ -86,7 +86,7 @@ const (
 	// ConsentGrant: after a takeover, the attacker consents to an application that may read everything.
 	ConsentGrant Attack = "consent_grant"
 	// CredentialChange: after a takeover, the attacker changes the password or registers a second factor.
-	CredentialChange Attack = "credential_change"
+	CredentialChange Attack = "credential_change" //nolint:gosec // no credential
 	// EgressPoisoning: the attacker signs many victims in from one address over days, so that it is taken for an office.
 	EgressPoisoning Attack = "egress_poisoning"
 	// WorkloadKeyMisuse: the attacker uses the key of a program.

@@ -119,7 +119,7 @@ func (c *Company) hire(i int) employee {
 	give(usesSatellite, 0.008)
 	give(usesDesktop, 0.06)
 	give(hasIPv6, 0.3)
-	give(roamsHome, 0.15)
+	give(roamsHome, 0.4)
 	give(isPrivileged, 0.03)
 	give(isManaged, 0.85)
 	give(isRegistered, 0.8)

@@ -36,8 +36,8 @@ func TestAttacksOfTheCatalogue(t *testing.T) {
 			t.Fatalf("%v\n%s", err, events.Encode(&e))
 		}
 		if l.Attack == "" {
-			past := append(genuine[e.User.ID], e)
-			genuine[e.User.ID] = past[max(0, len(past)-remembered):]
+			genuine[e.User.ID] = append(genuine[e.User.ID], e)
+			genuine[e.User.ID] = genuine[e.User.ID][max(0, len(genuine[e.User.ID])-remembered):]
 			continue
 		}
 		in := incidents[l.Incident]

@@ -177,6 +177,9 @@ var console = app{"app-console", "Command Line", "res-management"}
 
 // consentedApps are applications of others that many people at the company use.
 var consentedApps = [...]app{
-	{id: "ext-survey", name: "Survey Desk"}, {id: "ext-scheduler", name: "Meeting Scheduler"},
-	{id: "ext-whiteboard", name: "Whiteboard"}, {id: "ext-signature", name: "Signature Pad"}, {id: "ext-notes", name: "Notes"},
+	{id: "ext-survey", name: "Survey Desk"},
+	{id: "ext-scheduler", name: "Meeting Scheduler"},
+	{id: "ext-whiteboard", name: "Whiteboard"},
+	{id: "ext-signature", name: "Signature Pad"},
+	{id: "ext-notes", name: "Notes"},
 }
