@@ -318,7 +318,7 @@ func DefaultConfig() Config {
 		},
 		Workload:    WorkloadConfig{TTL: 30 * day, Learning: 14 * day},
 		Vendor:      VendorConfig{Near: 10 * time.Minute},
-		Risk:        RiskConfig{Medium: 50, High: 80, HalfLife: 7 * day, Repeat: day},
+		Risk:        RiskConfig{Medium: 50, High: 80, HalfLife: 7 * day, Repeat: 7 * day},
 		BackendASNs: []uint32{8075},
 	}
 }

@@ -12,7 +12,7 @@ import (
 //
 // A deciban is ten times the decimal logarithm of a likelihood ratio: 10 decibans are ten to one. Until a detection's ratio is
 // measured, information is worth 2, low 5, medium 15, high 30, critical 60. Of one event and one group of detections that see
-// the same thing the greatest counts; a repeat within a day counts a quarter. The sum halves in a week. A phishing-resistant
+// the same thing the greatest counts; a repeat within a week counts a quarter, and so do attempts that failed. The sum halves in a week. A phishing-resistant
 // proof clears it; another second factor halves it, because such proofs can be relayed; a change of the credential clears all
 // but what is about sessions.
 //
@@ -69,6 +69,9 @@ func (o *observation) judgeRisk() {
 		f := worth[g]
 		d := profile.DetectionOf(f.Detection)
 		v := decibans[f.Severity]
+		if !gotIn(d) {
+			v /= 4 // somebody tries: that says little of whether anybody is in
+		}
 		for _, part := range r.Parts {
 			if part.Detection == d && now-part.Time <= ms(o.c.config.Risk.Repeat) && now >= part.Time {
 				v /= 4

@@ -11,7 +11,7 @@ import (
 
 // IDP-01 passes on what the identity provider itself thinks: of a sign-in, or of the user.
 //
-// Its severity is the provider's. Where it is about the same as a finding of ours, by the event, the session, the flow or
+// Its severity is the provider's; medium alone is low, because providers themselves call that noisy. Where it is about the same as a finding of ours, by the event, the session, the flow or
 // within ten minutes, it corroborates that and is recorded, or raises it by one step when the provider thinks worse of it.
 //
 // State: the user's latest findings (U7).
@@ -86,7 +86,12 @@ func (o *observation) judgeVendor() {
 	if mapped != "" {
 		evidence.Facts = append(evidence.Facts, events.Fact{Name: "corresponds_to", Value: mapped})
 	}
-	if r := o.same(); r != nil {
+	r := o.same()
+	if r == nil && severity == events.Medium {
+		l.severity = events.Low
+		l.rung(rungCorroborates, effectLowered, "nothing of ours speaks for it: low")
+	}
+	if r != nil {
 		evidence.Earlier = []events.Earlier{earlier(r)}
 		if severity.Rank() <= int(r.Severity) {
 			l.rung(rungCorroborates, effectRecord, fmt.Sprintf("it is about the same as %s, which is as severe", r.Detection))
