@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,7 +55,7 @@ func Detector(ctx context.Context, o Options, n, users int) (figures []Figure, e
 	done := make(chan error, 1)
 	began := time.Now()
 	go func() { done <- d.Run(running) }()
-	for decided(reg) < n {
+	for decided(reg) < n || !judged(reg) {
 		select {
 		case err := <-done:
 			return nil, fmt.Errorf("the detector stopped early: %w", err)
@@ -133,10 +134,18 @@ func fillEvents(ctx context.Context, cluster *stream.Cluster, o Options, n, user
 	return nil
 }
 
-// decided is how many events the detector has decided on.
-func decided(reg prometheus.Gatherer) int { return int(sum(reg, "countersign_detector_events_total")) }
+// decided is how many events the detector has decided on, without those of its own network stage.
+func decided(reg prometheus.Gatherer) int {
+	return int(sum(reg, "countersign_detector_events_total", string(events.NetworkVerdict), string(events.TenantContext)))
+}
 
-func sum(reg prometheus.Gatherer, name string) float64 {
+// judged tells whether the network stage has taken in all that it was told.
+func judged(reg prometheus.Gatherer) bool {
+	return sum(reg, "countersign_network_sightings_total") >= sum(reg, "countersign_detector_sightings_total")
+}
+
+// sum adds up a metric, without the series that have one of some label values.
+func sum(reg prometheus.Gatherer, name string, without ...string) float64 {
 	families, err := reg.Gather()
 	if err != nil {
 		return 0
@@ -147,14 +156,21 @@ func sum(reg prometheus.Gatherer, name string) float64 {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			total += m.GetCounter().GetValue()
+			value := m.GetCounter().GetValue()
+			for _, l := range m.GetLabel() {
+				if slices.Contains(without, l.GetValue()) {
+					value = 0
+				}
+			}
+			total += value
 		}
 	}
 	return total
 }
 
 func counts(reg prometheus.Gatherer) string {
-	return fmt.Sprintf("%.0f findings, %.0f changes of requirements, %.0f rejected",
+	return fmt.Sprintf("%.0f sightings, %.0f verdicts, %.0f findings, %.0f changes of requirements, %.0f rejected",
+		sum(reg, "countersign_network_sightings_total"), sum(reg, "countersign_network_verdicts_total"),
 		sum(reg, "countersign_detector_findings_total"), sum(reg, "countersign_detector_requirements_total"),
 		sum(reg, "countersign_detector_rejected_total"))
 }

@@ -21,6 +21,7 @@ type metrics struct {
 	held         prometheus.Counter
 	trips        prometheus.Counter
 	broken       prometheus.Counter
+	sighted      prometheus.Counter
 	sightings    prometheus.Counter
 	verdicts     *prometheus.CounterVec
 	contexts     prometheus.Counter
@@ -64,6 +65,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		broken: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_policy_errors_total", Help: "Conditions that could not be evaluated, and so did not match.",
 		}),
+		sighted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_detector_sightings_total", Help: "Sightings written for the network stage.",
+		}),
 		sightings: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_network_sightings_total", Help: "Sightings taken in by the network stage.",
 		}),
@@ -89,7 +93,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.events, m.findings, m.requirements, m.rejected, m.decided, m.troubles,
-			m.reloads, m.inForce, m.held, m.trips, m.broken, m.sightings, m.verdicts, m.contexts)
+			m.reloads, m.inForce, m.held, m.trips, m.broken, m.sighted, m.sightings, m.verdicts, m.contexts)
 	}
 	return m
 }

@@ -178,6 +178,7 @@ func (p *processor) fold(rec *stream.Record) error {
 	}
 	if m := outcome.Sighting; m != nil {
 		m.Partition, m.Offset = rec.Partition, rec.Offset
+		p.metrics.sighted.Inc()
 		p.seen = append(p.seen, stream.Record{Key: []byte(m.Tenant), Value: events.Encode(m)})
 	}
 	p.tell(e, &outcome)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -46,14 +47,43 @@ const (
 )
 
 // id is text that is a GUID more often than not.
-func (w *writer) id(v string) {
-	raw, ok := guid(v)
-	if !ok {
-		w.text(v)
+func (w *writer) id(v string) { w.packed(pack(v)) }
+
+// packed writes what pack made.
+func (w *writer) packed(v string) {
+	if len(v) == packedSize && v[0] == 0 {
+		w.uint(textGUID)
+		w.b = append(w.b, v[1:]...)
 		return
 	}
-	w.uint(textGUID)
-	w.raw(raw[:])
+	w.text(v)
+}
+
+const packedSize = 17
+
+// pack makes a GUID 17 bytes, of which the first is zero: no id begins with one. It copies.
+func pack(v string) string {
+	raw, ok := guid(v)
+	if !ok {
+		return strings.Clone(v)
+	}
+	return string(append(make([]byte, 1, packedSize), raw[:]...))
+}
+
+// unpack is the inverse of pack.
+func unpack(v string) string {
+	if len(v) != packedSize || v[0] != 0 {
+		return v
+	}
+	const digits = "0123456789abcdef"
+	text := make([]byte, 0, guidSize)
+	for i := range 16 {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			text = append(text, '-')
+		}
+		text = append(text, digits[v[i+1]>>4], digits[v[i+1]&15])
+	}
+	return string(text)
 }
 
 // guid packs a GUID in lower case.
@@ -154,18 +184,12 @@ const maxText = 512
 
 func (r *reader) text() string { return string(r.raw(r.count(maxText))) }
 
-func (r *reader) id() string {
+func (r *reader) id() string { return unpack(r.packed()) }
+
+func (r *reader) packed() string {
 	n := r.uint()
 	if n == textGUID {
-		const digits = "0123456789abcdef"
-		v := make([]byte, 0, guidSize)
-		for i, c := range r.raw(16) {
-			if i == 4 || i == 6 || i == 8 || i == 10 {
-				v = append(v, '-')
-			}
-			v = append(v, digits[c>>4], digits[c&15])
-		}
-		return string(v)
+		return "\x00" + string(r.raw(16))
 	}
 	if n > maxText {
 		r.fail("text of %d bytes", n)

@@ -3,7 +3,6 @@ package org
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -12,8 +11,8 @@ const (
 	// maxDeviceUsers is how many users of a device are remembered: more is as bad.
 	maxDeviceUsers = 16
 	// deviceRoom is how many devices a piece has, deviceUsers how many users all of them have together.
-	deviceRoom  = 64
-	deviceUsers = 192
+	deviceRoom  = 16
+	deviceUsers = 64
 	// maxUser is the longest user id that is remembered by name.
 	maxUser = 64
 )
@@ -26,8 +25,8 @@ type device struct {
 }
 
 type deviceUser struct {
-	user string
-	hour uint32 // of the epoch
+	packed string
+	hour   uint32 // of the epoch
 }
 
 // devices is a piece of devices, the one used last at the end.
@@ -48,7 +47,7 @@ func (d *devices) append(w *writer) {
 		w.fixed(v.hash)
 		w.count(len(v.users))
 		for _, u := range v.users {
-			w.id(u.user)
+			w.packed(u.packed)
 			w.uint(uint64(u.hour))
 		}
 		v.shared.append(w)
@@ -60,7 +59,7 @@ func (d *devices) read(r *reader) {
 	for range r.count(deviceRoom) {
 		v := device{hash: r.fixed()}
 		for range r.count(maxDeviceUsers) {
-			v.users = append(v.users, deviceUser{r.id(), uint32(r.count(1<<32 - 1))})
+			v.users = append(v.users, deviceUser{r.packed(), uint32(r.count(1<<32 - 1))})
 		}
 		v.shared.read(r)
 		d.list = append(d.list, v)
@@ -69,16 +68,17 @@ func (d *devices) read(r *reader) {
 
 // use notes that a user used a device at an hour. It returns the device, and whether anything is new.
 func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
+	user = pack(user)
 	i := slices.IndexFunc(d.list, func(v device) bool { return v.hash == h })
 	if i < 0 {
 		for len(d.list) >= deviceRoom || d.users() >= deviceUsers {
 			d.list = slices.Delete(d.list, 0, 1)
 		}
-		d.list = append(d.list, device{hash: h, users: []deviceUser{{strings.Clone(user), hour}}})
+		d.list = append(d.list, device{hash: h, users: []deviceUser{{user, hour}}})
 		return &d.list[len(d.list)-1], true
 	}
 	v := d.list[i]
-	k := slices.IndexFunc(v.users, func(u deviceUser) bool { return u.user == user })
+	k := slices.IndexFunc(v.users, func(u deviceUser) bool { return u.packed == user })
 	if k >= 0 && v.users[k].hour >= hour {
 		return &d.list[i], false
 	}
@@ -88,7 +88,7 @@ func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
 	if len(v.users) >= maxDeviceUsers {
 		v.users = slices.Delete(v.users, 0, 1)
 	}
-	v.users = append(v.users, deviceUser{strings.Clone(user), hour})
+	v.users = append(v.users, deviceUser{user, hour})
 	v.users = slices.DeleteFunc(v.users, func(u deviceUser) bool { return u.hour+24 < hour })
 	d.list = append(slices.Delete(d.list, i, i+1), v)
 	return &d.list[len(d.list)-1], true
@@ -101,6 +101,16 @@ func (d *devices) users() (n int) {
 	return n
 }
 
+// deviceBucket is a piece of devices, made when it is asked for.
+func (s *State) deviceBucket(index int) *devices {
+	b := s.devices[index]
+	if b == nil {
+		b = &devices{index: index}
+		s.devices[index] = b
+	}
+	return b
+}
+
 // judgeDevice is DEV-03: one device, several users within 24 hours. A managed device, and one that was shared on several
 // days, is meant to be.
 func (s *State) judgeDevice(m *events.Sighting, t events.Millis) {
@@ -108,7 +118,7 @@ func (s *State) judgeDevice(m *events.Sighting, t events.Millis) {
 		return
 	}
 	h := hash(m.Device.ID)
-	b := &s.devices[h%uint64(len(s.devices))]
+	b := s.deviceBucket(int(h % uint64(max(1, s.config.Devices.Remembered/deviceRoom))))
 	v, changed := b.use(h, m.User, uint32(max(0, t)/events.Hour))
 	if changed {
 		s.change(b)
@@ -132,11 +142,11 @@ func (s *State) judgeDevice(m *events.Sighting, t events.Millis) {
 		Detection: dev03, Severity: severity, Incident: i.id, Source: on, Users: len(v.users), From: t - events.Day, To: t,
 	}
 	for _, u := range v.users {
-		verdict.Sample = append(verdict.Sample, u.user)
+		verdict.Sample = append(verdict.Sample, unpack(u.packed))
 	}
 	for _, u := range v.users {
-		if u.user != m.User && i.tell(hash(u.user)) {
-			s.tell(u.user, false, verdict)
+		if other := unpack(u.packed); other != m.User && i.tell(hash(other)) {
+			s.tell(other, false, verdict)
 		}
 	}
 	if i.tell(hash(m.User)) {

@@ -35,15 +35,11 @@ func (s *State) read(name string, r *reader) {
 		s.readTerms(rest, r)
 	case pieceDevices:
 		i, err := strconv.Atoi(rest)
-		if err != nil || i < 0 {
+		if err != nil || i < 0 || strconv.Itoa(i) != rest {
 			r.fail("no such piece of devices")
 			return
 		}
-		if i >= len(s.devices) { // fewer are remembered than before
-			r.b = nil
-			return
-		}
-		s.devices[i].read(r)
+		s.deviceBucket(i).read(r)
 	default:
 		r.fail("no such piece")
 	}
@@ -101,6 +97,8 @@ func (s *State) drop(p piece) {
 		s.sources.remove(s.sources.nodes[string(sourceName(nil, p.scope, p.key))])
 	case *incident:
 		s.dropIncident(p.id)
+	case *devices:
+		delete(s.devices, p.index)
 	case *egress:
 		s.egress.remove(s.egress.nodes[p.prefix])
 	}

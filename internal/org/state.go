@@ -28,7 +28,7 @@ type State struct {
 	incidents lru[*incident]
 	egress    lru[*egress]
 	terms     [termKinds]terms
-	devices   []devices
+	devices   map[int]*devices
 
 	changed []piece
 	removed map[string]bool
@@ -52,6 +52,7 @@ type Notice struct {
 func NewState(tenant string, config *Config) *State {
 	s := &State{
 		tenant: tenant, config: config, pinned: map[string]bool{}, banned: map[string]bool{}, removed: map[string]bool{},
+		devices: map[int]*devices{},
 		sources: newLRU[*source](), incidents: newLRU[*incident](), egress: newLRU[*egress](),
 		scratch: make([]byte, 0, 2*maxText), name: make([]byte, 0, 2*maxText),
 	}
@@ -64,10 +65,6 @@ func NewState(tenant string, config *Config) *State {
 	s.quarter.piece, s.day.piece = pieceWindow, pieceDay
 	for kind := range s.terms {
 		s.terms[kind] = newTerms(termKind(kind))
-	}
-	s.devices = make([]devices, max(1, config.Devices.Remembered/deviceRoom))
-	for i := range s.devices {
-		s.devices[i].index = i
 	}
 	return s
 }
@@ -310,8 +307,8 @@ func (s *State) find(name string) piece {
 			return b
 		}
 	case pieceDevices:
-		if i, err := strconv.Atoi(rest); err == nil && i >= 0 && i < len(s.devices) {
-			return &s.devices[i]
+		if i, err := strconv.Atoi(rest); err == nil && s.devices[i] != nil {
+			return s.devices[i]
 		}
 	}
 	return nil

@@ -604,7 +604,7 @@ func (s *State) all() []piece {
 		}
 	}
 	for i := range s.devices {
-		list = append(list, &s.devices[i])
+		list = append(list, s.devices[i])
 	}
 	return list
 }

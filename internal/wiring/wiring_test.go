@@ -56,11 +56,11 @@ func TestTopicsThatShareKeysSharePartitions(t *testing.T) {
 		if spec.Partitions != 12 || spec.Replication != 1 {
 			t.Errorf("%+v", spec)
 		}
-		if spec.Name == events.TopicState && (!spec.Compact || spec.Retention != 0 || spec.MinCompactionLag == 0) {
+		if (spec.Name == events.TopicState || spec.Name == events.TopicNetwork) && (!spec.Compact || spec.Retention != 0 || spec.MinCompactionLag == 0) {
 			t.Errorf("state must be compacted and never expire: %+v", spec)
 		}
 	}
-	if len(seen) != 7 {
+	if len(seen) != 9 {
 		t.Errorf("%d topics", len(seen))
 	}
 	if err := (TopicsConfig{Partitions: 0, Replication: 1, MinInSync: 2}).Validate(); err == nil {
