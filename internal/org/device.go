@@ -133,7 +133,10 @@ func (s *State) judgeDevice(m *events.Sighting, t events.Millis) {
 		s.change(b)
 	}
 	severity := events.Medium
-	if known || m.Device.Managed == events.Yes {
+	switch managed := m.Device.Managed == events.Yes; {
+	case known && managed:
+		severity = events.Info
+	case known || managed:
 		severity = events.Low
 	}
 	on := "device " + m.Device.ID
@@ -145,11 +148,11 @@ func (s *State) judgeDevice(m *events.Sighting, t events.Millis) {
 		verdict.Sample = append(verdict.Sample, unpack(u.packed))
 	}
 	for _, u := range v.users {
-		if other := unpack(u.packed); other != m.User && i.tell(hash(other)) {
+		if other := unpack(u.packed); other != m.User && s.once(i, hash(other)) {
 			s.tell(other, false, verdict)
 		}
 	}
-	if i.tell(hash(m.User)) {
+	if s.once(i, hash(m.User)) {
 		verdict.EventID = m.EventID
 		s.tell(m.User, false, verdict)
 	}

@@ -288,7 +288,7 @@ func (s *State) learnEgress(m *events.Sighting, t events.Millis, h uint64) {
 	}
 	n := s.egress.nodes[prefix]
 	qualifies := m.Proved && !m.Adverse && !m.Network.Is(events.Tor) && !m.Network.Is(events.VPN) && !m.Network.Is(events.Relay) &&
-		!m.Network.Is(events.Mobile) && !s.guilty(prefix)
+		!m.Network.Is(events.Mobile) && !m.Network.Is(events.Satellite) && !s.guilty(prefix) // everybody's networks are nobody's own
 	if n == nil {
 		if !qualifies {
 			return

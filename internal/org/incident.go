@@ -33,7 +33,15 @@ func (i *incident) room() int    { return 256 + len(i.on) + 2*maxTold*8 }
 // incidentKey finds the open incident of a detection on something.
 func incidentKey(detection, on string) string { return detection + " " + on }
 
-// tell tells whether a user has to be told, and remembers.
+// once tells whether a user has to be told of an incident, and remembers.
+func (s *State) once(i *incident, h uint64) bool {
+	if !i.tell(h) {
+		return false
+	}
+	s.change(i)
+	return true
+}
+
 func (i *incident) tell(h uint64) bool {
 	for _, told := range i.told {
 		if _, ok := told[h]; ok {
@@ -97,8 +105,11 @@ func (s *State) incident(detection, on string, t events.Millis) *incident {
 	}
 	i := n.value
 	wait := events.Millis(quiet)
-	if detection == net05 || detection == dev03 {
+	switch {
+	case detection == net05 || detection == dev03:
 		wait = events.Day
+	case detection == crd04 && on != "":
+		wait = halfDay // a tool that tries a user now and then
 	}
 	if t > i.last+wait || t > i.first+maxIncident {
 		return nil

@@ -58,8 +58,8 @@ func (s *State) source(name []byte) *node[*source] {
 	return n
 }
 
-// failing is a source that failed somebody, made when it is new.
-func (s *State) failing(scope scope, key []byte, m *events.Sighting, t events.Millis) *node[*source] {
+// blame is the source of a failure, made when it is new.
+func (s *State) blame(scope scope, key []byte, m *events.Sighting, t events.Millis) *node[*source] {
 	text := sourceName(s.name[:0], scope, key)
 	if n := s.source(text); n != nil {
 		s.sources.use(n)
@@ -90,7 +90,7 @@ func (s *State) judgeAttempt(a *attempt) {
 	answered := false
 	calm := s.jump(a.Sighting)
 	s.sourcesOf(a.Sighting, func(scope scope, key []byte) {
-		c := s.failing(scope, key, a.Sighting, a.t).value
+		c := s.blame(scope, key, a.Sighting, a.t).value
 		c.failed(a.t, a, answered)
 		s.stamp(c)
 		switch {
@@ -202,12 +202,12 @@ func (s *State) tellSource(i *incident, c *source, a *attempt, verdict events.Ve
 	}
 	for k := range c.sample {
 		u := &c.sample[k]
-		if u.user == "" || u.unresolved || u.hash == a.hash || !i.tell(u.hash) {
+		if u.user == "" || u.unresolved || u.hash == a.hash || !s.once(i, u.hash) {
 			continue
 		}
 		s.tell(u.user, false, verdict)
 	}
-	if (!a.Unresolved || i.untold()) && i.tell(a.hash) {
+	if (!a.Unresolved || i.untold()) && s.once(i, a.hash) {
 		verdict.EventID = a.EventID
 		s.tell(a.User, a.Unresolved, verdict)
 	}
@@ -247,7 +247,7 @@ func (s *State) judgeSuccess(m *events.Sighting, t events.Millis, h uint64) {
 		}
 		told = true
 		i := s.warrant(net05, c.name(), t, m.EventID)
-		if i.tell(h) {
+		if s.once(i, h) {
 			s.tell(m.User, m.Unresolved, events.Verdict{
 				Detection: net05, Severity: events.High, Incident: i.id, Source: c.text(), EventID: m.EventID, Users: failing,
 				Succeeded: passing, From: t - events.Day, To: t,
@@ -299,43 +299,88 @@ func (s *State) judgeSeason(a *attempt) {
 		if q.users.add(a.hash, small) {
 			s.change(p)
 		}
-		if n := p.failing.count(); n >= s.config.Season.Users {
-			s.judgeSpan(p, a, n, q.users.count())
-		}
+		s.judgeSpan(p, a, q)
 	}
 }
 
-// expected are mean and deviation of a span.
-func (s *State) expected(p *span) (mean, deviation float64) {
-	day := p == &s.day
+// baseline is what is expected of a number of users.
+type baseline struct{ mean, deviation float64 }
+
+func (b baseline) z(users int) float64 { return (float64(users) - b.mean) / b.deviation }
+
+// expected is the baseline of a span.
+func (s *State) expected(p *span) baseline {
 	unlearned := s.config.Season.Unlearned
-	var variance float64
-	if day {
+	var mean, variance float64
+	if p == &s.day {
 		mean, variance = s.season.days[dayOfWeek(p.began)].toward(&s.season.daily)
 		unlearned = float64(2.5 * unlearned)
 	} else {
 		mean, variance = s.season.hours[hourOfWeek(p.began)].toward(&s.season.all)
 	}
-	deviation = math.Sqrt(max(variance, mean, 1))
-	if s.head.now-s.head.since < events.Millis(s.config.Season.Learning.Milliseconds()) {
-		deviation = max(deviation, leastUsers, float64(unlearned*float64(s.head.users.count())))
+	b := baseline{mean, math.Sqrt(max(variance, mean, 1))}
+	if !s.learnt() {
+		b.deviation = max(b.deviation, leastUsers, float64(unlearned*float64(s.head.users.count())))
 	}
-	return mean, deviation
+	return b
 }
 
-func (s *State) judgeSpan(p *span, a *attempt, users, same int) {
-	mean, deviation := s.expected(p)
-	z := (float64(users) - mean) / deviation
-	on, severity, shared := p.piece, events.Medium, 0.0
-	if excess := float64(users) - mean; excess > 0 {
-		share := s.passing.share(a.print)
-		shared = (float64(same) - float64(mean*share)) / excess
-		if share < s.config.Season.Successes && shared >= s.config.Season.Excess {
-			on, severity = fmt.Sprintf("%s %016x", p.piece, a.print), events.High
+// learnt tells whether the baselines are trusted.
+func (s *State) learnt() bool {
+	return s.head.now-s.head.since >= events.Millis(s.config.Season.Learning.Milliseconds())
+}
+
+// among is the baseline of the users of one fingerprint, which has a share of those who succeed or usually fail, among all
+// who fail now: when all fail more than usual it is exceeded by none.
+func (s *State) among(users int, share float64, all baseline) baseline {
+	mean := float64(float64(users) * share)
+	spread := max(1, all.deviation/math.Sqrt(max(all.mean, 1)))
+	b := baseline{mean, float64(spread * math.Sqrt(max(mean, 1)))}
+	if !s.learnt() {
+		b.deviation = max(b.deviation, leastUsers)
+	}
+	return b
+}
+
+// outOfProportion is how many times its share among those who fail a fingerprint must have to be conspicuous by itself.
+const outOfProportion = 4
+
+// judgeSpan judges a quarter of an hour or a day in which users have failed, q of them with the fingerprint of the attempt.
+// A fingerprint of few successes answers for its users when it makes up most of what is unusual, or when it is unusual
+// itself. All others are judged without the users of such fingerprints.
+func (s *State) judgeSpan(p *span, a *attempt, q *print) {
+	all := s.expected(p)
+	users, same := p.failing.count(), q.users.count()
+	verdict := events.Verdict{Detection: crd04, From: p.began, To: a.t}
+	met, on := false, ""
+	if share := s.passing.share(a.print, 1); share < s.config.Season.Successes {
+		// The share of a tool that is new is 0: one user in a hundred is allowed for.
+		one := s.among(users, max(share, s.failing.share(a.print, 0), 0.01), all)
+		excess := float64(users) - all.mean
+		covers := all.z(users) >= s.config.Season.Z && float64(same)-float64(all.mean*share) >= float64(s.config.Season.Excess*excess)
+		alone := one.z(same) >= s.config.Season.Z && float64(same) >= float64(outOfProportion*one.mean)
+		met = covers && users >= s.config.Season.Users || alone && same >= s.config.Season.Users
+		on = fmt.Sprintf("%016x", a.print)
+		verdict.Severity, verdict.Fingerprint, verdict.Share = events.High, fingerprintText(a.Sighting), float64(same)/float64(users)
+		if covers {
+			verdict.Users, verdict.Mean, verdict.Deviation, verdict.Z = users, all.mean, all.deviation, all.z(users)
+		} else {
+			verdict.Users, verdict.Mean, verdict.Deviation, verdict.Z = same, one.mean, one.deviation, one.z(same)
+		}
+	}
+	if met && !q.guilty {
+		q.guilty = true
+		s.change(p)
+	}
+	if !met && s.incident(crd04, on, a.t) == nil {
+		users, on = p.innocent(), ""
+		met = users >= s.config.Season.Users && all.z(users) >= s.config.Season.Z
+		verdict = events.Verdict{
+			Detection: crd04, Severity: events.Medium, Users: users, From: p.began, To: a.t, Mean: all.mean, Deviation: all.deviation, Z: all.z(users),
 		}
 	}
 	var i *incident
-	if z >= s.config.Season.Z {
+	if met {
 		i = s.warrant(crd04, on, a.t, a.EventID)
 		if !p.fired {
 			p.fired = true
@@ -344,17 +389,11 @@ func (s *State) judgeSpan(p *span, a *attempt, users, same int) {
 	} else if i = s.incident(crd04, on, a.t); i == nil {
 		return
 	}
-	verdict := events.Verdict{
-		Detection: crd04, Severity: severity, Incident: i.id, Users: users, From: p.began, To: a.t,
-		Mean: mean, Deviation: deviation, Z: z,
-	}
-	if severity == events.High {
-		verdict.Fingerprint, verdict.Share = fingerprintText(a.Sighting), min(shared, 1)
-	}
+	verdict.Incident = i.id
 	s.tellRecent(i, s.recent.failed, verdict, func(b *recently) bool {
-		return b.t >= p.began && (severity == events.Medium || b.print == a.print)
+		return b.t >= p.began && (verdict.Severity == events.Medium || b.print == a.print)
 	})
-	if !a.Unresolved && i.tell(a.hash) {
+	if !a.Unresolved && s.once(i, a.hash) {
 		verdict.EventID = a.EventID
 		s.tell(a.User, false, verdict)
 	}
@@ -368,7 +407,7 @@ func (s *State) tellRecent(i *incident, list []recently, verdict events.Verdict,
 		}
 	}
 	for k := range list {
-		if b := &list[k]; concerns(b) && !b.unresolved && i.tell(hash(b.user)) {
+		if b := &list[k]; concerns(b) && !b.unresolved && s.once(i, hash(b.user)) {
 			verdict.EventID = b.event
 			s.tell(b.user, false, verdict)
 		}
@@ -405,7 +444,7 @@ func (s *State) judgeLockout(m *events.Sighting, t events.Millis, h uint64) {
 		Mean: mean, Deviation: deviation, Z: z,
 	}
 	s.tellRecent(i, s.recent.locked, verdict, func(b *recently) bool { return b.t >= verdict.From })
-	if i.tell(h) {
+	if s.once(i, h) {
 		verdict.EventID = m.EventID
 		s.tell(m.User, m.Unresolved, verdict)
 	}

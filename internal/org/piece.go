@@ -135,10 +135,11 @@ func (s *State) Restore(name string, value []byte) error {
 const (
 	pieceHead     = "head"
 	pieceSeason   = "season"
-	pieceWindow   = "window"
+	pieceQuarter  = "quarter"
 	pieceDay      = "day"
 	pieceRecent   = "recent"
-	piecePrints   = "prints"
+	piecePassing  = "passing"
+	pieceFailing  = "failing"
 	pieceSource   = "source"
 	pieceIncident = "incident"
 	pieceEgress   = "egress"

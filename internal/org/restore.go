@@ -11,14 +11,16 @@ func (s *State) read(name string, r *reader) {
 		s.head.read(r)
 	case pieceSeason:
 		s.season.read(r)
-	case pieceWindow:
+	case pieceQuarter:
 		s.quarter.read(r)
 	case pieceDay:
 		s.day.read(r)
 	case pieceRecent:
 		s.recent.read(r)
-	case piecePrints:
+	case piecePassing:
 		s.passing.read(r)
+	case pieceFailing:
+		s.failing.read(r)
 	case pieceTotals:
 		s.totals.read(r)
 	case pieceLimits:

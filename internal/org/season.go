@@ -12,10 +12,10 @@ import (
 const (
 	quarter = 15 * events.Minute
 	// maxPrints is how many fingerprints of a quarter of an hour, or of a day, are counted: the others count as rare.
-	maxPrints = 32
-	// maxPassing is how many fingerprints of successes are counted. What is not among them has less than 1 / maxPassing of
+	maxPrints = 64
+	// maxShares is how many fingerprints are counted for their shares. What is not among them has less than 1 / maxShares of
 	// them (Metwally et al., Space-Saving, 2005).
-	maxPassing = 64
+	maxShares = 64
 	// maxRecent is how many of the last users to fail, and to be locked out, are remembered by name.
 	maxRecent = 128
 	// memory is how many samples a moment remembers: eight weeks of quarters of one hour.
@@ -112,6 +112,8 @@ type span struct {
 type print struct {
 	hash  uint64
 	users distinct // small
+	// guilty is set when an incident answers for them.
+	guilty bool
 }
 
 func (p *span) name() string { return p.piece }
@@ -129,12 +131,23 @@ func (p *span) print(h uint64) *print {
 	}
 	rarest, least := 0, math.MaxInt
 	for j := range p.prints {
-		if n := p.prints[j].users.count(); n < least {
+		if n := p.prints[j].users.count(); n < least && !p.prints[j].guilty {
 			rarest, least = j, n
 		}
 	}
 	p.prints = slices.Delete(p.prints, rarest, rarest+1)
 	return p.print(h)
+}
+
+// innocent is how many have failed without those whom incidents of fingerprints answer for.
+func (p *span) innocent() int {
+	n := p.failing.count()
+	for i := range p.prints {
+		if p.prints[i].guilty {
+			n -= p.prints[i].users.count()
+		}
+	}
+	return max(0, n)
 }
 
 func (p *span) append(w *writer) {
@@ -144,6 +157,7 @@ func (p *span) append(w *writer) {
 	for i := range p.prints {
 		w.fixed(p.prints[i].hash)
 		p.prints[i].users.append(w)
+		w.bool(p.prints[i].guilty)
 	}
 	p.locked[0].append(w)
 	p.locked[1].append(w)
@@ -157,6 +171,7 @@ func (p *span) read(r *reader) {
 	for range r.count(maxPrints) {
 		q := print{hash: r.fixed()}
 		q.users.read(r, small)
+		q.guilty = r.bool()
 		if n := len(p.prints); n > 0 && p.prints[n-1].hash >= q.hash {
 			r.fail("fingerprints out of order")
 		}
@@ -202,6 +217,10 @@ func (s *State) turn(t events.Millis) {
 		if d.began != 0 {
 			if !d.fired && d.began != s.head.since-s.head.since%events.Day { // the first day is not whole
 				s.season.learnDay(d.began, float64(d.failing.count()))
+				for i := range d.prints {
+					s.failing.add(d.began, d.prints[i].hash, float64(d.prints[i].users.count()))
+				}
+				s.change(&s.failing)
 			}
 			for at := max(d.began+events.Day, now-7*events.Day); at < now; at += events.Day {
 				s.season.learnDay(at, 0)
@@ -275,9 +294,10 @@ func remember(list []recently, a recently) []recently {
 	return append(list, a)
 }
 
-// passing counts the fingerprints of successes, decayed with a time constant of seven days.
-type passing struct {
+// shares counts fingerprints, of successes or of users who failed, decayed with a time constant of seven days.
+type shares struct {
 	marks
+	piece string
 	at    events.Millis
 	total float64
 	slots []slot
@@ -302,11 +322,11 @@ func fade(age events.Millis) float64 {
 	return f
 }
 
-func (*passing) name() string { return piecePrints }
-func (*passing) room() int    { return 64 + maxPassing*16 }
+func (p *shares) name() string { return p.piece }
+func (*shares) room() int      { return 64 + maxShares*16 }
 
 // decay brings the counts to t, an hour at a time so that they do not change with every event.
-func (p *passing) decay(t events.Millis) {
+func (p *shares) decay(t events.Millis) {
 	if t < p.at+events.Hour {
 		return
 	}
@@ -320,32 +340,32 @@ func (p *passing) decay(t events.Millis) {
 	p.at = t
 }
 
-// add counts a success.
-func (p *passing) add(t events.Millis, h uint64) {
+// add counts a fingerprint.
+func (p *shares) add(t events.Millis, h uint64, n float64) {
 	p.decay(t)
-	p.total++
+	p.total += n
 	least := 0
 	for i := range p.slots {
 		if p.slots[i].hash == h {
-			p.slots[i].count++
+			p.slots[i].count += n
 			return
 		}
 		if p.slots[i].count < p.slots[least].count {
 			least = i
 		}
 	}
-	if len(p.slots) < maxPassing {
-		p.slots = append(p.slots, slot{hash: h, count: 1})
+	if len(p.slots) < maxShares {
+		p.slots = append(p.slots, slot{hash: h, count: n})
 		return
 	}
-	p.slots[least] = slot{hash: h, count: p.slots[least].count + 1}
+	p.slots[least] = slot{hash: h, count: p.slots[least].count + n}
 }
 
-// share is the share of successes that a fingerprint has at most, or nearly; 1 when there are too few to say.
-func (p *passing) share(h uint64) float64 {
+// share is the share that a fingerprint has at most, or nearly; unknown when there are too few to say.
+func (p *shares) share(h uint64, unknown float64) float64 {
 	const enough = 50
 	if p.total < enough {
-		return 1
+		return unknown
 	}
 	for i := range p.slots {
 		if p.slots[i].hash == h {
@@ -355,7 +375,7 @@ func (p *passing) share(h uint64) float64 {
 	return 0
 }
 
-func (p *passing) append(w *writer) {
+func (p *shares) append(w *writer) {
 	w.millis(p.at)
 	w.float(p.total)
 	w.count(len(p.slots))
@@ -366,9 +386,9 @@ func (p *passing) append(w *writer) {
 	}
 }
 
-func (p *passing) read(r *reader) {
+func (p *shares) read(r *reader) {
 	p.at, p.total, p.slots = r.millis(), r.float(), nil
-	for range r.count(maxPassing) {
+	for range r.count(maxShares) {
 		p.slots = append(p.slots, slot{hash: r.fixed(), count: r.float()})
 	}
 }

@@ -21,7 +21,8 @@ type State struct {
 	quarter   span
 	day       span
 	recent    recent
-	passing   passing
+	passing   shares
+	failing   shares
 	totals    totals
 	limits    limits
 	sources   lru[*source]
@@ -62,7 +63,7 @@ func NewState(tenant string, config *Config) *State {
 	for _, prefix := range config.Egress.Ban {
 		s.banned[prefix] = true
 	}
-	s.quarter.piece, s.day.piece = pieceWindow, pieceDay
+	s.quarter.piece, s.day.piece, s.passing.piece, s.failing.piece = pieceQuarter, pieceDay, piecePassing, pieceFailing
 	for kind := range s.terms {
 		s.terms[kind] = newTerms(termKind(kind))
 	}
@@ -191,7 +192,7 @@ func (s *State) success(m *events.Sighting, t events.Millis, h uint64) {
 	if m.Adverse {
 		return
 	}
-	s.passing.add(t, fingerprint(m))
+	s.passing.add(t, fingerprint(m), 1)
 	s.change(&s.passing)
 	s.totals.Learn(loginOf(m), t)
 	s.change(&s.totals)
@@ -316,7 +317,7 @@ func (s *State) find(name string) piece {
 
 // single are the pieces that every tenant has one of.
 func (s *State) single() []piece {
-	return []piece{&s.head, &s.season, &s.quarter, &s.day, &s.recent, &s.passing, &s.totals, &s.limits}
+	return []piece{&s.head, &s.season, &s.quarter, &s.day, &s.recent, &s.passing, &s.failing, &s.totals, &s.limits}
 }
 
 // bucket finds the terms of "kind/index".
