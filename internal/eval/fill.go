@@ -37,6 +37,7 @@ func (r *run) fill(to *report.Report, o Options) {
 		curves(to, s.name, s.curve, o.Rounds)
 	}
 	to.Recalls = r.ledger.Recalls()
+	to.All = r.ledger.RecallOver(every)
 	to.Session = session(r.ledger)
 	to.Alarms, to.Confounded, to.ByRule = r.ledger.FalseAlarms()
 	to.Worst = worst(&to.Alarms, to.Confounded)
@@ -50,10 +51,32 @@ func (r *run) fill(to *report.Report, o Options) {
 		p := &r.peers.rules[i]
 		all, _, _ := p.ledger.FalseAlarms()
 		_, area := p.ledger.Precisions(float64(r.config.Days))
-		to.Peers = append(to.Peers, report.Peer{
-			Info: p.Info, Recalls: p.ledger.Recalls(), All: p.ledger.RecallOver(every), Alarms: all, Area: area,
-		})
+		row := report.Peer{Info: p.Info, Recalls: p.ledger.Recalls(), All: p.ledger.RecallOver(every), Alarms: all, Area: area}
+		row.Both, row.Sooner = r.sooner(p)
+		to.Peers = append(to.Peers, row)
 	}
+}
+
+// sooner counts the incidents that both caught, and those of which countersign told no later. A peer's alert of any severity
+// counts.
+func (r *run) sooner(p *rival) (both, sooner int) {
+	ours := map[int]*score.Catch{}
+	for _, i := range r.truth.Incidents() {
+		if c := r.ledger.Catch(i); c != nil && c.First != 0 {
+			ours[i.Number] = c
+		}
+	}
+	for _, i := range r.peers.truth.Incidents() {
+		theirs := p.ledger.Catch(i)
+		if theirs == nil || theirs.Any == 0 || ours[i.Number] == nil {
+			continue
+		}
+		both++
+		if ours[i.Number].First <= theirs.Any {
+			sooner++
+		}
+	}
+	return both, sooner
 }
 
 func every(*score.Incident, *score.Catch) bool { return true }

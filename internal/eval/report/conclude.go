@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/countersign-io/countersign/internal/eval/score"
 )
@@ -50,16 +51,11 @@ func (r *Report) Conclude() {
 	}
 	r.curveFigures(Countersign, "eval")
 	r.curveFigures(Networks, "eval.without_device_ids")
-	all := score.Recall{}
-	high := 0
+	all := &r.All
 	for i := range r.Recalls {
 		row := &r.Recalls[i]
 		r.add(NewFigure("eval.recall_"+string(row.Attack), row.Share(), "share", row.Incidents))
-		all.Incidents += row.Incidents
-		all.Caught += row.Caught
-		high += row.CaughtHigh
 	}
-	all.CaughtHigh = high
 	r.add(NewFigure("eval.recall", all.Share(), "share", all.Incidents))
 	r.add(NewFigure("eval.recall_high", all.ShareHigh(), "share", all.Incidents))
 	r.add(NewFigure("eval.session.recall", r.Session.Recall(), "share", r.Session.Passed.Incidents).AtLeast(0.9))
@@ -67,11 +63,18 @@ func (r *Report) Conclude() {
 	a := &r.Alarms
 	r.add(NewFigure("eval.fp_medium_per_1000", a.Per(a.Medium), "findings", a.Logins).AtMost(5))
 	r.add(NewFigure("eval.fp_high_per_1000", a.Per(a.High), "findings", a.Logins).AtMost(0.5))
+	r.add(NewFigure("eval.fp_medium_per_1000_users_day", float64(a.Medium)/float64(max(1, r.Counts.Users*r.Days))*1000, "findings", r.Counts.Users))
 	r.add(NewFigure("eval.fp_worst_confounder_times_mean", r.Worst.TimesMean, "times", 0).AtMost(3))
 	r.add(NewFigure("eval.fp_worst_confounder_times_overall", r.Worst.Times, "times", 0))
 	r.add(NewFigure("eval.time_to_detect_p50_ms", r.Timing.P50, "ms", r.Timing.Findings))
 	r.add(NewFigure("eval.time_to_detect_p95_ms", r.Timing.P95, "ms", r.Timing.Findings))
 	r.add(NewFigure("eval.time_to_detect_p99_ms", r.Timing.P99, "ms", r.Timing.Findings).AtMost(2000))
+	if all.Caught > 0 {
+		r.add(NewFigure("eval.delay_p50_s", all.DelayP50Seconds, "s", all.Caught))
+		r.add(NewFigure("eval.delay_p99_s", all.DelayP99Seconds, "s", all.Caught))
+		r.add(NewFigure("eval.attacker_events_before_p50", all.EventsBeforeP50, "events", all.Caught))
+		r.add(NewFigure("eval.attacker_events_before_p99", all.EventsBeforeP99, "events", all.Caught))
+	}
 	r.add(NewFigure("eval.events_per_second", r.Counts.EventsPerSecond, "events/s", r.Counts.Events))
 	for _, p := range r.Precision {
 		r.add(NewFigure("eval.precision_"+string(p.Severity), p.Precision, "share", 0))
@@ -88,7 +91,7 @@ func (r *Report) Conclude() {
 			r.add(NewFigure(c.metric+".fp_medium_per_1000_change", after.Medium-before.Medium, "findings", 0))
 		}
 	}
-	r.peerFigures(&all)
+	r.peerFigures(all)
 }
 
 // rbaFigures are apart from those of the simulated company, and never averaged with them. The targets are the published
@@ -138,6 +141,11 @@ func (r *Report) curveFigures(scorer, prefix string) {
 			f = f.AtMostRounded(t.published)
 		}
 		r.add(f)
+	}
+	for _, attacker := range []string{"naive", "vpn", "targeted"} {
+		if h, ok := r.untilSeldom(scorer, attacker); ok {
+			r.add(NewFigure(prefix+"."+attacker+".logins_until_below_10_percent", float64(h), "logins", 0))
+		}
 	}
 	for _, v := range r.VeryTargeted {
 		if v.Scorer != scorer {
@@ -214,8 +222,13 @@ func (r *Report) peerFigures(all *score.Recall) {
 		behind("fp_per_1000", r.Alarms.Per(r.Alarms.Medium), any, true)
 		r.add(NewFigure(prefix+".pr_auc", p.Area, "area", 0))
 		behind("pr_auc", r.Area, p.Area, false)
-		if p.All.Caught > 0 {
-			r.add(NewFigure(prefix+".time_to_detect_p50_s", p.All.DelayP50Seconds, "s", p.All.Caught))
+		if p.All.CaughtAny > 0 {
+			r.add(NewFigure(prefix+".delay_p50_s", p.All.DelayP50Seconds, "s", p.All.CaughtAny))
+		}
+		if p.Both > 0 {
+			sooner := float64(p.Sooner) / float64(p.Both)
+			r.add(NewFigure(prefix+".countersign_no_later", sooner, "share", p.Both))
+			behind("told first, of what both caught", sooner, 0.5, false)
 		}
 		for k := range r.Laws {
 			l := &r.Laws[k]
@@ -233,13 +246,41 @@ func (r *Report) peerFigures(all *score.Recall) {
 		for _, t := range targets {
 			mine, ok := r.point(Countersign, t.attacker, t.history, PublishedTPR)
 			theirs, ok2 := r.point(scorer, t.attacker, t.history, PublishedTPR)
-			if ok && ok2 && theirs.OK && (!mine.OK || mine.Rate.Rate > theirs.Rate.Rate+1e-9) {
+			if !ok || !ok2 {
+				continue
+			}
+			if theirs.OK && (!mine.OK || mine.Rate.Rate > theirs.Rate.Rate+1e-9) {
 				r.Behind = append(r.Behind, Behind{
 					Peer: scorer, Metric: fmt.Sprintf("%s.reauth_h%d", t.attacker, t.history), Ours: mine.Rate.Rate, Theirs: theirs.Rate.Rate,
 				})
 			}
 		}
+		mine, theirs := r.veryTargeted(Countersign), r.veryTargeted(scorer)
+		if mine.TPR < theirs.TPR {
+			r.Behind = append(r.Behind, Behind{Peer: scorer, Metric: "very_targeted.tpr_h39", Ours: mine.TPR, Theirs: theirs.TPR})
+		}
 	}
+}
+
+func (r *Report) veryTargeted(scorer string) VeryTargeted {
+	for _, v := range r.VeryTargeted {
+		if v.Scorer == scorer {
+			return v
+		}
+	}
+	return VeryTargeted{}
+}
+
+// untilSeldom is the history size from which on the median rate at [PublishedTPR] stays below 0.1; false when it never does.
+func (r *Report) untilSeldom(scorer, attacker string) (history int, ok bool) {
+	for _, h := range slices.Backward(score.Histories) {
+		p, found := r.point(scorer, attacker, h, PublishedTPR)
+		if !found || !p.OK || p.Rate.Rate >= 0.1 {
+			return history, history != 0
+		}
+		history = h
+	}
+	return history, history != 0
 }
 
 func (r *Report) scorers() (list []string) {

@@ -34,11 +34,13 @@ type Report struct {
 	Curves       []Curve        `json:"curves"`
 	VeryTargeted []VeryTargeted `json:"very_targeted"`
 	Recalls      []score.Recall `json:"recalls"`
-	Session      Session        `json:"session"`
-	Alarms       score.Alarms   `json:"false_alarms"`
-	Confounded   []score.Alarms `json:"false_alarms_by_confounder"`
-	ByRule       []score.Alarms `json:"false_alarms_by_rule"`
-	Worst        Worst          `json:"worst_confounder"`
+	// All is over all incidents.
+	All        score.Recall   `json:"all"`
+	Session    Session        `json:"session"`
+	Alarms     score.Alarms   `json:"false_alarms"`
+	Confounded []score.Alarms `json:"false_alarms_by_confounder"`
+	ByRule     []score.Alarms `json:"false_alarms_by_rule"`
+	Worst      Worst          `json:"worst_confounder"`
 	// Challenges are the requirements that genuine events led to. People answered them.
 	Challenges int               `json:"challenges"`
 	Timing     Timing            `json:"timing"`
@@ -199,6 +201,9 @@ type Peer struct {
 	All     score.Recall   `json:"all"`
 	Alarms  score.Alarms   `json:"false_alarms"`
 	Area    float64        `json:"pr_auc"`
+	// Both counts the incidents that countersign and the peer caught, Sooner those of them that countersign told of no later.
+	Both   int `json:"caught_by_both"`
+	Sooner int `json:"countersign_no_later"`
 }
 
 // Behind is a metric on which countersign is not at least as good as a peer.

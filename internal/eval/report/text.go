@@ -254,19 +254,21 @@ func (r *Report) precisionText(p *printer) {
 }
 
 func (r *Report) peersText(p *printer) {
-	all := score.Recall{}
-	for i := range r.Recalls {
-		all.Incidents += r.Recalls[i].Incidents
-		all.Caught += r.Recalls[i].Caught
-	}
-	rows := [][]string{{Countersign, percent(all.Share()), number(r.Alarms.Per(r.Alarms.Medium)), fmt.Sprintf("%.3f", r.Area), ""}}
+	rows := [][]string{{Countersign, percent(r.All.Share()), number(r.Alarms.Per(r.Alarms.Medium)), fmt.Sprintf("%.3f", r.Area), "", "", ""}}
 	for i := range r.Peers {
 		peer := &r.Peers[i]
+		sooner := "-"
+		if peer.Both > 0 {
+			sooner = percent(float64(peer.Sooner) / float64(peer.Both))
+		}
 		rows = append(rows, []string{
-			peer.Name, percent(peer.All.ShareAny()), number(peer.Alarms.Per(peer.Alarms.Medium + peer.Alarms.Lower)), fmt.Sprintf("%.3f", peer.Area), peer.Delay,
+			peer.Name, percent(peer.All.ShareAny()), number(peer.Alarms.Per(peer.Alarms.Medium + peer.Alarms.Lower)), fmt.Sprintf("%.3f", peer.Area),
+			fmt.Sprint(peer.Both), sooner, peer.Delay,
 		})
 	}
-	p.table("Side by side: countersign at medium or more, a restated peer at any severity", []string{"", "recall", "false alarms/1000", "PR area", "tells"}, rows)
+	p.table("Side by side: countersign at medium or more, a restated peer at any severity",
+		[]string{"", "recall", "false alarms/1000", "PR area", "caught by both", "countersign no later", "tells"}, rows)
+	r.matrix(p)
 	for i := range r.Peers {
 		peer := &r.Peers[i]
 		p.line("  %s (%s), restated: %s. Left out: %s.", peer.Name, peer.Setting, strings.TrimSuffix(peer.Restated, "."), strings.TrimSuffix(peer.LeftOut, "."))
@@ -276,6 +278,38 @@ func (r *Report) peersText(p *printer) {
 		rows = append(rows, []string{b.Peer, b.Metric, number(b.Ours), number(b.Theirs)})
 	}
 	p.table("Where countersign is not at least as good", []string{"peer", "metric", Countersign, "theirs"}, rows)
+}
+
+// matrix is recall by attack and journey, a column a system.
+func (r *Report) matrix(p *printer) {
+	head := []string{"", Countersign}
+	for i := range r.Peers {
+		head = append(head, r.Peers[i].Name)
+	}
+	var rows [][]string
+	for i := range r.Recalls {
+		row := []string{string(r.Recalls[i].Attack), percent(r.Recalls[i].Share())}
+		for k := range r.Peers {
+			row = append(row, percent(r.Peers[k].Recalls[i].ShareAny())) // of the same incidents, in the same order
+		}
+		rows = append(rows, row)
+	}
+	for i := range r.Laws {
+		l := &r.Laws[i]
+		if l.Peers == nil {
+			continue
+		}
+		name := "journey: " + l.Name
+		if !l.Must {
+			name = "no journey: " + l.Name
+		}
+		row := []string{name, fmt.Sprintf("%d of %d", l.Found, l.Cases)}
+		for k := range r.Peers {
+			row = append(row, fmt.Sprintf("%d of %d", l.Peers[r.Peers[k].Name], l.Cases))
+		}
+		rows = append(rows, row)
+	}
+	p.table("Recall by attack; journeys found", head, rows)
 }
 
 func (r *Report) figuresText(p *printer) {

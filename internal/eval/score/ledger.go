@@ -81,10 +81,10 @@ type alarmed struct {
 type Catch struct {
 	// Highest is the rank of the highest active severity.
 	Highest int
-	// First and FirstHigh are the event times of the first active alerts of medium and of high severity; Before is how many
-	// events of the incident came before the first's own.
-	First, FirstHigh events.Millis
-	Before           int
+	// Any, First and FirstHigh are the event times of the first active alerts of any, of medium and of high severity; Before
+	// is how many events of the incident came before First's own.
+	Any, First, FirstHigh events.Millis
+	Before                int
 	// Rules raised active alerts of medium or more, Quiet any others.
 	Rules, Quiet []string
 }
@@ -112,6 +112,9 @@ func (l *Ledger) Raise(a Alert) *Incident {
 
 func (c *Catch) book(a *Alert, i *Incident) {
 	rank := a.Severity.Rank()
+	if c.Any == 0 && a.Disposition == events.Active {
+		c.Any = a.Time
+	}
 	if a.Disposition != events.Active || rank < events.Medium.Rank() {
 		c.Quiet = appendNew(c.Quiet, a.Detection)
 		if a.Disposition == events.Active {
