@@ -204,6 +204,7 @@ func (o *observation) judgeCredential() {
 		}
 	}
 	l.allow(o, &o.at, nil)
+	l.answer(o, &crd06)
 	if l.severity != events.Low {
 		l.proof(o, effectRecord, true)
 	}

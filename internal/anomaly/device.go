@@ -75,7 +75,11 @@ func (o *observation) scripted() {
 	default:
 		l.allow(o, &o.at, nil)
 	}
-	l.known(o, effectLower)
+	if !o.familiar() && o.agent.value != 0 && !o.agent.unknown && o.spot.ASN != 0 && !o.network.unknown {
+		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d and this program are known of the user", o.spot.ASN))
+	} else {
+		l.known(o, effectLower)
+	}
 	o.report(&dev02, &l, fmt.Sprintf("A program signed in as the user: %s", entry), events.Evidence{Facts: []events.Fact{
 		{Name: "user_agent", Value: o.e.UserAgent}, {Name: "entry", Value: entry},
 	}})

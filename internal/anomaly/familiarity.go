@@ -65,9 +65,13 @@ func (o *observation) judgeFamiliarity() {
 	default:
 		l.known(o, effectRecord)
 	}
+	if o.e.Device.Managed == events.Yes {
+		l.rung(rungProof, effectLower, "the organisation holds the device")
+	}
 	if phishingResistant(o.e) && o.e.Device.Managed != events.Yes {
 		l.rung(rungProof, effectLower, "phishing-resistant proof given")
 	}
+	l.answer(o, &fam01)
 	l.proof(o, effectRecord, true)
 	evidence := events.Score{Value: score.Value, Threshold: limit, Class: o.class}
 	for _, part := range score.Parts {

@@ -21,6 +21,7 @@ const (
 	rungKnownWay = "known_transition"
 	rungCommon   = "common_in_organisation"
 	rungList     = "list_out_of_date"
+	rungAnswer   = "answer_to_a_challenge"
 	effectNone   = "none"
 	effectLower  = "lower"
 	effectRecord = "record"
@@ -195,8 +196,45 @@ func (l *ladder) carrier(o *observation, a, b *profile.Point) {
 			return
 		}
 		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is a mobile network, known of the user as the devices are", spot.ASN))
+		if o.knows(profile.ASN, uint64(from.ASN)) && o.knows(profile.ASN, uint64(to.ASN)) {
+			l.rung(rungSame, effectLower, "both networks are known of the user")
+		}
 		return
 	}
+}
+
+// companion is rung 6 for a journey of which one end is a mobile network: another device of the user, known by its id, has been
+// where the journey ends, so the user is there, and the carrier is not.
+func (l *ladder) companion(o *observation, from, to *profile.Point) {
+	if !(o.p.Spot(from).Classes | o.p.Spot(to).Classes).Any(profile.Mobile) {
+		return
+	}
+	for _, end := range []*profile.Point{to, from} {
+		spot := o.p.Spot(end)
+		if known, _ := o.knownDeviceAt(end); !known || spot.Classes.Any(profile.Mobile) {
+			continue
+		}
+		if other := o.seenNear(spot, o.p.Device(end).Hash); other != "" {
+			l.rung(rungSame, effectRecord, fmt.Sprintf("%s, a device known of the user, has been in %s, too, and the other end is a mobile network", other, placeName(spot)))
+			return
+		}
+	}
+}
+
+// seenNear names a device that is known of the user by its id, other than one, and that the last visits saw near a spot.
+func (o *observation) seenNear(spot *profile.Spot, but uint64) string {
+	for i := range o.p.Visits {
+		for _, pt := range []*profile.Point{&o.p.Visits[i].First, &o.p.Visits[i].Last} {
+			d := o.p.Device(pt)
+			if d.Hash == 0 || d.Hash == but || !o.knows(profile.DeviceID, profile.DeviceValue(d.Hash)) {
+				continue
+			}
+			if there := o.p.Spot(pt); there.Located() && spot.Located() && distance(there, spot) <= o.c.config.Novelty.ClusterKm {
+				return agentName(d)
+			}
+		}
+	}
+	return ""
 }
 
 // knownDeviceAt tells whether the device of an observation is known of the user, and whether by its id.
@@ -279,6 +317,20 @@ func (o *observation) familiarDevice() bool {
 		return !o.deviceID.unknown
 	}
 	return o.agent.value != 0 && !o.agent.unknown && o.p.CountTerms(profile.DeviceID, 0) == 0
+}
+
+// answer records what was raised before of the same address when this event is the proof that was asked for since.
+func (l *ladder) answer(o *observation, d *Detection) {
+	code, ip := profile.DetectionOf(d.ID), o.at.IP.Hash()
+	if !o.stepUp() || ip == 0 {
+		return
+	}
+	for i := range o.p.Raised {
+		if r := &o.p.Raised[i]; r.Detection == code && r.IP == ip && o.e.Time >= r.Time && o.e.Time-r.Time <= events.Day {
+			l.rung(rungAnswer, effectRecord, fmt.Sprintf("it was raised of the same address %s before, and this is a second factor", span(o.e.Time-r.Time)))
+			return
+		}
+	}
 }
 
 // proof is rung 7: a proof just given that cannot be relayed, on a device the organisation holds.

@@ -199,6 +199,7 @@ func (o *observation) impossibleTravel(own, from, to int) {
 	l.knownWay(o, fastest.fromSpot, fastest.toSpot)
 	l.same(o, fastest.to, fastest.from)
 	l.carrier(o, fastest.from, fastest.to)
+	l.companion(o, fastest.from, fastest.to)
 	l.proof(o, effectRecord, fastest.to == &o.at)
 	l.capConflict(o, o.corroborated(), fastest.from, fastest.to)
 	o.report(&loc01, &l, journey(fastest), evidence, other)
@@ -207,7 +208,7 @@ func (o *observation) impossibleTravel(own, from, to int) {
 // unlikelyTravel is LOC-02, when nothing is impossible.
 func (o *observation) unlikelyTravel(own, from, to int) {
 	t := &o.c.config.Travel
-	if !o.newPlace || o.spot.Classes.Any(anonymous) {
+	if !o.newPlace || o.spot.Classes.Any(anonymous|profile.Mobile) {
 		return
 	}
 	if lat, lon := o.spot.Degrees(); o.org == nil || usedBy(o.org.Cell(lat, lon)) >= o.c.config.Novelty.OrgUsers {
@@ -296,6 +297,7 @@ func (o *observation) flip(a, first, last, c *profile.Point, index int) {
 	l.knownWay(o, start, o.p.Spot(first))
 	l.same(o, first, a)
 	l.carrier(o, a, first)
+	l.companion(o, a, first)
 	l.capConflict(o, o.corroborated(), a, first, c)
 	others := [2]*profile.Point{a, c} // of the three, those that are not the event
 	switch &o.at {

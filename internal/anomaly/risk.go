@@ -160,7 +160,8 @@ func (o *observation) halved(age events.Millis) float64 {
 //
 // State: none; the source says who is privileged.
 // Evidence: the finding that it raises by one step.
-// False positives: as the finding that it is about.
+// False positives: as the finding that it is about. A known device on the new network, or a known network of the new device,
+// lowers it again.
 var prv01 = Detection{ID: "PRV-01", Version: 1, Title: "Privileged user, something new", Technique: "T1078.004", Severity: severities(events.Low, events.Medium, events.High)}
 
 // judgePrivilege is PRV-01.
@@ -180,6 +181,14 @@ func (o *observation) judgePrivilege() {
 		return
 	}
 	l := ladder{severity: events.Severities[min(base.Severity.Rank(), len(events.Severities)-1)]}
+	switch {
+	case base.Detection == net01.ID && o.familiarDevice():
+		l.rung(rungSame, effectLower, "the device is known of the user")
+	case base.Detection == dev01.ID && o.spot.ASN != 0 && !o.network.unknown:
+		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is known of the user", o.spot.ASN))
+	default:
+		l.rung(rungSame, effectNone, "neither a known device nor a known network speaks for the user")
+	}
 	o.report(&prv01, &l, "A privileged user: "+base.Summary, events.Evidence{
 		Earlier: []events.Earlier{{Detection: base.Detection, EventID: o.e.ID, Time: o.e.Time, Severity: base.Severity}},
 	})

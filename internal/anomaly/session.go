@@ -142,15 +142,17 @@ func (l *ladder) masked(o *observation, before *profile.Point) {
 }
 
 // roams weighs a session that moves to or from a mobile network, whose hubs are anywhere, with its own device: low when the
-// device is the same by its id, or when nothing of it differs and the carrier is the same or known of the user.
+// device is the same by its id, or when nothing of it differs and the carrier is the same, the networks are known
+// of the user, or another known device of the user has been there.
 func (l *ladder) roams(o *observation, before *profile.Point) {
 	spot, d := o.p.Spot(before), o.p.Device(before)
-	if !(spot.Classes|o.spot.Classes).Any(profile.Mobile) || len(o.otherDevice(before)) > 0 {
+	if !(spot.Classes | o.spot.Classes).Any(profile.Mobile) || len(o.otherDevice(before)) > 0 {
 		return
 	}
 	sameID := d.Hash != 0 && d.Hash == o.device.Hash
-	ownCarrier := o.spot.Classes.Any(profile.Mobile) && !o.network.unknown
-	if sameID || ownCarrier || spot.ASN == o.spot.ASN && spot.Country == o.spot.Country {
+	ownCarrier := !o.network.unknown && (o.spot.Classes.Any(profile.Mobile) || o.knows(profile.ASN, uint64(spot.ASN)))
+	accompanied := !o.spot.Classes.Any(profile.Mobile) && o.seenNear(o.spot, o.device.Hash) != ""
+	if sameID || ownCarrier || accompanied || spot.ASN == o.spot.ASN && spot.Country == o.spot.Country {
 		l.severity = events.Low
 		l.rung(rungSame, effectLowered, "its own device on a mobile network, whose hubs may be anywhere: low")
 	} else if spot.Classes.Any(profile.Mobile) && o.knows(profile.ASN, uint64(spot.ASN)) && l.severity == events.High {
