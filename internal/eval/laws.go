@@ -120,7 +120,9 @@ func hubs() law {
 		elsewhere.City = "Hub"
 		far := at(elsewhere, fmt.Sprintf("100.64.%d.2", i))
 		l.cases = append(l.cases, []act{
-			{from: near, phone: true}, {minute: 5, from: far, phone: true, sessionUse: true}, {minute: 9, from: near, phone: true, sessionUse: true},
+			{from: near, phone: true},
+			{minute: 5, from: far, phone: true, sessionUse: true},
+			{minute: 9, from: near, phone: true, sessionUse: true},
 			{minute: 14, from: far, phone: true, sessionUse: true},
 		})
 	}

@@ -55,7 +55,7 @@ func RunRBA(ctx context.Context, o RBAOptions) (*report.Report, error) {
 	attackers := []string{string(company.NaiveAttacker), string(company.VPNAttacker), string(company.TargetedAttacker)}
 	w := rbaWorld{
 		scorers: newScorers(attackers), people: map[string]int{}, countries: map[string]*pool{}, agents: map[string]int{},
-		chance: rand.New(rand.NewPCG(o.Seed, 39)), //nolint:gosec // the same attempts on every run
+		chance: rand.New(rand.NewPCG(o.Seed, 39)), // the same attempts on every run
 	}
 	rows := 0
 	stats, err := rba.Each(ctx, o.File, rba.Options{}, func(row *rba.Row) error {

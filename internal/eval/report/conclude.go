@@ -29,8 +29,12 @@ var targets = []struct {
 	rate      float64
 	published float64 // by Wiefling et al., on their data
 }{
-	{"naive", 12, 0.15, 0.17}, {"vpn", 12, 0.20, 0.25}, {"targeted", 12, 0.25, 0.33},
-	{"naive", 39, 0.03, 0.03}, {"vpn", 39, 0.05, 0.05}, {"targeted", 39, 0.08, 0.08},
+	{"naive", 12, 0.15, 0.17},
+	{"vpn", 12, 0.20, 0.25},
+	{"targeted", 12, 0.25, 0.33},
+	{"naive", 39, 0.03, 0.03},
+	{"vpn", 39, 0.05, 0.05},
+	{"targeted", 39, 0.08, 0.08},
 }
 
 // VeryTargeted is what a score reaches against the very targeted attacker within [VeryTargetedRate].
@@ -125,7 +129,7 @@ func (r *Report) add(f Figure) { r.Figures = append(r.Figures, f) }
 
 func (r *Report) curveFigures(scorer, prefix string) {
 	for _, t := range targets {
-		p, ok := r.point(scorer, t.attacker, t.history, PublishedTPR)
+		p, ok := r.point(scorer, t.attacker, t.history)
 		if !ok {
 			continue
 		}
@@ -162,15 +166,15 @@ func (r *Report) curveFigures(scorer, prefix string) {
 	}
 }
 
-// point finds a point of a curve.
-func (r *Report) point(scorer, attacker string, history int, tpr float64) (Point, bool) {
+// point finds the point of a curve at [PublishedTPR].
+func (r *Report) point(scorer, attacker string, history int) (Point, bool) {
 	for i := range r.Curves {
 		c := &r.Curves[i]
 		if c.Scorer != scorer || c.Attacker != attacker {
 			continue
 		}
 		for _, p := range c.Points {
-			if p.History == history && p.Wanted == tpr {
+			if p.History == history && p.Wanted == PublishedTPR {
 				return p, true
 			}
 		}
@@ -216,10 +220,10 @@ func (r *Report) peerFigures(all *score.Recall) {
 		}
 		r.add(NewFigure(prefix+".recall", p.All.ShareAny(), "share", p.All.Incidents))
 		behind("recall", all.Share(), p.All.ShareAny(), false)
-		any := p.Alarms.Per(p.Alarms.Medium + p.Alarms.Lower)
-		r.add(NewFigure(prefix+".fp_per_1000", any, "alerts", p.Alarms.Logins))
+		told := p.Alarms.Per(p.Alarms.Medium + p.Alarms.Lower)
+		r.add(NewFigure(prefix+".fp_per_1000", told, "alerts", p.Alarms.Logins))
 		r.add(NewFigure(prefix+".fp_medium_per_1000", p.Alarms.Per(p.Alarms.Medium), "alerts", p.Alarms.Logins))
-		behind("fp_per_1000", r.Alarms.Per(r.Alarms.Medium), any, true)
+		behind("fp_per_1000", r.Alarms.Per(r.Alarms.Medium), told, true)
 		r.add(NewFigure(prefix+".pr_auc", p.Area, "area", 0))
 		behind("pr_auc", r.Area, p.Area, false)
 		if p.All.CaughtAny > 0 {
@@ -244,8 +248,8 @@ func (r *Report) peerFigures(all *score.Recall) {
 		}
 		r.curveFigures(scorer, "eval.peer."+scorer)
 		for _, t := range targets {
-			mine, ok := r.point(Countersign, t.attacker, t.history, PublishedTPR)
-			theirs, ok2 := r.point(scorer, t.attacker, t.history, PublishedTPR)
+			mine, ok := r.point(Countersign, t.attacker, t.history)
+			theirs, ok2 := r.point(scorer, t.attacker, t.history)
 			if !ok || !ok2 {
 				continue
 			}
@@ -274,7 +278,7 @@ func (r *Report) veryTargeted(scorer string) VeryTargeted {
 // untilSeldom is the history size from which on the median rate at [PublishedTPR] stays below 0.1; false when it never does.
 func (r *Report) untilSeldom(scorer, attacker string) (history int, ok bool) {
 	for _, h := range slices.Backward(score.Histories) {
-		p, found := r.point(scorer, attacker, h, PublishedTPR)
+		p, found := r.point(scorer, attacker, h)
 		if !found || !p.OK || p.Rate.Rate >= 0.1 {
 			return history, history != 0
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -14,7 +15,9 @@ import (
 
 // honesty is what a reader must know before believing any figure.
 const honesty = `Simulated company. The generator, its attackers and the detector have the same authors: no figure here is a result from
-the field. Peers are restatements of published rules, not the products. A login is an interactive sign-in that succeeded.`
+the field. Peers are restatements of published rules, not the products. A login is an interactive sign-in that succeeded.
+The scores are compared as published: one threshold for all users. A company in many countries is harder for the published
+score than the users of one country that its figures come from.`
 
 // Text writes the report for people.
 func (r *Report) Text(w io.Writer) error {
@@ -54,7 +57,7 @@ func (r *Report) rbaText(p *printer) {
 	r.curvesText(p)
 	var rows [][]string
 	for _, t := range d.TakeoverRates {
-		rows = append(rows, []string{t.Scorer, fmt.Sprint(t.Scored), fmt.Sprint(t.Caught), fmt.Sprint(t.Unscored)})
+		rows = append(rows, []string{t.Scorer, strconv.Itoa(t.Scored), strconv.Itoa(t.Caught), strconv.Itoa(t.Unscored)})
 	}
 	p.table(fmt.Sprintf("Real takeovers, at the threshold of a median rate of %g after %d logins", VeryTargetedRate, score.Longest),
 		[]string{"score", "scored", "caught", "without history"}, rows)
@@ -133,7 +136,7 @@ func (r *Report) curvesText(p *printer) {
 		scored := []string{"own logins with a score"}
 		for _, pt := range r.Curves[0].Points {
 			if pt.Wanted == r.Curves[0].Points[0].Wanted {
-				sizes = append(sizes, fmt.Sprint(pt.Users))
+				sizes = append(sizes, strconv.Itoa(pt.Users))
 				scored = append(scored, percent(pt.Scored))
 			}
 		}
@@ -146,7 +149,7 @@ func (r *Report) recallText(p *printer) {
 	for i := range r.Recalls {
 		row := &r.Recalls[i]
 		rows = append(rows, []string{
-			string(row.Attack), fmt.Sprint(row.Incidents), percent(row.Share()), percent(row.ShareHigh()), fmt.Sprint(row.Quiet),
+			string(row.Attack), strconv.Itoa(row.Incidents), percent(row.Share()), percent(row.ShareHigh()), strconv.Itoa(row.Quiet),
 			number(row.DelayP50Seconds), number(row.DelayP99Seconds), number(row.EventsBeforeP50), number(row.EventsBeforeP99), rulesOf(row),
 		})
 	}
@@ -174,8 +177,8 @@ func rulesOf(row *score.Recall) string {
 func (r *Report) alarmsText(p *printer) {
 	row := func(a *score.Alarms) []string {
 		return []string{
-			a.Name, fmt.Sprint(a.Logins), number(a.Per(a.Medium)), number(a.Per(a.High)), fmt.Sprint(a.Medium), fmt.Sprint(a.High),
-			fmt.Sprint(a.Lower), fmt.Sprint(a.Suppressed), fmt.Sprint(a.Learning), fmt.Sprint(a.Observed),
+			a.Name, strconv.Itoa(a.Logins), number(a.Per(a.Medium)), number(a.Per(a.High)), strconv.Itoa(a.Medium), strconv.Itoa(a.High),
+			strconv.Itoa(a.Lower), strconv.Itoa(a.Suppressed), strconv.Itoa(a.Learning), strconv.Itoa(a.Observed),
 		}
 	}
 	head := []string{"", "logins", "M+/1000", "H+/1000", "M+", "H+", "lower", "suppressed", "learning", "observed"}
@@ -199,7 +202,7 @@ func (r *Report) alarmsText(p *printer) {
 		if c.Logins > 0 {
 			per = float64(c.AlarmDays) / float64(c.Logins) * 1000
 		}
-		cells := []string{c.Name, fmt.Sprint(c.Users), fmt.Sprint(c.Logins), number(per)}
+		cells := []string{c.Name, strconv.Itoa(c.Users), strconv.Itoa(c.Logins), number(per)}
 		for _, attacker := range []string{"naive", "vpn", "targeted"} {
 			cell := "-"
 			if rate, ok := c.Rates[attacker]; ok {
@@ -224,14 +227,14 @@ func (r *Report) lawsText(p *printer) {
 		if !l.Holds() {
 			verdict = "BROKEN"
 		}
-		rows = append(rows, []string{l.Name, want, fmt.Sprint(l.Cases), fmt.Sprint(l.Found), verdict})
+		rows = append(rows, []string{l.Name, want, strconv.Itoa(l.Cases), strconv.Itoa(l.Found), verdict})
 	}
 	p.table("Laws of travel", []string{"", "must be found", "cases", "found", ""}, rows)
 	rows = nil
 	for _, b := range r.Robustness {
 		rows = append(rows, []string{
-			b.Name, fmt.Sprint(b.Users), fmt.Sprint(b.Incidents), percent(b.Recall), percent(b.High), number(b.Medium), number(b.HighRate),
-			fmt.Sprint(b.Challenges),
+			b.Name, strconv.Itoa(b.Users), strconv.Itoa(b.Incidents), percent(b.Recall), percent(b.High), number(b.Medium), number(b.HighRate),
+			strconv.Itoa(b.Challenges),
 		})
 	}
 	p.table("Under other conditions, on fewer users", []string{"", "users", "incidents", "recall", "high", "M+/1000", "H+/1000", "challenges"}, rows)
@@ -247,7 +250,7 @@ func (r *Report) precisionText(p *printer) {
 	rows = nil
 	for _, a := range r.Ablation {
 		rows = append(rows, []string{
-			a.Rule, fmt.Sprint(a.Caught), fmt.Sprint(a.Alone), percent(a.AloneRecall), fmt.Sprint(a.FalseAlarms), number(a.SavedPer1000), fmt.Sprint(a.SavedUserDays),
+			a.Rule, strconv.Itoa(a.Caught), strconv.Itoa(a.Alone), percent(a.AloneRecall), strconv.Itoa(a.FalseAlarms), number(a.SavedPer1000), strconv.Itoa(a.SavedUserDays),
 		})
 	}
 	p.table("Ablation: what is lost and saved without a rule", []string{"rule", "caught", "by it alone", "recall lost", "false alarms", "saved/1000", "user-days saved"}, rows)
@@ -263,7 +266,7 @@ func (r *Report) peersText(p *printer) {
 		}
 		rows = append(rows, []string{
 			peer.Name, percent(peer.All.ShareAny()), number(peer.Alarms.Per(peer.Alarms.Medium + peer.Alarms.Lower)), fmt.Sprintf("%.3f", peer.Area),
-			fmt.Sprint(peer.Both), sooner, peer.Delay,
+			strconv.Itoa(peer.Both), sooner, peer.Delay,
 		})
 	}
 	p.table("Side by side: countersign at medium or more, a restated peer at any severity",

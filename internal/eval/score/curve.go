@@ -258,7 +258,7 @@ func (s *Sample) bootstrap(rounds int, figure func(weights []int) (float64, bool
 	if n == 0 || rounds == 0 {
 		return Interval{}
 	}
-	random := rand.New(rand.NewPCG(1, uint64(n))) //nolint:gosec // the same draws on every run
+	random := rand.New(rand.NewPCG(1, uint64(n))) // the same draws on every run
 	weights := make([]int, n)
 	var values []float64
 	for range rounds {
