@@ -159,7 +159,6 @@ func (c *Catalogue) Evaluate(p *profile.Profile, context *org.Context, e *events
 		}
 	case events.TenantContext:
 	}
-	o.judgePrivilege()
 	o.judgeRisk()
 	o.remember()
 	slices.SortStableFunc(o.findings, func(a, b events.Finding) int { return cmp.Compare(a.Detection, b.Detection) })
@@ -204,6 +203,7 @@ func (o *observation) judgeSuccess() {
 	o.judgeTiming()
 	o.judgeFamiliarity()
 	o.judgeVendor()
+	o.judgePrivilege()
 	o.learn(o.adverse())
 }
 

@@ -12,7 +12,7 @@ import (
 // judgeChange looks at a change of the account.
 func (o *observation) judgeChange() {
 	ch := &o.e.Change
-	if ch.Type == events.LifecycleChange {
+	if ch.Type == events.LifecycleChange && !o.changedLater(events.LifecycleChange) {
 		switch ch.Action { //nolint:exhaustive // others say nothing of who may sign in
 		case events.Disabled, events.Removed:
 			o.p.Marks.DisabledAt = o.e.Time
@@ -25,6 +25,11 @@ func (o *observation) judgeChange() {
 	o.enrolledAfterRelay()
 	o.p.AddChange(profile.Change{Time: o.e.Time, Type: ch.Type, Action: ch.Action, Event: o.id}, events.Day)
 	o.judgeVendor()
+}
+
+// changedLater tells whether a later change of the kind has come before this one.
+func (o *observation) changedLater(what events.ChangeType) bool {
+	return slices.ContainsFunc(o.p.Changes, func(c profile.Change) bool { return c.Type == what && c.Time > o.e.Time })
 }
 
 // consent is OAU-03.
@@ -57,7 +62,7 @@ func (o *observation) consent() {
 		strings.Join(risky[:min(len(risky), 4)], ", "))
 	for i := range o.p.Raised {
 		r := &o.p.Raised[i]
-		if gap := o.e.Time - r.Time; gap >= 0 && gap <= ms(o.c.config.OAuth.SoonAfter) {
+		if gap := o.e.Time - r.Time; gap >= 0 && gap <= ms(o.c.config.OAuth.SoonAfter) && !r.Observed {
 			l.severity = events.Critical
 			evidence.Earlier = append(evidence.Earlier, earlier(r))
 		}

@@ -111,7 +111,7 @@ func (o *observation) changedAfterFinding() {
 	const within = events.Hour
 	for i := len(o.p.Raised) - 1; i >= 0; i-- {
 		r := &o.p.Raised[i]
-		if gap := o.e.Time - r.Time; gap < 0 || gap > within || !gotIn(r.Detection) {
+		if gap := o.e.Time - r.Time; gap < 0 || gap > within || r.Observed || !gotIn(r.Detection) {
 			continue
 		}
 		l := ladder{severity: events.Critical}
@@ -128,13 +128,18 @@ func (o *observation) changedAfterFinding() {
 	}
 }
 
-// gotIn tells a detection after which somebody may be in: not one of attempts that failed.
+// gotIn tells a detection after which somebody may be in: not one of attempts that failed, nor of what was done after another.
 func gotIn(d profile.Detection) bool {
+	return !onlyTried(d) && d.String() != conj03.ID && d.String() != oau03.ID
+}
+
+// onlyTried tells a detection of attempts that failed.
+func onlyTried(d profile.Detection) bool {
 	switch d.String() {
-	case crd01.ID, crd02.ID, crd03.ID, crd04.ID, crd05.ID, crd07.ID, crd08.ID, mfa01.ID, mfa03.ID, conj03.ID, oau03.ID:
-		return false
+	case crd01.ID, crd02.ID, crd03.ID, crd04.ID, crd05.ID, crd07.ID, crd08.ID, mfa01.ID, mfa03.ID:
+		return true
 	}
-	return true
+	return false
 }
 
 func (o *observation) deviceTerms(device, agent bool) []events.NovelTerm {

@@ -2,6 +2,10 @@ package anomaly
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/profile"
@@ -161,6 +165,9 @@ func (o *observation) spreadForce() {
 
 // attack remembers that the user is under attack.
 func (o *observation) attack(d *Detection) {
+	if o.c.modes[d] == Off {
+		return
+	}
 	o.p.AddAttacked(profile.Attacked{Detection: profile.DetectionOf(d.ID), Source: sourceHash("ip " + o.e.IP), Time: o.e.Time, Incident: profile.Hash(o.e.ID)}, events.Day)
 }
 
@@ -225,15 +232,44 @@ func (o *observation) judgeVerdict() {
 		return // of a later version
 	}
 	l := ladder{severity: v.Severity}
+	l.allowSource(o, v.Source)
 	verdict := *v
 	evidence := events.Evidence{Verdict: &verdict}
-	switch d {
-	case &crd03, &crd04, &crd05, &crd08:
+	switch {
+	case l.record || o.c.modes[d] == Off:
+	case d == &crd03, d == &crd04, d == &crd05, d == &crd08:
 		o.p.AddAttacked(profile.Attacked{
 			Detection: profile.DetectionOf(d.ID), Source: sourceHash(v.Source), Time: max(v.To, v.From), Incident: profile.Hash(v.Incident),
 		}, events.Day)
 	}
 	o.report(d, &l, verdictSummary(v), evidence)
+}
+
+// allowSource is rung 2 for the source that a verdict finds guilty, as it is named there.
+func (l *ladder) allowSource(o *observation, source string) {
+	kind, text, _ := strings.Cut(source, " ")
+	switch kind {
+	case "ip":
+		if what := o.c.allowedAddress(profile.AddressOf(text), 0); what != "" {
+			l.rung(rungAllow, effectRecord, what)
+			return
+		}
+	case "prefix":
+		if p, err := netip.ParsePrefix(text); err == nil {
+			for _, allowed := range o.c.allow {
+				if allowed.Bits() <= p.Bits() && allowed.Contains(p.Addr()) {
+					l.rung(rungAllow, effectRecord, fmt.Sprintf("%s is in %s, which the operator allows", p, allowed))
+					return
+				}
+			}
+		}
+	case "asn":
+		if asn, err := strconv.ParseUint(text, 10, 32); err == nil && slices.Contains(o.c.config.Allow.ASNs, uint32(asn)) {
+			l.rung(rungAllow, effectRecord, fmt.Sprintf("the operator allows AS%d", asn))
+			return
+		}
+	}
+	l.rung(rungAllow, effectNone, "the source is not on the operator's list")
 }
 
 // sourceHash stands for a source as verdicts name it.

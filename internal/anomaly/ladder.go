@@ -91,6 +91,15 @@ func (l *ladder) allow(o *observation, to, from *profile.Point) {
 	}
 }
 
+// allowFailure is rung 2 for an attempt that failed, of which nothing is observed but its address.
+func (l *ladder) allowFailure(o *observation) {
+	if what := o.c.allowedAddress(profile.AddressOf(o.e.IP), o.e.Network.ASN); what != "" {
+		l.rung(rungAllow, effectRecord, what)
+		return
+	}
+	l.rung(rungAllow, effectNone, "the address is not on the operator's list")
+}
+
 func (c *Catalogue) allowedFrom(p *profile.Profile, pt *profile.Point) string {
 	if pt == nil {
 		return ""

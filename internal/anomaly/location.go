@@ -380,6 +380,7 @@ func (o *observation) orgNewCountry() {
 		l.rung(rungSame, effectLower, "the device is managed and known of the user")
 	}
 	l.proof(o, effectRecord, true)
+	l.capConflict(o, o.corroborated(), &o.at)
 	told := o.org.Told()
 	o.report(&loc06, &l, fmt.Sprintf("Nobody in the organisation has signed in from %s in %s", o.spot.Country, span(o.org.Span())), events.Evidence{
 		Novel: []events.NovelTerm{{Kind: "country_of_organisation", Value: o.spot.Country, Known: len(told.Countries)}},
@@ -394,6 +395,7 @@ func (o *observation) watchedCountry() {
 	l := ladder{severity: events.High}
 	l.allow(o, &o.at, nil)
 	l.egress(o, &o.at, nil, effectRecord)
+	l.capConflict(o, o.corroborated(), &o.at)
 	o.report(&loc08, &l, fmt.Sprintf("Signed in from %s, which the operator watches", o.spot.Country), events.Evidence{
 		Facts: []events.Fact{{Name: "watch_countries", Value: o.spot.Country}},
 	})

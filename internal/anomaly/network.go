@@ -141,6 +141,9 @@ func (o *observation) firstHosting() {
 	if !o.login() || !o.spot.Classes.Any(profile.Hosting) || o.spot.Classes.Any(profile.VPN|profile.Relay|profile.Tor) || o.p.Marks.HostingSeen() {
 		return
 	}
+	if t := o.p.Term(profile.ASN, uint64(o.spot.ASN)); t != nil && !o.network.unknown && o.e.Time-t.First.Millis() >= o.c.confirmAfter {
+		return // it has been the user's for a while, and nobody objected
+	}
 	l := ladder{severity: events.Medium}
 	l.gate(o)
 	l.allow(o, &o.at, nil)

@@ -23,6 +23,10 @@ type novelty struct {
 // new tells something that differs from what is known: nothing is new of a user of whom nothing of the kind is known.
 func (n *novelty) new() bool { return n.unknown && (n.known > 0 || n.lastSeen != 0) }
 
+// everKnown tells a term that is known of the user, or was before it went out of date: a silence as long as its lifetime
+// makes everything new.
+func (n *novelty) everKnown() bool { return n.value != 0 && (!n.unknown || n.lastSeen != 0) }
+
 // recognise compares the event's terms with those known, and confirms what may be confirmed.
 func (o *observation) recognise() {
 	country := profile.CountryValue(o.spot.Country)
@@ -151,14 +155,14 @@ func (o *observation) mark(adverse bool) {
 		m.LastInteractive = max(m.LastInteractive, e.Time)
 		o.p.Hours.Add(profile.HourOfWeek(e.Time, 0), e.Time)
 	}
+	if o.login() && o.spot.Classes.Any(profile.Hosting) && (!adverse || phishingResistant(e) && o.novelOnly()) {
+		m.HostingAt = max(m.HostingAt, e.Time)
+	}
 	if adverse {
 		return
 	}
 	if e.Device.Managed == events.Yes && e.Time > m.ManagedAt {
 		m.ManagedAt, m.ManagedDevice = e.Time, o.device.Hash
-	}
-	if o.login() && o.spot.Classes.Any(profile.Hosting) {
-		m.HostingAt = max(m.HostingAt, e.Time)
 	}
 	if phishingResistant(e) {
 		m.Prove(events.PhishingResistant, e.Time, ms(o.c.config.MFA.StrongWithin))
@@ -169,18 +173,22 @@ func (o *observation) mark(adverse bool) {
 	}
 }
 
-// provedWay notes that the user came here from the place before and proved it.
+// provedWay notes that the user came here from another place and proved it, once for every journey: the place is that of
+// the latest visit that is far from here.
 func (o *observation) provedWay() {
 	var before *profile.Visit
 	for i := range o.p.Visits {
-		if v := &o.p.Visits[i]; v.Last.Time < o.e.Time && (before == nil || v.Last.Time > before.Last.Time) {
+		v := &o.p.Visits[i]
+		if v.Last.Time < o.e.Time && (before == nil || v.Last.Time > before.Last.Time) &&
+			!near(o.p.Spot(&v.Last), o.spot, o.c.config.Travel.MinFixedLineKm) {
 			before = v
 		}
 	}
 	if before == nil || o.e.Time-before.Last.Time > o.c.window {
 		return
 	}
-	if from := o.p.Spot(&before.Last); !near(from, o.spot, o.c.config.Travel.MinFixedLineKm) {
+	from := o.p.Spot(&before.Last)
+	if t := o.p.Transition(from, o.spot); t == nil || t.Last.Millis() < before.Last.Time {
 		o.p.PassTransition(from, o.spot, o.e.Time)
 	}
 }
@@ -198,7 +206,7 @@ func (o *observation) teach(n *novelty, adverse bool) {
 }
 
 // novel are the detections that see nothing but that something is new for the user.
-var novel = []*Detection{&loc02, &loc04, &loc06, &net02, &dev04, &conj01, &conj02, &fam01, &oau05, &prv01, &rsk01}
+var novel = []*Detection{&loc02, &loc04, &loc06, &net02, &net03, &dev04, &conj01, &conj02, &fam01, &oau05, &prv01, &rsk01}
 
 // repeatsOnly tells that all the event raised is that terms are still new. That must not keep them new for ever.
 func (o *observation) repeatsOnly() bool {

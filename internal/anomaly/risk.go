@@ -12,7 +12,8 @@ import (
 //
 // A deciban is ten times the decimal logarithm of a likelihood ratio: 10 decibans are ten to one. Until a detection's ratio is
 // measured, information is worth 2, low 5, medium 15, high 30, critical 60. Of one event and one group of detections that see
-// the same thing the greatest counts; a repeat within a week counts a quarter, and so do attempts that failed. The sum halves in a week. A phishing-resistant
+// the same thing the greatest counts; a repeat within a week counts a quarter, or what it is graver by, and attempts that failed
+// count a quarter. The sum halves in a week. A phishing-resistant
 // proof clears it; another second factor halves it, because such proofs can be relayed; a change of the credential clears all
 // but what is about sessions.
 //
@@ -26,6 +27,9 @@ var decibans = map[events.Severity]float64{events.Info: 2, events.Low: 5, events
 
 // group names the detections that see the same thing.
 func group(id string) string {
+	if len(id) < 3 {
+		return id // of a later version
+	}
 	switch family := id[:3]; family {
 	case "LOC", "NET", "FAM", "CON", "TIM", "PRV":
 		return "unfamiliar"
@@ -43,6 +47,7 @@ func (o *observation) judgeRisk() {
 	if !o.adverse() {
 		o.relieve(&before)
 	}
+	o.rearm(before)
 	worth := map[string]*events.Finding{}
 	var groups []string
 	for i := range o.findings {
@@ -69,14 +74,17 @@ func (o *observation) judgeRisk() {
 		f := worth[g]
 		d := profile.DetectionOf(f.Detection)
 		v := decibans[f.Severity]
-		if !gotIn(d) {
+		if onlyTried(d) {
 			v /= 4 // somebody tries: that says little of whether anybody is in
 		}
+		earlier := 0.0
 		for _, part := range r.Parts {
 			if part.Detection == d && now-part.Time <= ms(o.c.config.Risk.Repeat) && now >= part.Time {
-				v /= 4
-				break
+				earlier = max(earlier, float64(part.Decibans))
 			}
+		}
+		if earlier > 0 {
+			v = max(v/4, v-earlier) // a repeat, unless it is graver
 		}
 		after += v
 		r.Add(profile.RiskPart{Detection: d, Time: now, Decibans: float32(v)}, 8*ms(o.c.config.Risk.HalfLife))
@@ -86,8 +94,19 @@ func (o *observation) judgeRisk() {
 	o.accumulated(before, after)
 }
 
-// rearm is how far below a limit the sum must fall, as a share, before passing it is news again.
-const rearm = 0.9
+// rearmed is how far below a limit the sum must fall, as a share, before passing it is news again.
+const rearmed = 0.9
+
+// rearm forgets that a limit was passed once the sum is well below it.
+func (o *observation) rearm(sum float64) {
+	r, limits := &o.p.Risk, &o.c.config.Risk
+	switch {
+	case sum < limits.Medium*rearmed:
+		r.Told = 0
+	case sum < limits.High*rearmed:
+		r.Told = min(r.Told, uint8(events.Medium.Rank()))
+	}
+}
 
 // maxRisk bounds the sum; it is far above anything that matters.
 const maxRisk = 1000
@@ -96,12 +115,13 @@ const maxRisk = 1000
 func (o *observation) accumulated(before, after float64) {
 	limits := &o.c.config.Risk
 	l := ladder{severity: events.Medium}
-	switch {
-	case before < limits.High*rearm && after >= limits.High:
+	if after >= limits.High {
 		l.severity = events.High
-	case before < limits.Medium*rearm && after >= limits.Medium:
-	default:
+	}
+	if rank := uint8(l.severity.Rank()); after < limits.Medium || o.p.Risk.Told >= rank {
 		return
+	} else {
+		o.p.Risk.Told = rank
 	}
 	risk := events.UserRisk{Before: tenth(before), After: tenth(after)}
 	for _, part := range o.p.Risk.Parts {

@@ -383,13 +383,14 @@ func desktop(spot *profile.Spot, d *profile.Device) bool {
 	return spot.Classes.Any(profile.Hosting) && d.Managed == events.Yes
 }
 
-// officeEnd records a session beside one that comes through the organisation's own gateway: it says where the gateway is.
+// officeEnd makes low of a session beside one that comes through the organisation's own gateway: it says where the gateway is.
 func (l *ladder) officeEnd(o *observation, other *profile.Point) {
 	if !o.familiarDevice() {
 		return
 	}
 	if o.spot.Classes.Any(profile.Office) || o.p.Spot(other).Classes.Any(profile.Office) || o.org.Egress(o.at.IP.Prefix()) || o.org.Egress(other.IP.Prefix()) {
-		l.rung(rungEgress, effectRecord, "one of them comes through the organisation's own network, and the device is known of the user")
+		l.severity = events.Low
+		l.rung(rungEgress, effectLowered, "one of them comes through the organisation's own network, and the device is known of the user: low")
 	}
 }
 

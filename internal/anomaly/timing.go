@@ -72,13 +72,18 @@ func (o *observation) dormant() {
 	l := ladder{severity: events.Low}
 	if silence >= ms(o.c.config.Timing.Dormant) {
 		l.severity = events.Medium
-		if o.country.unknown && o.country.value != 0 || o.newPlace && !o.familiarDevice() {
+		if o.country.value != 0 && !o.country.everKnown() || o.newPlace && !o.deviceID.everKnown() {
 			l.severity = events.High
 		}
 	}
 	l.allow(o, &o.at, nil)
 	l.egress(o, &o.at, nil, effectLower)
-	l.known(o, effectLower)
+	device := o.deviceID.everKnown() || o.deviceID.value == 0 && o.agent.everKnown() && o.p.CountTerms(profile.DeviceID, 0) == 0
+	if o.network.everKnown() && device {
+		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d and the device were the user's before the silence", o.spot.ASN))
+	} else {
+		l.rung(rungSame, effectNone, "the network or the device was not the user's before the silence")
+	}
 	l.proof(o, effectRecord, true)
 	o.report(&tim02, &l, "Back after a silence of "+span(silence), events.Evidence{
 		Facts: []events.Fact{{Name: "last_seen", Value: o.before.String()}},
@@ -91,15 +96,15 @@ func (o *observation) disabledTry() {
 		return
 	}
 	l := ladder{severity: events.Medium}
-	l.allow(o, &o.at, nil)
+	l.allowFailure(o)
 	o.report(&tim03, &l, "Somebody tried to sign in to a disabled account", events.Evidence{Facts: []events.Fact{{Name: "code", Value: o.e.Code}}})
 }
 
 // disabledSuccess is TIM-03 for a success after the account was disabled.
 func (o *observation) disabledSuccess() {
 	at := o.p.Marks.DisabledAt
-	if at == 0 || o.e.Time < at+ms(o.c.config.Session.Skew) || o.raised(&tim03, events.Day) {
-		return
+	if at == 0 || o.e.Time < at+ms(o.c.config.Session.Skew) || o.worst(&tim03, events.Day) >= events.Critical.Rank() {
+		return // an attempt before it does not make a success old news
 	}
 	l := ladder{severity: events.Critical}
 	l.allow(o, &o.at, nil)
@@ -109,12 +114,15 @@ func (o *observation) disabledSuccess() {
 }
 
 // raised tells whether a detection has raised a finding of medium severity or more within a time before the event.
-func (o *observation) raised(d *Detection, within events.Millis) bool {
-	code := profile.DetectionOf(d.ID)
+func (o *observation) raised(d *Detection, within events.Millis) bool { return o.worst(d, within) > 0 }
+
+// worst is the rank of the gravest of those findings, 0 when there is none.
+func (o *observation) worst(d *Detection, within events.Millis) int {
+	code, rank := profile.DetectionOf(d.ID), 0
 	for i := range o.p.Raised {
 		if r := &o.p.Raised[i]; r.Detection == code && o.e.Time-r.Time <= within && r.Time-o.e.Time <= within {
-			return true
+			rank = max(rank, int(r.Severity))
 		}
 	}
-	return false
+	return rank
 }

@@ -2,7 +2,6 @@ package anomaly
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -11,8 +10,10 @@ import (
 
 // IDP-01 passes on what the identity provider itself thinks: of a sign-in, or of the user.
 //
-// Its severity is the provider's; medium alone is low, because providers themselves call that noisy. Where it is about the same as a finding of ours, by the event, the session, the flow or
-// within ten minutes, it corroborates that and is recorded, or raises it by one step when the provider thinks worse of it.
+// Its severity is the provider's; medium alone is low, because providers themselves call that noisy. Where it is about the same
+// as a finding of ours, by the event, the session, the flow or within ten minutes, it corroborates that and is recorded, or
+// raises it by one step when the provider thinks worse of it. What only the provider can see corroborates nothing, and an
+// account that it knows to be compromised is critical whatever we saw.
 //
 // State: the user's latest findings (U7).
 // Evidence: what the provider said, and the detection that it corresponds to.
@@ -52,6 +53,15 @@ var corresponds = map[string]string{
 	"fraud": "MFA-04", "user_marked_fraud": "MFA-04", "user reported fraud": "MFA-04",
 }
 
+// withheld is what Entra calls a detection whose name it withholds from those without a licence: it may be any.
+const withheld = "generic"
+
+// atLeast are the severities of names that say more than the level that comes with them.
+var atLeast = map[string]events.Severity{
+	"leakedcredentials": events.High, "adminconfirmedusercompromised": events.Critical,
+	"adminconfirmedserviceprincipalcompromised": events.Critical,
+}
+
 // judgeReport takes in what a provider reports of a user or of an earlier sign-in.
 func (o *observation) judgeReport() { o.judgeVendor() }
 
@@ -62,36 +72,28 @@ func (o *observation) judgeVendor() {
 	case events.RiskSafe, events.RiskDismissed, events.RiskRemediated:
 		return
 	}
-	severity := vendorSeverity(risk, o.e.Kind == events.RiskReport)
-	mapped, fraud := "", false
-	for _, name := range risk.Detections {
-		id := corresponds[strings.ToLower(name)]
-		fraud = fraud || id == mfa04.ID
-		if id != "" && mapped == "" {
-			mapped = id
-		}
-	}
-	if fraud {
+	mapped, own := mappedOf(risk.Detections)
+	vendor := *risk
+	if mapped == mfa04.ID {
 		l := ladder{severity: events.Critical}
-		vendor := o.e.Risk
 		o.report(&mfa04, &l, "The user reported a prompt or a sign-in as fraud", events.Evidence{Vendor: &vendor})
 		return
 	}
-	if severity == "" || o.raisedOf(&idp01, o.e.Risk.SignIn) {
+	severity := vendorSeverity(risk, o.e.Kind == events.RiskReport)
+	if severity == "" {
 		return
 	}
 	l := ladder{severity: severity}
-	vendor := o.e.Risk
 	evidence := events.Evidence{Vendor: &vendor}
 	if mapped != "" {
 		evidence.Facts = append(evidence.Facts, events.Fact{Name: "corresponds_to", Value: mapped})
 	}
-	r := o.same()
-	if r == nil && severity == events.Medium {
-		l.severity = events.Low
-		l.rung(rungCorroborates, effectLowered, "nothing of ours speaks for it: low")
-	}
-	if r != nil {
+	told, r := o.toldBefore(), o.same(mapped)
+	switch {
+	case told != nil && severity.Rank() <= int(told.Severity):
+		evidence.Earlier = []events.Earlier{earlier(told)}
+		l.rung(rungCorroborates, effectRecord, "the provider has said so before of this sign-in")
+	case r != nil && !own && severity != events.Critical:
 		evidence.Earlier = []events.Earlier{earlier(r)}
 		if severity.Rank() <= int(r.Severity) {
 			l.rung(rungCorroborates, effectRecord, fmt.Sprintf("it is about the same as %s, which is as severe", r.Detection))
@@ -99,17 +101,52 @@ func (o *observation) judgeVendor() {
 			l.severity = events.Severities[min(severity.Rank(), int(r.Severity)+1)-1]
 			l.rung(rungCorroborates, effectLowered, fmt.Sprintf("it is about the same as %s: one step above at most", r.Detection))
 		}
+	case severity == events.Medium:
+		l.severity = events.Low
+		l.rung(rungCorroborates, effectLowered, "nothing of ours speaks for it: low")
 	}
 	o.report(&idp01, &l, vendorSummary(risk), evidence)
 }
 
+// mappedOf is the detection of ours that a provider's names correspond to, "" for none: that of fraud, if it is among them, else
+// the first. Own tells that all are names of what only the provider can see.
+func mappedOf(names []string) (mapped string, own bool) {
+	own = len(names) > 0
+	for _, name := range names {
+		name = strings.ToLower(name)
+		id, known := corresponds[name]
+		own = own && !known && name != withheld
+		if id == mfa04.ID || mapped == "" {
+			mapped = id
+		}
+		if id == mfa04.ID {
+			break
+		}
+	}
+	return mapped, own
+}
+
 const rungCorroborates = "corroborates"
 
-// vendorSeverity is the provider's level as a severity, "" when there is nothing to report.
+// vendorSeverity is the provider's level as a severity, "" when there is nothing to report. A detection without a level is low:
+// some providers hide the level from those who have not paid for it.
 func vendorSeverity(risk *events.Risk, report bool) events.Severity {
 	if risk.State == events.RiskConfirmed {
 		return events.Critical
 	}
+	severity := vendorLevel(risk, report)
+	for _, name := range risk.Detections {
+		if least := atLeast[strings.ToLower(name)]; least.Rank() > severity.Rank() {
+			severity = least
+		}
+	}
+	if severity == "" && risk.Level == "" && len(risk.Detections) > 0 {
+		return events.Low
+	}
+	return severity
+}
+
+func vendorLevel(risk *events.Risk, report bool) events.Severity {
 	level := risk.Level
 	if level == "" && report {
 		level = risk.User
@@ -125,20 +162,22 @@ func vendorSeverity(risk *events.Risk, report bool) events.Severity {
 	return ""
 }
 
-// same finds the finding that a provider's word is about: in this event, of the sign-in that it names, of the session or
-// flow, or near in time.
-func (o *observation) same() *profile.Raised {
+// same finds the finding that a provider's word is about: one that sees the same thing, if it is known what the word means, in
+// this event, of the sign-in that it names, of the session or flow, or near in time.
+func (o *observation) same(mapped string) *profile.Raised {
+	alike := func(id string) bool { return mapped == "" || group(id) == group(mapped) }
+	var worst *profile.Raised
 	for i := range o.findings {
-		if f := &o.findings[i]; adverse(*f) {
-			return &profile.Raised{Detection: profile.DetectionOf(f.Detection), Severity: uint8(f.Severity.Rank()), Time: f.Time, Event: o.id}
+		f := &o.findings[i]
+		if rank := uint8(f.Severity.Rank()); adverse(*f) && alike(f.Detection) && (worst == nil || rank > worst.Severity) {
+			worst = &profile.Raised{Detection: profile.DetectionOf(f.Detection), Severity: rank, Time: f.Time, Event: o.id}
 		}
 	}
-	e := o.e
-	var named profile.ID
-	if e.Risk.SignIn != "" {
-		named = profile.IDOf(events.EventID(e.Tenant, e.Source.Family, e.Risk.SignIn))
+	if worst != nil {
+		return worst
 	}
-	at := e.Time
+	e := o.e
+	named, at := o.concerned(), e.Time
 	if e.Risk.Happened != 0 {
 		at = e.Risk.Happened
 	}
@@ -146,25 +185,35 @@ func (o *observation) same() *profile.Raised {
 	own := profile.DetectionOf(idp01.ID)
 	for i := len(o.p.Raised) - 1; i >= 0; i-- {
 		r := &o.p.Raised[i]
-		if r.Detection == own {
+		if r.Detection == own || r.Observed || !alike(r.Detection.String()) {
 			continue
 		}
-		if named != (profile.ID{}) && r.Event == named || session != 0 && r.Session == session || flow != 0 && r.Flow == flow ||
-			max(r.Time-at, at-r.Time) <= ms(o.c.config.Vendor.Near) {
+		about := r.Event == named || session != 0 && r.Session == session || flow != 0 && r.Flow == flow ||
+			max(r.Time-at, at-r.Time) <= ms(o.c.config.Vendor.Near)
+		if about && (worst == nil || r.Severity > worst.Severity) {
+			worst = r
+		}
+	}
+	return worst
+}
+
+// concerned is the sign-in that a provider's word is about: the one that it names, else the event itself.
+func (o *observation) concerned() profile.ID {
+	if o.e.Risk.SignIn == "" {
+		return o.id
+	}
+	return profile.IDOf(events.EventID(o.e.Tenant, o.e.Source.Family, o.e.Risk.SignIn))
+}
+
+// toldBefore is what the provider has said of the same sign-in before.
+func (o *observation) toldBefore() *profile.Raised {
+	named, own := o.concerned(), profile.DetectionOf(idp01.ID)
+	for i := range o.p.Raised {
+		if r := &o.p.Raised[i]; r.Detection == own && r.Event == named {
 			return r
 		}
 	}
 	return nil
-}
-
-// raisedOf tells whether a detection has been raised for a sign-in that a report names.
-func (o *observation) raisedOf(d *Detection, signIn string) bool {
-	if signIn == "" {
-		return false
-	}
-	named := profile.IDOf(events.EventID(o.e.Tenant, o.e.Source.Family, signIn))
-	code := profile.DetectionOf(d.ID)
-	return slices.ContainsFunc(o.p.Raised, func(r profile.Raised) bool { return r.Detection == code && r.Event == named })
 }
 
 func vendorSummary(risk *events.Risk) string {

@@ -57,7 +57,7 @@ type Profile struct {
 
 	Clusters    []Cluster    // in the order they were learnt
 	Transitions []Transition // in the order they were first passed
-	// Hours are interactive successes by the hour of the week.
+	// Hours are interactive successes by the hour of the week since FirstSeen.
 	Hours Hours
 	Risk  Risk
 	Marks Marks
@@ -156,7 +156,7 @@ func (p *Profile) Remember(id ID) bool {
 // Count takes a success into the learning counters. A user silent for longer than inactive starts to learn anew.
 func (p *Profile) Count(t, inactive events.Millis) {
 	if p.Successes == 0 || t-p.LastSeen > inactive {
-		p.FirstSeen, p.LastSeen, p.Successes = t, t, 0
+		p.FirstSeen, p.LastSeen, p.Successes, p.Hours = t, t, 0, Hours{}
 	}
 	p.FirstSeen, p.LastSeen = min(p.FirstSeen, t), max(p.LastSeen, t)
 	if p.Successes < math.MaxUint32 {

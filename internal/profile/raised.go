@@ -44,6 +44,9 @@ type Raised struct {
 	Severity uint8
 	Time     events.Millis
 	Event    ID
+	// Observed findings are of a detection that is only watched: they are remembered so that they are not told again and again,
+	// and nothing builds on them.
+	Observed bool
 	// Session is its key; Flow and IP are as in [Attempt]. 0 is unknown.
 	Session  uint64
 	Flow, IP uint32

@@ -9,8 +9,10 @@ const MaxRiskParts = 8
 
 // Risk is the user's accumulated risk: Sum in decibans as of At, and the greatest contributions to it.
 type Risk struct {
-	Sum   float32
-	At    events.Millis
+	Sum float32
+	At  events.Millis
+	// Told is the rank of the severity as which the sum was last reported, 0 since it fell again; at most 15.
+	Told  uint8
 	Parts []RiskPart // by time, oldest first; never changed in place
 }
 

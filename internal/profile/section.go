@@ -21,7 +21,7 @@ import (
 //	clusters:    state(byte) ±lat ±lon radius weight(float, 4 bytes) ±last, last less first
 //	transitions: a b count(byte) ±last
 //	hours:       ±day runs(byte); runs: gap(byte) length(byte) counts
-//	risk:        sum(float, 4 bytes) ±at count; parts: detection ±time decibans(float, 4 bytes)
+//	risk:        sum(float, 4 bytes) ±at told and count(byte); parts: detection ±time decibans(float, 4 bytes)
 //	marks:       a set of bits, ±times, strongest(byte), managed device(8 bytes)
 //	familiar:    length(2 bytes) and so many bytes in the format of package familiarity
 const (
@@ -184,10 +184,11 @@ func (r *reader) attacked(last events.Millis) []Attacked {
 
 // What a finding has, as bits beside the rank of its severity.
 const (
-	raisedRank    = 0x0f
-	raisedSession = 0x10
-	raisedFlow    = 0x20
-	raisedIP      = 0x40
+	raisedRank     = 0x0f
+	raisedSession  = 0x10
+	raisedFlow     = 0x20
+	raisedIP       = 0x40
+	raisedObserved = 0x80
 )
 
 func appendRaised(b []byte, last events.Millis, ring []Raised) []byte {
@@ -199,6 +200,9 @@ func appendRaised(b []byte, last events.Millis, ring []Raised) []byte {
 		b = append(b, min(f.Severity, raisedRank))
 		b = binary.AppendVarint(b, int64(f.Time-last))
 		b = append(b, f.Event[:]...)
+		if f.Observed {
+			b[head] |= raisedObserved
+		}
 		if f.Session != 0 {
 			b[head] |= raisedSession
 			b = binary.BigEndian.AppendUint64(b, f.Session)
@@ -224,7 +228,7 @@ func (r *reader) raised(last events.Millis) []Raised {
 		parts := r.byte()
 		f.Severity = parts & raisedRank
 		last += r.millis()
-		f.Time, f.Event = last, r.id()
+		f.Time, f.Event, f.Observed = last, r.id(), parts&raisedObserved != 0
 		if parts&raisedSession != 0 {
 			f.Session = r.fixed64()
 		}
@@ -320,7 +324,7 @@ func (r *Risk) known() bool { return r.Sum != 0 || r.At != 0 || len(r.Parts) > 0
 func (r *Risk) append(b []byte, last events.Millis) []byte {
 	b = appendFloat(b, r.Sum)
 	b = binary.AppendVarint(b, int64(r.At-last))
-	b = append(b, byte(len(r.Parts)))
+	b = append(b, byte(len(r.Parts))|r.Told<<4)
 	for _, part := range r.Parts {
 		b = binary.BigEndian.AppendUint16(b, uint16(part.Detection))
 		b = binary.AppendVarint(b, int64(part.Time-last))
@@ -332,7 +336,13 @@ func (r *Risk) append(b []byte, last events.Millis) []byte {
 
 func (r *reader) risk(risk *Risk, last events.Millis) {
 	risk.Sum, risk.At = r.float(), last+r.millis()
-	risk.Parts = make([]RiskPart, r.count(MaxRiskParts))
+	head := r.byte()
+	risk.Told = head >> 4
+	if head &= 0xf; head > MaxRiskParts {
+		r.fail("too many parts of a risk")
+		return
+	}
+	risk.Parts = make([]RiskPart, head)
 	for i := range risk.Parts {
 		d := r.detection()
 		last += r.millis()
