@@ -59,15 +59,15 @@ func (b *bucket) name() string {
 }
 
 func (b *bucket) room() int {
-	size := 32 + 65 + 16
-	switch b.kind {
-	case termNetwork:
-		size += 65 + 10
-	case termApp, termAgent:
-		size += maxTerm / 4
+	size := 64
+	for _, t := range b.terms {
+		size += t.room()
 	}
-	return termRoom*size + 1024
+	return size
 }
+
+// room is the most bytes that a term takes.
+func (t *term) room() int { return len(t.value) + 2 + 2*10 + 65 + 2*5 + 65 }
 
 func (b *bucket) append(w *writer) {
 	w.count(len(b.terms))
@@ -126,6 +126,9 @@ func (s *State) use(kind termKind, value []byte, t events.Millis, h uint64) *ter
 		found = &term{value: string(value), first: t}
 		b.terms = append(b.terms, found)
 		list.known[found.value] = found
+		if b.changed {
+			s.room += found.room() // else it is counted when the piece is
+		}
 	}
 	changed := found.users.add(h, small)
 	if t < found.first {
