@@ -18,6 +18,7 @@ type Engine struct {
 	// hot are the users seen of late, cold all others, encoded: once hot is full, it is encoded and begins anew.
 	hot    map[string]*User
 	cold   map[string][]byte
+	room   int // of hot
 	offset int64
 }
 
@@ -38,7 +39,7 @@ type Decided struct {
 
 // NewEngine makes an engine that has seen nothing.
 func NewEngine(rules Rules) *Engine {
-	return &Engine{rules: rules, tenants: map[string]*engineTenant{}, hot: map[string]*User{}, cold: map[string][]byte{}}
+	return &Engine{rules: rules, tenants: map[string]*engineTenant{}, hot: map[string]*User{}, cold: map[string][]byte{}, room: maxHot}
 }
 
 // Decide takes one event. The first result is the event's own; others are those of the verdicts that it led to.
@@ -110,7 +111,7 @@ func (g *Engine) user(key string) *User {
 	if u != nil {
 		return u
 	}
-	if len(g.hot) >= maxHot {
+	if len(g.hot) >= g.room {
 		for key, u := range g.hot {
 			g.cold[key] = u.AppendBinary(nil)
 		}
