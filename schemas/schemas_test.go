@@ -60,9 +60,13 @@ func check(t *testing.T, schema *jsonschema.Schema, message []byte) error {
 
 // again decodes a message and encodes what came out.
 var again = map[string]func([]byte) ([]byte, error){
-	"event.v1.json":      recode(events.Decode),
-	"finding.v1.json":    recode(events.DecodeFinding),
-	"receipt.v1.json":    recode(events.DecodeReceipt),
+	"event.v1.json":   recode(events.Decode),
+	"finding.v1.json": recode(events.DecodeFinding),
+	"receipt.v1.json": recode(events.DecodeReceipt),
+	"sighting.v1.json": recode(func(b []byte) (*events.Sighting, error) {
+		m := new(events.Sighting)
+		return m, easyjson.Unmarshal(b, m)
+	}),
 	"deadletter.v1.json": recode(events.DecodeDeadLetter),
 	"revocation.v1.json": func(b []byte) ([]byte, error) {
 		c, err := revocation.ParseClaims(b)
@@ -174,6 +178,12 @@ func messages(t *testing.T) map[string]struct {
 			ID: events.ID("receipt", "1"), Time: 1767225601000, Tenant: "acme", User: "u1", Session: "s9",
 			Requirement: events.ID("requirement", "1"), JTI: events.ID("set", "1"), App: "bank", Status: events.Challenged,
 		})},
+		"sighting": {"sighting.v1.json", events.Encode(&events.Sighting{
+			EventID: away.ID, Tenant: "acme", User: "u1", Kind: events.SignIn, Time: away.Time, Ingested: away.Ingested, Partition: 2, Offset: 17,
+			Outcome: events.Success, IP: away.IP, Network: away.Network, Lat: 35.68, Lon: 139.65, Country: "JP", Device: away.Device,
+			Agent: "00000000deadbeef", App: away.App, Protocol: "oidc", Adverse: true, Moved: true, Jumped: true, Scored: true, Score: 4.25,
+			Class: "daily", Revoked: []string{"192.0.2.0/24"},
+		})},
 		"deadletter": {"deadletter.v1.json", events.Encode(&events.DeadLetter{
 			ID: events.ID("deadletter", "1"), Time: 1767225601000, Source: "push", Stage: "ingest", Reason: "kind: is missing",
 			Topic: events.TopicEvents, Partition: 3, Offset: 7, Line: 2, Bytes: []byte("{}"), Size: 2,
@@ -274,16 +284,17 @@ func TestEventsOfACompanyAreValid(t *testing.T) {
 
 func TestSchemasRefuse(t *testing.T) {
 	for name, c := range map[string]struct{ schema, golden, from, to string }{
-		"kind":        {"event.v1.json", "event", `"kind":"sign_in"`, `"kind":"dance"`},
-		"time":        {"event.v1.json", "event", `"2025-12-31T23:59:59.123Z"`, `"yesterday"`},
-		"tenant":      {"event.v1.json", "event", `"tenant":"acme"`, `"tenant":"a/b"`},
-		"latitude":    {"event.v1.json", "event", `"lat":35.68`, `"lat":135.68`},
-		"severity":    {"finding.v1.json", "finding", `"severity":"high"`, `"severity":"meh"`},
-		"status":      {"revocation.v1.json", "revocation-step-up-open", `"status":"open"`, `"status":"ajar"`},
-		"type of set": {"revocation.v1.json", "revocation-step-up-open", "step-up-required", "step-down-required"},
-		"subject":     {"revocation.v1.json", "revocation-step-up-open", `"format":"complex"`, `"format":"email"`},
-		"receipt":     {"receipt.v1.json", "receipt", `"status":"challenged"`, `"status":"seen"`},
-		"stage":       {"deadletter.v1.json", "deadletter", `"stage":"ingest"`, `"stage":"left"`},
+		"kind":         {"event.v1.json", "event", `"kind":"sign_in"`, `"kind":"dance"`},
+		"time":         {"event.v1.json", "event", `"2025-12-31T23:59:59.123Z"`, `"yesterday"`},
+		"tenant":       {"event.v1.json", "event", `"tenant":"acme"`, `"tenant":"a/b"`},
+		"latitude":     {"event.v1.json", "event", `"lat":35.68`, `"lat":135.68`},
+		"severity":     {"finding.v1.json", "finding", `"severity":"high"`, `"severity":"meh"`},
+		"status":       {"revocation.v1.json", "revocation-step-up-open", `"status":"open"`, `"status":"ajar"`},
+		"type of set":  {"revocation.v1.json", "revocation-step-up-open", "step-up-required", "step-down-required"},
+		"subject":      {"revocation.v1.json", "revocation-step-up-open", `"format":"complex"`, `"format":"email"`},
+		"receipt":      {"receipt.v1.json", "receipt", `"status":"challenged"`, `"status":"seen"`},
+		"place on log": {"sighting.v1.json", "sighting", `"offset":17`, `"offset":-1`},
+		"stage":        {"deadletter.v1.json", "deadletter", `"stage":"ingest"`, `"stage":"left"`},
 	} {
 		text := string(messages(t)[c.golden].bytes)
 		broken := strings.Replace(text, c.from, c.to, 1)
@@ -312,6 +323,7 @@ func TestSchemasAndTypesListTheSameMembers(t *testing.T) {
 		"finding.v1.json":    {full(&events.Finding{})},
 		"receipt.v1.json":    {full(&events.Receipt{})},
 		"deadletter.v1.json": {full(&events.DeadLetter{})},
+		"sighting.v1.json":   {full(&events.Sighting{})},
 		"revocation.v1.json": {claims(events.StepUp), claims(events.RevokeSession), claims(events.RevokeAll)},
 	} {
 		got := map[string]bool{}

@@ -208,6 +208,35 @@ func TestPartitionsShareAnInsert(t *testing.T) {
 	})
 }
 
+// Every partition is told a tenant's context; the history keeps it once. Verdicts it keeps all.
+func TestATenantsContextIsKeptOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, nil, nil)
+		for p := range 4 {
+			var list []stream.Record
+			for i, e := range []events.Event{
+				{Kind: events.TenantContext, Org: &events.OrgContext{Until: 1772582400000, Egress: []string{"192.0.2.0/24"}}},
+				{Kind: events.NetworkVerdict, Verdict: &events.Verdict{Detection: "CRD-03", Severity: events.Medium}},
+			} {
+				e.Tenant, e.User.ID, e.Time, e.Source.ID = "acme", fmt.Sprint("u", p), 1772582400000, fmt.Sprint(p, i)
+				e.ID = events.EventID(e.Tenant, "countersign", e.Source.ID)
+				list = append(list, stream.Record{Topic: events.TopicEvents, Partition: p, Offset: int64(i), Time: time.Now(), Key: []byte(e.Key()), Value: events.Encode(&e)})
+			}
+			if err := f.desk.hand(t.Context(), events.TopicEvents, p, list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows := 0
+		for _, i := range f.ledger.inserted() {
+			rows += i.Rows
+		}
+		if rows != 5 {
+			t.Errorf("%d rows, want four verdicts and one context", rows)
+		}
+	})
+}
+
 func TestAnInsertIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

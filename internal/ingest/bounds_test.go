@@ -242,3 +242,27 @@ func TestPlainHTTPForOthersMustBeMeant(t *testing.T) {
 		}
 	}
 }
+
+// What only countersign itself writes is refused, whoever sends it.
+func TestInternalKindsAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{
+		"verdict": `"kind":"verdict","verdict":{"detection":"CRD-03","incident":"i"}`,
+		"breaker": `"kind":"verdict","verdict":{"detection":"BRK-00"}`,
+		"context": `"kind":"context","org":{"until":"2026-03-04T08:00:00Z","egress":["192.0.2.0/24"]}`,
+	} {
+		for _, trusted := range []bool{false, true} {
+			var l log
+			p := newPipeline(t, &l)
+			record := "{" + value + `,"tenant":"acme","user":{"id":"u1"},"time":"2026-03-04T08:15:30Z","source":{"id":"1"}}`
+			src := Source{Name: "test", Decoder: decoders()[FormatEvent], Format: FormatEvent, TrustedPlaces: trusted}
+			r, err := p.Take(t.Context(), src, [][]byte{[]byte(record)})
+			if err != nil || r.Accepted != 0 || r.Rejected != 1 || len(l.events) != 0 || len(l.dead) != 1 {
+				t.Fatalf("%s, trusted %v: %+v, %v, %d events, %d dead letters", name, trusted, r, err, len(l.events), len(l.dead))
+			}
+			if reason := l.dead[0].Reason; !strings.Contains(reason, "only countersign itself") {
+				t.Errorf("%s: refused for %q", name, reason)
+			}
+		}
+	}
+}

@@ -33,9 +33,6 @@ func (p *Pipeline) check(src *Source, e *events.Event) *refusal {
 	if err := e.Validate(); err != nil {
 		return &refusal{reasonInvalid, err}
 	}
-	if e.Kind.Internal() {
-		return &refusal{reasonInvalid, fmt.Errorf("kind: is %q, which only countersign itself writes", e.Kind)}
-	}
 	if len(src.Tenants) > 0 && !slices.Contains(src.Tenants, e.Tenant) {
 		return &refusal{reasonTenant, fmt.Errorf("tenant: is %q, for which this source may not write", e.Tenant)}
 	}
