@@ -115,7 +115,7 @@ const maxRisk = 1000
 func (o *observation) accumulated(before, after float64) {
 	limits := &o.c.config.Risk
 	l := ladder{severity: events.Medium}
-	if after >= limits.High {
+	if after >= limits.High && o.adverse() { // what is low alone must not end in a revocation
 		l.severity = events.High
 	}
 	if rank := uint8(l.severity.Rank()); after < limits.Medium || o.p.Risk.Told >= rank {

@@ -44,8 +44,18 @@ func (o *observation) sighting() *events.Sighting {
 	s.Proved = e.Device.Managed == events.Yes || phishingResistant(e) || e.Auth.MFA == events.MFAPerformed && !o.spot.Classes.Any(anonymous)
 	s.Familiar = o.familiar()
 	s.Moved, s.Jumped = o.moved, o.jumped
-	s.Scored, s.Score, s.Class = o.scored, o.score.Value, o.class
+	if o.scored && !o.alarming() {
+		s.Scored, s.Score, s.Class = true, o.score.Value, o.class
+	}
 	return s
+}
+
+// alarming tells that more than unfamiliarity speaks against the event: its score must not raise the limits. Those that are
+// only unfamiliar must count, or the limits would sink from day to day.
+func (o *observation) alarming() bool {
+	return slices.ContainsFunc(o.findings, func(f events.Finding) bool {
+		return adverse(f) && f.Detection != fam01.ID && f.Detection != rsk01.ID && f.Detection != prv01.ID
+	})
 }
 
 // follow compares the event with the latest observation of the same device within an hour: carriers that bring their users to

@@ -124,7 +124,7 @@ func DefaultConfig() Config {
 		Egress:      EgressConfig{Users: 3, Days: 3, Quarantine: 72 * time.Hour, Jump: 4, Prefixes: 20_000},
 		Hubs:        HubsConfig{Users: 20, Share: 0.1},
 
-		Reauthentication: 0.003,
+		Reauthentication: 0.006,
 		Sources:          20_000,
 		Incidents:        256,
 	}
