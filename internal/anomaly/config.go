@@ -175,8 +175,9 @@ type MFAConfig struct {
 	// Denies of prompts within Window are fatigue; an approval within Window after the last is fatigue that succeeded.
 	Denies int           `yaml:"denies" range:"2..16" of:"MFA-01 MFA-02"`
 	Window time.Duration `yaml:"window" range:"1m..24h" of:"MFA-01 MFA-02"`
-	// WrongCodes of CodeFlows attempts within CodeWindow are guessing.
+	// WrongCodes of CodeFlows attempts within CodeWindow are guessing, and so are AnyCodes of however few.
 	WrongCodes int           `yaml:"wrong_codes" range:"3..16" of:"MFA-03"`
+	AnyCodes   int           `yaml:"any_codes" range:"3..16" of:"MFA-03"`
 	CodeFlows  int           `yaml:"code_flows" range:"1..16" of:"MFA-03"`
 	CodeWindow time.Duration `yaml:"code_window" range:"1m..24h" of:"MFA-03"`
 	// StrongWithin is how lately a phishing-resistant method must have been used for a weaker one to be a downgrade.
@@ -298,7 +299,7 @@ func DefaultConfig() Config {
 			After: 3 * time.Hour,
 		},
 		MFA: MFAConfig{
-			Denies: 5, Window: 10 * time.Minute, WrongCodes: 10, CodeFlows: 5, CodeWindow: 10 * time.Minute, StrongWithin: 30 * day,
+			Denies: 5, Window: 10 * time.Minute, WrongCodes: 10, AnyCodes: 15, CodeFlows: 5, CodeWindow: 10 * time.Minute, StrongWithin: 30 * day,
 		},
 		Session: SessionConfig{
 			TTL: day, Skew: 10 * time.Minute, TokenLife: 28 * time.Hour, TokenGap: 10 * time.Minute, Overlap: 15 * time.Minute, Burst: 4,

@@ -59,7 +59,8 @@ var crd05 = Detection{ID: "CRD-05", Version: 1, Title: "Credential stuffing", Te
 // CRD-06 sees a success within three hours of an attack on the user's password.
 //
 // From an unfamiliar network with an unfamiliar device it is critical, with one of them familiar high, with a familiar device
-// low: that is the user, who signs in as always.
+// low: that is the user, who signs in as always. A device is familiar by its id, or by operating system and browser on a familiar
+// network. At the attacking address it is high at least.
 //
 // State: attacks on the user, found here or by the network stage (U6, R1).
 // Evidence: the attack, and what is unfamiliar.
@@ -102,12 +103,15 @@ func (o *observation) judgeFailure() {
 	o.disabledTry()
 	switch {
 	case prompted(e):
+		if a.Cause == "" {
+			a.Cause = events.MFARefused
+		}
 		o.p.AddPush(a, events.Day)
 		o.fatigue()
 	case e.Cause == events.BadCode || e.Cause == "" && e.Auth.MFA == events.MFAFailed:
 		o.p.AddCode(a, events.Day)
 		o.guessedCodes()
-	case e.Cause == events.BadPassword || e.Cause == "" && e.Outcome == events.Failure && e.Auth.MFA == "":
+	case e.WrongPassword():
 		o.p.AddFailure(a, events.Day)
 		o.bruteForce()
 		o.spreadForce()
@@ -134,6 +138,10 @@ func (o *observation) bruteForce() {
 	}
 	l := ladder{severity: events.Low}
 	if o.knownFailure() {
+		before := o.p.Failures[:len(o.p.Failures)-1]
+		if len(within(before, before[len(before)-1].Time, ms(limit.Window))) >= limit.Failures {
+			return // it goes on, and was recorded when it began
+		}
 		l.rung(rungSame, effectRecord, "network and device are known of the user: an old password somewhere")
 	} else {
 		l.rung(rungSame, effectNone, "the network or the device is not known of the user")
@@ -187,28 +195,22 @@ func (o *observation) judgeCredential() {
 	if !o.login() {
 		return
 	}
-	var latest *profile.Attacked
-	for i := range o.p.Attacked {
-		a := &o.p.Attacked[i]
-		if gap := o.e.Time - a.Time; gap >= 0 && gap <= ms(o.c.config.Credential.After) && (latest == nil || a.Time >= latest.Time) {
-			latest = a
-		}
-	}
+	latest, sameSource := o.attackBefore()
 	if latest == nil {
 		return
 	}
 	network, device := o.spot.ASN != 0 && !o.network.unknown, o.familiarDevice()
-	sameSource := latest.Source == sourceHash("ip "+o.e.IP)
 	l := ladder{severity: events.Critical}
 	what := "an unfamiliar network and device"
 	switch {
-	case device && !sameSource:
+	case sameSource && (network || device):
+		l.severity, what = events.High, "something familiar, at the attacking address"
+	case o.knownDevice(), network && device:
 		l.severity, what = events.Low, "a familiar device"
-	case network || device:
+	case device: // by operating system and browser alone, which anybody can copy
+		l.severity, what = events.High, "an unfamiliar network and a familiar kind of device"
+	case network:
 		l.severity, what = events.High, "a familiar network and an unfamiliar device"
-		if device {
-			what = "a familiar device, at the attacking address"
-		}
 	}
 	l.allow(o, &o.at, nil)
 	l.answer(o, &crd06)
@@ -219,6 +221,23 @@ func (o *observation) judgeCredential() {
 		Earlier:  []events.Earlier{{Detection: latest.Detection.String(), Time: latest.Time}},
 		Attempts: attempts(within(o.p.Failures, o.e.Time, ms(o.c.config.Credential.After))),
 	})
+}
+
+// attackBefore is the latest attack on the user not too long before the event, nil when there was none, and whether any came from
+// where the event does.
+func (o *observation) attackBefore() (latest *profile.Attacked, sameSource bool) {
+	ip, prefix := sourceHash("ip "+o.e.IP), sourceHash("prefix "+o.at.IP.Prefix())
+	for i := range o.p.Attacked {
+		a := &o.p.Attacked[i]
+		if gap := o.e.Time - a.Time; gap < 0 || gap > ms(o.c.config.Credential.After) {
+			continue
+		}
+		if latest == nil || a.Time >= latest.Time {
+			latest = a
+		}
+		sameSource = sameSource || a.Source == ip || a.Source == prefix
+	}
+	return latest, sameSource
 }
 
 // judgeVerdict takes in what the network stage concluded about this user.
@@ -238,9 +257,14 @@ func (o *observation) judgeVerdict() {
 	switch {
 	case l.record || o.c.modes[d] == Off:
 	case d == &crd03, d == &crd04, d == &crd05, d == &crd08:
-		o.p.AddAttacked(profile.Attacked{
+		a := profile.Attacked{
 			Detection: profile.DetectionOf(d.ID), Source: sourceHash(v.Source), Time: max(v.To, v.From), Incident: profile.Hash(v.Incident),
-		}, events.Day)
+		}
+		told := slices.ContainsFunc(o.p.Attacked, func(b profile.Attacked) bool { return b.Detection == a.Detection && b.Incident == a.Incident })
+		o.p.AddAttacked(a, events.Day)
+		if told {
+			return
+		}
 	}
 	o.report(d, &l, verdictSummary(v), evidence)
 }

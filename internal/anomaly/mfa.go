@@ -23,8 +23,8 @@ var mfa01 = Detection{ID: "MFA-01", Version: 1, Title: "Push fatigue", Technique
 // False positives: none are suppressed.
 var mfa02 = Detection{ID: "MFA-02", Version: 1, Title: "Push fatigue, then approval", Technique: "T1621", Severity: severities(events.Critical)}
 
-// MFA-03 sees somebody guess one-time codes: ten wrong ones in five attempts within ten minutes. Whoever may guess has the
-// password.
+// MFA-03 sees somebody guess one-time codes: ten wrong ones in five attempts within ten minutes, or fifteen in however few, since
+// some providers let the client choose what an attempt is called. Whoever may guess has the password.
 //
 // State: the user's last 16 wrong codes (U6).
 // Evidence: the wrong codes.
@@ -87,7 +87,8 @@ func (o *observation) guessedCodes() {
 			flows[a.Flow] = true
 		}
 	}
-	if len(recent) < limit.WrongCodes || len(flows)+unnamed < limit.CodeFlows || o.raised(&mfa03, ms(limit.CodeWindow)) {
+	flowing := len(recent) >= limit.WrongCodes && len(flows)+unnamed >= limit.CodeFlows
+	if !flowing && len(recent) < limit.AnyCodes || o.raised(&mfa03, ms(limit.CodeWindow)) {
 		return
 	}
 	l := ladder{severity: events.High}

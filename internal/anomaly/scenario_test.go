@@ -27,7 +27,7 @@ import (
 //	allow      optional: what the operator vouches for, a prefix, an AS number or a country a line
 //	org        optional: what is known of the organisation from the first event on, see context; 60 days of it unless "span" says
 //	           otherwise
-//	events     in the order of arrival: [DAYd] HH:MM[:SS] LABEL KIND PLACE DEVICE [KEY=VALUE...]
+//	events     in the order of arrival: [DAYd] HH:MM[:SS] LABEL KIND PLACE DEVICE [KEY=VALUE...]; see repeated for several in a line
 //	watch      optional: the detections that the scenario is about, all without it
 //	benign     optional: detections that the scenario gives reason to think of, and none of whose findings may count. They are
 //	           watched
@@ -180,7 +180,7 @@ func (s *scenario) run(parts map[string][]string) {
 		}
 	}
 	told := s.context(parts["org"])
-	for _, line := range parts["events"] {
+	for _, line := range s.repeated(parts["events"]) {
 		e := s.event(line)
 		found := c.Evaluate(p, told, e).Findings
 		// A profile that was stored and read back must go on the same.

@@ -29,6 +29,12 @@ func (o *observation) sighting() *events.Sighting {
 		Unresolved: e.User.Type == events.Unresolved || e.Cause == events.UnknownUser, IP: e.IP, Network: e.Network, Country: e.Place.Country,
 		Device: e.Device, App: e.App, Protocol: e.Auth.Protocol,
 	}
+	if s.Cause == "" && e.WrongPassword() { // one rule of what a guess is
+		s.Cause = events.BadPassword
+		if s.Unresolved {
+			s.Cause = events.UnknownUser
+		}
+	}
 	if e.Place.Located() {
 		s.Lat, s.Lon = e.Place.Lat, e.Place.Lon
 	}

@@ -27,6 +27,15 @@ const (
 // Causes lists every cause.
 var Causes = []Cause{BadPassword, UnknownUser, AccountLocked, AccountDisabled, Expired, MFARefused, MFATimeout, BadCode, PolicyBlock, OtherCause}
 
+// WrongPassword tells an attempt that failed for want of the right password. One without a cause, and without a word of the second
+// factor, is taken for one: sources that know causes name whatever else it can be, if only as [OtherCause].
+func (e *Event) WrongPassword() bool {
+	if e.Kind != SignIn || e.Outcome != Failure && e.Outcome != Blocked {
+		return false
+	}
+	return e.Cause == BadPassword || e.Cause == "" && e.Outcome == Failure && e.Auth.MFA == ""
+}
+
 // Verdict is what the network stage concluded from the events of many users, sent to each user concerned.
 type Verdict struct {
 	// Detection is the catalogue id, such as "CRD-03"; Severity what it is worth before suppressions.
