@@ -117,6 +117,11 @@ func TestCurves(t *testing.T) {
 	if measured == 0 {
 		t.Error("no point of any curve was measured")
 	}
+	for _, p := range r.Curves[0].Points {
+		if r.Curves[0].Scorer != report.Countersign || p.History == 12 && (p.Users < 20 || p.Scored < 0.5) {
+			t.Errorf("countersign's own score: %+v", p)
+		}
+	}
 }
 
 // TestRunIsDeterministic leaves out what the clock measures.

@@ -166,14 +166,19 @@ func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) erro
 	it.user = r.index(key)
 	it.login = first && r.curve != nil && it.label.Attack == "" && score.Login(e) && r.curve.Logins(it.user) < score.Longest &&
 		!r.truth.Attacked(key)
-	if it.login {
-		r.curve.Login(it.user, scoreOf(engine, e))
-	}
 	began := time.Now()
 	decided := engine.Decide(e)
 	took := time.Since(began)
 	r.busy += took
 	r.all++
+	if it.login {
+		// A login is sighted, with the score that it had before it was learnt.
+		own := score.Unscored
+		if s := decided[0].Outcome.Sighting; s != nil {
+			own = orUnscored(s.Score, s.Scored)
+		}
+		r.curve.Login(it.user, own)
+	}
 	if r.answers {
 		r.challenges += r.due.add(it, decided[0].Outcome.Changes)
 	}
@@ -201,7 +206,8 @@ func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) erro
 		if err != nil {
 			return fmt.Errorf("making an attempt: %w", err)
 		}
-		r.curve.Attempt(it.user, i, scoreOf(engine, &attempt))
+		seen := engine.Peek(&attempt)
+		r.curve.Attempt(it.user, i, orUnscored(seen.Score, seen.Scored))
 		it.attempts = append(it.attempts, attempt)
 	}
 	return nil
@@ -216,12 +222,6 @@ func (r *run) index(key string) int {
 		r.names = append(r.names, key)
 	}
 	return i
-}
-
-// scoreOf is countersign's familiarity score of an event that is not learnt.
-func scoreOf(engine *detector.Engine, e *events.Event) float64 {
-	result := engine.Peek(e)
-	return orUnscored(result.Score, result.Scored)
 }
 
 // between draws a time by the event's id.
