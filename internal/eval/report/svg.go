@@ -12,7 +12,7 @@ import (
 // The plot: one panel an attacker, side by side in rows of two. TPR below floor is of no use to anybody and not shown.
 const (
 	panelWidth, panelHeight = 360, 260
-	marginLeft, marginTop   = 56, 44
+	marginLeft, marginTop   = 56, 64
 	gap                     = 70
 	floor                   = 0.5
 )
@@ -59,7 +59,7 @@ func (r *Report) SVG(w io.Writer) error {
 		b.WriteString("</g>\n")
 	}
 	for k, scorer := range scorers {
-		x, y := marginLeft+k*200, height-24
+		x, y := marginLeft+k*280, height-24
 		s := strokes[k%len(strokes)]
 		fmt.Fprintf(&b, `<line class="line %s" stroke-dasharray="%s" x1="%d" y1="%d" x2="%d" y2="%d"/>`, s.class, s.dash, x, y-4, x+32, y-4)
 		fmt.Fprintf(&b, `<text class="ink" x="%d" y="%d">%s</text>`+"\n", x+40, y, html.EscapeString(scorer))
