@@ -166,7 +166,7 @@ func (r *results) fold(t *testing.T, log []stream.Record) {
 		t.Fatal(err)
 	}
 	rules.Partitions = partitions
-	var tenants [partitions]map[string]*Tenant
+	var tenants [partitions]map[string]*tenant
 	users := map[string]*User{}
 	for _, rec := range log {
 		e, err := events.Decode(rec.Value)
@@ -182,14 +182,17 @@ func (r *results) fold(t *testing.T, log []stream.Record) {
 			users[e.Key()] = u
 		}
 		if tenants[rec.Partition] == nil {
-			tenants[rec.Partition] = map[string]*Tenant{}
+			tenants[rec.Partition] = map[string]*tenant{}
 		}
-		tenant := tenants[rec.Partition][e.Tenant]
-		if tenant == nil {
-			tenant = &Tenant{}
-			tenants[rec.Partition][e.Tenant] = tenant
+		of := tenants[rec.Partition][e.Tenant]
+		if of == nil {
+			of = &tenant{}
+			tenants[rec.Partition][e.Tenant] = of
 		}
-		outcome := rules.Fold(tenant, u, e)
+		if of.heard.again(&rec) {
+			continue
+		}
+		outcome := rules.Fold(&of.Tenant, u, e)
 		for i := range outcome.Findings {
 			r.findings[outcome.Findings[i].ID] = string(events.Encode(&outcome.Findings[i]))
 		}
@@ -255,7 +258,10 @@ func (in *installation) read(topic string, id func([]byte) (string, error)) (dis
 		if rec.Value == nil {
 			return nil
 		}
-		rec.Value = bytes.Clone(rec.Value)
+		rec.Value, rec.Headers = bytes.Clone(rec.Value), slices.Clone(rec.Headers)
+		for i := range rec.Headers {
+			rec.Headers[i].Value = bytes.Clone(rec.Headers[i].Value)
+		}
 		all = append(all, rec)
 		key, err := id(rec.Value)
 		if before, ok := distinct[key]; ok && before != string(rec.Value) {

@@ -22,6 +22,7 @@ type metrics struct {
 	trips        prometheus.Counter
 	broken       prometheus.Counter
 	sighted      prometheus.Counter
+	repeats      prometheus.Counter
 	sightings    prometheus.Counter
 	verdicts     *prometheus.CounterVec
 	contexts     prometheus.Counter
@@ -65,6 +66,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		broken: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_policy_errors_total", Help: "Conditions that could not be evaluated, and so did not match.",
 		}),
+		repeats: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_detector_notices_repeated_total", Help: "Verdicts and contexts that the network stage told again, and nobody heard.",
+		}),
 		sighted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_detector_sightings_total", Help: "Sightings written for the network stage.",
 		}),
@@ -93,7 +97,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.events, m.findings, m.requirements, m.rejected, m.decided, m.troubles,
-			m.reloads, m.inForce, m.held, m.trips, m.broken, m.sighted, m.sightings, m.verdicts, m.contexts)
+			m.reloads, m.inForce, m.held, m.trips, m.broken, m.repeats, m.sighted, m.sightings, m.verdicts, m.contexts)
 	}
 	return m
 }

@@ -158,8 +158,9 @@ func validate(m *events.Sighting, key []byte) error {
 
 // tell writes what follows from a sighting: a verdict to its user, a context to every partition of the events.
 func (n *network) tell(m *events.Sighting, notice *org.Notice, offset int64) {
+	headers := []stream.Header{{Key: headerNotice, Value: heard{notice.Life, notice.Number}.header()}}
 	add := func(e *events.Event) {
-		n.told = append(n.told, stream.Record{Key: []byte(e.Key()), Value: events.Encode(e), Offset: offset})
+		n.told = append(n.told, stream.Record{Key: []byte(e.Key()), Value: events.Encode(e), Offset: offset, Headers: headers})
 	}
 	if notice.Verdict != nil {
 		n.metrics.verdicts.WithLabelValues(notice.Verdict.Detection, string(notice.Verdict.Severity)).Inc()

@@ -66,8 +66,8 @@ func newProcessor(rules Rules, m *metrics, shared *contexts) *processor {
 // Restore keeps one user, or what belongs to a tenant. A user is decoded when an event asks for it, so that a restore is as
 // fast as reading.
 func (p *processor) Restore(key, payload []byte) error {
-	if tenant, breaker, ok := p.tenants.of(key); ok {
-		return p.tenants.restore(tenant, breaker, payload)
+	if tenant, rest, ok := p.tenants.of(key); ok {
+		return p.tenants.restore(tenant, rest, payload)
 	}
 	if payload == nil {
 		delete(p.users, string(key))
@@ -152,6 +152,10 @@ func (p *processor) fold(rec *stream.Record) error {
 		return nil
 	}
 	tenant := p.tenants.get(e.Tenant)
+	if e.Kind.Internal() && tenant.heard.again(rec) {
+		p.metrics.repeats.Inc()
+		return nil
+	}
 	p.metrics.seen(e)
 	if ofTenant(e) {
 		if e.Kind == events.TenantContext {
@@ -237,8 +241,8 @@ func (p *processor) Commit() {
 
 // Encode returns the committed state of a user, or of a tenant.
 func (p *processor) Encode(key []byte) []byte {
-	if tenant, breaker, ok := p.tenants.of(key); ok {
-		return p.tenants.encode(tenant, breaker)
+	if tenant, rest, ok := p.tenants.of(key); ok {
+		return p.tenants.encode(tenant, rest)
 	}
 	if known := p.users[string(key)]; known != nil {
 		return known.state

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,14 +18,46 @@ import (
 )
 
 // A partition's state holds, beside its users, two records a tenant under keys that no user has: the context under
-// "tenant/", which changes once a day, and the breaker under another, which changes with many events.
-const breakerKey = "\x01breaker"
+// "tenant/", which changes once a day, and the rest under another, which changes with many events.
+const restKey = "\x01rest"
 
-// contextFormat is the first byte of a kept context; its JSON follows.
-const contextFormat = 1
+// The first byte of both: of a context its JSON follows, of the rest what was heard, then the breaker.
+const (
+	contextFormat = 1
+	restFormat    = 1
+)
 
-// ErrContextFormat is returned for a context that this version cannot read.
-var ErrContextFormat = errors.New("unknown format of a tenant's context, written by another version of countersign")
+// ErrTenantFormat is returned for what belongs to a tenant and this version cannot read.
+var ErrTenantFormat = errors.New("unknown format of a tenant's state, written by another version of countersign")
+
+// heard is the last notice of the network stage that a partition has taken in, by life and number. Notices come in order,
+// so one at or before it is a repeat: the stage died before it noted that it had told it.
+type heard struct {
+	life   events.Millis
+	number uint64
+}
+
+// headerNotice is the header of an event that the network stage writes: life and number, 8 bytes each, big-endian.
+const headerNotice = "countersign-notice"
+
+func (h heard) header() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(h.life)), h.number)
+}
+
+// again tells whether a record is a repeat, and notes it. Events that others write, such as the reset of a breaker, have no
+// number and are none.
+func (h *heard) again(rec *stream.Record) bool {
+	b := rec.Header(headerNotice)
+	if len(b) != 16 {
+		return false
+	}
+	now := heard{events.Millis(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:])}
+	if now.life < h.life || now.life == h.life && now.number <= h.number {
+		return true
+	}
+	*h = now
+	return false
+}
 
 // tenants are what a partition remembers of its tenants. They are worked on in place: between a batch and its commit only
 // what is going to be written differs from what was.
@@ -37,10 +70,11 @@ type tenants struct {
 type tenant struct {
 	Tenant
 	id      string
+	heard   heard
 	touched bool
 	// As written last, nil when never, and as the batch will write it.
-	context, breaker       []byte
-	newContext, newBreaker []byte
+	context, rest       []byte
+	newContext, newRest []byte
 }
 
 // hear takes a context of the network stage in.
@@ -77,9 +111,8 @@ func (l *tenants) state() []stream.KeyValue {
 		if t.newContext != nil {
 			list = append(list, stream.KeyValue{Key: []byte(events.Key(t.id, "")), Value: t.newContext})
 		}
-		// A breaker that was reset to nothing is deleted.
-		if t.newBreaker = t.Breaker.AppendBinary(nil); !bytes.Equal(t.newBreaker, t.breaker) {
-			list = append(list, stream.KeyValue{Key: []byte(events.Key(t.id, breakerKey)), Value: t.newBreaker})
+		if t.newRest = t.appendRest(nil); !bytes.Equal(t.newRest, t.rest) {
+			list = append(list, stream.KeyValue{Key: []byte(events.Key(t.id, restKey)), Value: t.newRest})
 		}
 	}
 	return list
@@ -90,42 +123,44 @@ func (l *tenants) commit() {
 		if t.newContext != nil {
 			t.context = t.newContext
 		}
-		t.touched, t.breaker, t.newContext, t.newBreaker = false, t.newBreaker, nil, nil
+		t.touched, t.rest, t.newContext, t.newRest = false, t.newRest, nil, nil
 	}
 	l.touched = l.touched[:0]
 }
 
 // of splits a state key; ok is false for a user's.
-func (l *tenants) of(key []byte) (id string, breaker, ok bool) {
-	tenant, rest, found := strings.Cut(string(key), "/")
-	return tenant, rest == breakerKey, found && (rest == "" || rest == breakerKey)
+func (l *tenants) of(key []byte) (id string, rest, ok bool) {
+	at := bytes.IndexByte(key, '/')
+	if at < 0 || len(key) > at+1 && string(key[at+1:]) != restKey {
+		return "", false, false
+	}
+	return string(key[:at]), len(key) > at+1, true
 }
 
 // encode returns the committed state of a key of ours.
-func (l *tenants) encode(id string, breaker bool) []byte {
+func (l *tenants) encode(id string, rest bool) []byte {
 	t := l.known[id]
 	switch {
 	case t == nil:
 		return nil
-	case breaker:
-		return t.breaker
+	case rest:
+		return t.rest
 	}
 	return t.context
 }
 
 // restore takes a record back.
-func (l *tenants) restore(id string, breaker bool, payload []byte) error {
+func (l *tenants) restore(id string, rest bool, payload []byte) error {
 	t := l.known[id]
 	if t == nil {
 		t = &tenant{id: id}
 		l.known[id] = t
 	}
-	if breaker {
-		b, err := policy.DecodeBreaker(payload)
-		if err != nil {
-			return fmt.Errorf("breaker of tenant %q: %w", id, err)
+	if rest {
+		if err := t.readRest(payload); err != nil {
+			return fmt.Errorf("tenant %q: %w", id, err)
 		}
-		t.Breaker, t.breaker = b, bytes.Clone(payload)
+		t.rest = bytes.Clone(payload)
 		return nil
 	}
 	if len(payload) == 0 {
@@ -133,13 +168,42 @@ func (l *tenants) restore(id string, breaker bool, payload []byte) error {
 		return nil
 	}
 	if payload[0] != contextFormat {
-		return fmt.Errorf("tenant %q: %w: %d", id, ErrContextFormat, payload[0])
+		return fmt.Errorf("tenant %q: %w: %d", id, ErrTenantFormat, payload[0])
 	}
 	t.context = bytes.Clone(payload)
 	var err error
 	if t.Context, err = l.contexts.decode(id, t.context[1:]); err != nil {
 		return fmt.Errorf("context of tenant %q: %w", id, err)
 	}
+	return nil
+}
+
+// appendRest appends what was heard and the breaker.
+func (t *tenant) appendRest(b []byte) []byte {
+	b = append(b, restFormat)
+	b = binary.AppendVarint(b, int64(t.heard.life))
+	b = binary.AppendUvarint(b, t.heard.number)
+	return t.Breaker.AppendBinary(b)
+}
+
+func (t *tenant) readRest(b []byte) error {
+	t.heard, t.Breaker = heard{}, policy.Breaker{}
+	if len(b) == 0 {
+		return nil
+	}
+	if b[0] != restFormat {
+		return fmt.Errorf("%w: %d", ErrTenantFormat, b[0])
+	}
+	life, n := binary.Varint(b[1:])
+	number, m := binary.Uvarint(b[1+max(0, n):])
+	if n <= 0 || m <= 0 {
+		return errors.New("reading what was heard: numbers are missing")
+	}
+	breaker, err := policy.DecodeBreaker(b[1+n+m:])
+	if err != nil {
+		return fmt.Errorf("reading a breaker: %w", err)
+	}
+	t.heard, t.Breaker = heard{events.Millis(life), number}, breaker
 	return nil
 }
 

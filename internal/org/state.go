@@ -47,6 +47,10 @@ type Notice struct {
 	Verdict    *events.Verdict
 	// Context is the tenant's context as of now.
 	Context *events.OrgContext
+	// Life and Number tell repeats: notices of a tenant are numbered for as long as its state lives, and life is the time of
+	// the first sighting that it is made of.
+	Life   events.Millis
+	Number uint64
 }
 
 // NewState is the state of a tenant that nothing is known of. The configuration must be valid and not change.
@@ -77,8 +81,8 @@ type head struct {
 	since, now, told events.Millis
 	// due asks for a context before its time.
 	due bool
-	// next numbers changes.
-	next uint64
+	// next numbers changes, notices what was told.
+	next, notices uint64
 	// users have been seen.
 	users distinct // large
 	// marks are, by partition of the events, the offset of the last sighting: one at or below is a repeat.
@@ -97,6 +101,7 @@ func (h *head) append(w *writer) {
 	w.millis(h.told)
 	w.bool(h.due)
 	w.uint(h.next)
+	w.uint(h.notices)
 	h.users.append(w)
 	w.count(len(h.seen))
 	for _, offset := range h.seen {
@@ -105,7 +110,8 @@ func (h *head) append(w *writer) {
 }
 
 func (h *head) read(r *reader) {
-	h.since, h.now, h.told, h.due, h.next = r.millis(), r.millis(), r.millis(), r.bool(), r.uint()
+	h.since, h.now, h.told, h.due = r.millis(), r.millis(), r.millis(), r.bool()
+	h.next, h.notices = r.uint(), r.uint()
 	h.users.read(r, large)
 	h.seen = nil
 	for range r.count(maxPartitions) {
@@ -167,7 +173,7 @@ func (s *State) Fold(m *events.Sighting) []Notice {
 	}
 	s.revoked(m, h)
 	if s.due() {
-		s.notices = append(s.notices, Notice{Context: s.Context()})
+		s.notify(Notice{Context: s.Context()})
 		s.head.told, s.head.due = s.head.now, false
 	}
 	return s.notices
@@ -212,7 +218,13 @@ func loginOf(m *events.Sighting) familiarity.Login {
 
 // tell adds a verdict for a user.
 func (s *State) tell(user string, unresolved bool, v events.Verdict) {
-	s.notices = append(s.notices, Notice{User: user, Unresolved: unresolved, Verdict: &v})
+	s.notify(Notice{User: user, Unresolved: unresolved, Verdict: &v})
+}
+
+func (s *State) notify(n Notice) {
+	s.head.notices++
+	n.Life, n.Number = s.head.since, s.head.notices
+	s.notices = append(s.notices, n)
 }
 
 // due tells whether a context is to be told: an hour, six hours and a day after the first sighting, then daily; and after a

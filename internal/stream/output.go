@@ -42,13 +42,29 @@ func (w *worker) produce(ctx context.Context, p *partition, out *Output) error {
 	return w.send(ctx, p, out.Topic, part)
 }
 
-// publish writes a re-keyed output until all of it is acknowledged.
+// publish writes a re-keyed output until all of it is acknowledged: what fits one record batch after the other, so that
+// records of one partition stay in order whatever fails.
 func (w *worker) publish(ctx context.Context, out *Output) error {
 	if slices.Contains(w.cfg.Guarded, out.Topic) {
 		return w.stop(StopProcessor, fmt.Errorf("output to %s is re-keyed and the topic is guarded: the guard looks at one partition", out.Topic))
 	}
+	for rest := out.Records; len(rest) > 0; {
+		n, size := 0, 0
+		for n < len(rest) && (n == 0 || size+rest[n].size() <= MaxBatchBytes) {
+			size += rest[n].size()
+			n++
+		}
+		if err := w.publishPart(ctx, out.Topic, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+func (w *worker) publishPart(ctx context.Context, topic string, records []Record) error {
 	for attempt := 0; ; attempt++ {
-		err := w.o.publisher.Publish(ctx, out.Topic, out.Records)
+		err := w.o.publisher.Publish(ctx, topic, records)
 		switch {
 		case err == nil:
 			return nil

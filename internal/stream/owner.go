@@ -66,8 +66,8 @@ type Output struct {
 	Topic   string
 	Records []Record
 	// Rekeyed sends each record to the partition of its own key instead, without a HeaderRank: ranks of several input
-	// partitions do not compare. Records of one key and one input partition keep their order, but a former owner may
-	// repeat old ones late. Not for guarded topics.
+	// partitions do not compare. What one input partition writes to one output partition keeps its order; after a crash,
+	// and late by a former owner, a part of it may come again. Not for guarded topics.
 	Rekeyed bool
 }
 
