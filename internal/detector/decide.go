@@ -15,7 +15,7 @@ func (r Rules) decide(t *Tenant, u *User, e *events.Event, seen *anomaly.Result)
 	decision := r.Policies.Decide(e, seen.Findings, policy.Facts{
 		Risk: seen.Risk, Score: seen.Score, Scored: seen.Scored, Passes: u.Requirements.Passes(),
 	})
-	out := Outcome{Findings: seen.Findings, Sighting: seen.Sighting, Broken: decision.Broken}
+	out := Outcome{Findings: seen.Findings, Sighting: seen.Sighting, Score: seen.Score, Scored: seen.Scored, Broken: decision.Broken}
 	if u.Requirements.Raises(e, &decision) {
 		if why, tripped := t.Breaker.Take(r.Policies.Breaker(), r.Partitions, e); why != "" {
 			decision.Hold(why)

@@ -53,6 +53,9 @@ type Outcome struct {
 	Changes  []revocation.Change
 	// Sighting is for the network stage, nil when it need not know; its place on the log is not set.
 	Sighting *events.Sighting
+	// Score is the familiarity score of a login that has one.
+	Score  float64
+	Scored bool
 	// Broken are policies that could not be evaluated, Tripped is why the tenant's breaker has tripped on this event.
 	Broken  []string
 	Tripped string

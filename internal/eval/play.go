@@ -172,12 +172,8 @@ func (r *run) decide(c *company.Company, engine *detector.Engine, it *item) erro
 	r.busy += took
 	r.all++
 	if it.login {
-		// A login is sighted, with the score that it had before it was learnt.
-		own := score.Unscored
-		if s := decided[0].Outcome.Sighting; s != nil {
-			own = orUnscored(s.Score, s.Scored)
-		}
-		r.curve.Login(it.user, own)
+		own := &decided[0].Outcome // the score that it had before it was learnt
+		r.curve.Login(it.user, orUnscored(own.Score, own.Scored))
 	}
 	if r.answers {
 		r.challenges += r.due.add(it, decided[0].Outcome.Changes)
