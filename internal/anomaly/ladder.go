@@ -381,9 +381,9 @@ func phishingResistant(e *events.Event) bool {
 }
 
 // stepUp tells a proof that confirms what is new: phishing resistant, or a second factor from an address that is not
-// one where such proofs are relayed.
+// one where such proofs are relayed. A program has no second factor, whatever its events say.
 func (o *observation) stepUp() bool {
 	e := o.e
 	return phishingResistant(e) ||
-		e.Kind == events.SignIn && e.Interactive != events.No && e.Auth.MFA == events.MFAPerformed && !o.spot.Classes.Any(anonymous)
+		o.spot != nil && e.Kind == events.SignIn && e.Interactive != events.No && e.Auth.MFA == events.MFAPerformed && !o.spot.Classes.Any(anonymous)
 }
