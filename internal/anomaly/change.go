@@ -3,6 +3,7 @@ package anomaly
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -56,7 +57,7 @@ func (o *observation) consent() {
 		l.rung(rungLearning, effectRecord, "nothing is known of the user")
 	}
 	evidence := events.Evidence{Change: &o.e.Change, Facts: []events.Fact{
-		{Name: "risky_scopes", Value: strings.Join(risky, " ")}, {Name: "users_of_the_application", Value: fmt.Sprint(term.Users)},
+		{Name: "risky_scopes", Value: strings.Join(risky, " ")}, {Name: "users_of_the_application", Value: strconv.Itoa(term.Users)},
 	}}
 	summary := fmt.Sprintf("Consented to %s, which %s: %s", changeTarget(ch), plural(term.Users, "user of the organisation uses", "users of the organisation use"),
 		strings.Join(risky[:min(len(risky), 4)], ", "))

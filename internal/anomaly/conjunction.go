@@ -100,7 +100,7 @@ func (o *observation) newNetworkAndDevice(device, agent bool) {
 
 // changedAfterFinding is CONJ-03.
 func (o *observation) changedAfterFinding() {
-	switch o.e.Change.Type { //nolint:exhaustive // others let nobody in again
+	switch o.e.Change.Type {
 	case events.CredentialChange, events.MethodChange, events.RecoveryChange:
 	default:
 		return

@@ -84,7 +84,7 @@ func (o *observation) judgeFamiliarity() {
 // teachFamiliarity takes a sign-in into the counts, renewals included, unless it raised something: an intruder must not become
 // familiar. What is only unfamiliar is taken in when the person proves to be there.
 func (o *observation) teachFamiliarity(adverse bool) {
-	if o.e.Kind != events.SignIn || adverse && !(o.stepUp() && o.novelOnly()) {
+	if o.e.Kind != events.SignIn || adverse && (!o.stepUp() || !o.novelOnly()) {
 		return
 	}
 	o.p.Familiar.Learn(familiarity.LoginOf(o.e), o.e.Time)

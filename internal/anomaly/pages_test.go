@@ -28,11 +28,11 @@ func TestDetectionPages(t *testing.T) { //nolint:paralleltest // writes with -up
 		want[d.ID+".md"] = src.page(t, d)
 	}
 	if *update {
-		if err := os.MkdirAll(pages, 0o755); err != nil { //nolint:gosec // documentation
+		if err := os.MkdirAll(pages, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		for name, text := range want {
-			if err := os.WriteFile(filepath.Join(pages, name), []byte(text), 0o644); err != nil { //nolint:gosec // documentation
+			if err := os.WriteFile(filepath.Join(pages, name), []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -150,7 +150,7 @@ func (s *source) page(t *testing.T, d *Detection) string {
 		severity = append(severity, string(v))
 	}
 	fmt.Fprintf(&b, "| severity | ATT&CK technique | version |\n|---|---|---|\n| %s | %s | %d |\n\n", strings.Join(severity, ", "), d.Technique, d.Version)
-	for _, paragraph := range strings.Split(strings.TrimSpace(doc), "\n\n") {
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(doc), "\n\n") {
 		for _, part := range paragraphs(paragraph) {
 			fmt.Fprintf(&b, "%s\n\n", part)
 		}
@@ -186,7 +186,7 @@ func (s *source) page(t *testing.T, d *Detection) string {
 // paragraphs makes one of every labelled line of a comment's paragraph.
 func paragraphs(text string) []string {
 	var out []string
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		label, rest, ok := strings.Cut(line, ": ")
 		switch {
 		case ok && slices.Contains([]string{"State", "Evidence", "False positives"}, label):

@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/profile"
@@ -59,7 +60,7 @@ func (o *observation) offHours() {
 	}
 	l := ladder{severity: events.Info}
 	o.report(&tim01, &l, fmt.Sprintf("Active at an hour of the week that has %.1f %% of the user's activity", share*100), events.Evidence{
-		Facts: []events.Fact{{Name: "share", Value: fmt.Sprintf("%.4f", share)}, {Name: "hour_of_week", Value: fmt.Sprint(h)}},
+		Facts: []events.Fact{{Name: "share", Value: fmt.Sprintf("%.4f", share)}, {Name: "hour_of_week", Value: strconv.Itoa(h)}},
 	})
 }
 
