@@ -22,9 +22,6 @@ func at(u int, prefix string, t events.Millis) events.Sighting {
 
 func (n *tenant) egressOf() []string { return n.Context().Egress }
 
-// pass lets time go by.
-func (n *tenant) pass(t events.Millis) { n.fold(login(999, t)) }
-
 func TestOfficeBecomesEgress(t *testing.T) {
 	t.Parallel()
 	n := newTenant(t)

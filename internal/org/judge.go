@@ -348,7 +348,7 @@ const outOfProportion = 4
 // judgeSpan judges a quarter of an hour or a day in which users have failed, q of them with the fingerprint of the attempt.
 // A fingerprint of few successes answers for its users when it makes up most of what is unusual, or when it is unusual
 // itself. All others are judged without the users of such fingerprints.
-func (s *State) judgeSpan(p *span, a *attempt, q *print) {
+func (s *State) judgeSpan(p *span, a *attempt, q *printed) {
 	all := s.expected(p)
 	users, same := p.failing.count(), q.users.count()
 	verdict := events.Verdict{Detection: crd04, From: p.began, To: a.t}

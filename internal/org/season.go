@@ -100,16 +100,16 @@ type span struct {
 	marks
 	piece   string
 	began   events.Millis
-	failing distinct // large
-	prints  []print  // by hash
+	failing distinct  // large
+	prints  []printed // by hash
 	// locked are users locked out in this quarter and in the one before.
 	locked [2]distinct // medium
 	// fired is set when it must not teach the baseline.
 	fired bool
 }
 
-// print is how many users failed with one fingerprint.
-type print struct {
+// printed is how many users failed with one fingerprint.
+type printed struct {
 	hash  uint64
 	users distinct // small
 	// guilty is set when an incident answers for them.
@@ -120,13 +120,13 @@ func (p *span) name() string { return p.piece }
 func (*span) room() int      { return 2*600 + 2*200 + maxPrints*80 }
 
 // print returns the count of a fingerprint. When there is no room it takes the place of the rarest.
-func (p *span) print(h uint64) *print {
-	i, found := slices.BinarySearchFunc(p.prints, h, func(q print, h uint64) int { return cmp.Compare(q.hash, h) })
+func (p *span) print(h uint64) *printed {
+	i, found := slices.BinarySearchFunc(p.prints, h, func(q printed, h uint64) int { return cmp.Compare(q.hash, h) })
 	if found {
 		return &p.prints[i]
 	}
 	if len(p.prints) < maxPrints {
-		p.prints = slices.Insert(p.prints, i, print{hash: h})
+		p.prints = slices.Insert(p.prints, i, printed{hash: h})
 		return &p.prints[i]
 	}
 	rarest, least := 0, math.MaxInt
@@ -169,7 +169,7 @@ func (p *span) read(r *reader) {
 	p.failing.read(r, large)
 	p.prints = nil
 	for range r.count(maxPrints) {
-		q := print{hash: r.fixed()}
+		q := printed{hash: r.fixed()}
 		q.users.read(r, small)
 		q.guilty = r.bool()
 		if n := len(p.prints); n > 0 && p.prints[n-1].hash >= q.hash {
