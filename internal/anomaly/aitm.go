@@ -25,8 +25,7 @@ var ait01 = Detection{ID: "AIT-01", Version: 1, Title: "Adversary in the middle"
 //
 // State: none; the list of kits is configuration.
 // Evidence: the entry and its age.
-// False positives: programs that use the same library. Applications can be allowed; a device and network known of the user
-// lower it.
+// False positives: programs that use the same library. Applications can be allowed.
 var ait02 = Detection{ID: "AIT-02", Version: 1, Title: "Phishing kit", Technique: "T1566.002", Severity: severities(events.High)}
 
 // judgeAiTM looks for AIT-01 and AIT-02.
@@ -144,7 +143,6 @@ func (o *observation) kit() {
 		} else {
 			l.allow(o, &o.at, nil)
 		}
-		l.known(o, effectLower)
 		o.report(&ait02, &l, "Signed in with the marks of a phishing kit: "+k.Name, events.Evidence{Facts: []events.Fact{
 			{Name: "kit", Value: k.Name}, {Name: "noted", Value: k.Noted}, {Name: "user_agent", Value: o.e.UserAgent},
 		}})

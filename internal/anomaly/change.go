@@ -13,6 +13,10 @@ import (
 // judgeChange looks at a change of the account.
 func (o *observation) judgeChange() {
 	ch := &o.e.Change
+	if o.e.Outcome == events.Failure || o.e.Outcome == events.Blocked {
+		o.judgeVendor()
+		return // nothing was changed
+	}
 	if ch.Type == events.LifecycleChange && !o.changedLater(events.LifecycleChange) {
 		switch ch.Action { //nolint:exhaustive // others say nothing of who may sign in
 		case events.Disabled, events.Removed:

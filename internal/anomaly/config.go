@@ -198,7 +198,7 @@ type SessionConfig struct {
 	// Burst new sessions within BurstWindow are many.
 	Burst       int           `yaml:"burst" range:"2..32" of:"SES-07"`
 	BurstWindow time.Duration `yaml:"burst_window" range:"1m..24h" of:"SES-07"`
-	// FirstPartyApps are ids of applications whose own servers use sessions, from other networks than the user.
+	// FirstPartyApps are ids of applications whose own servers, in the networks backend_asns, use sessions.
 	FirstPartyApps []string `yaml:"first_party_apps"`
 }
 

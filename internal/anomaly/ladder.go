@@ -384,6 +384,9 @@ func phishingResistant(e *events.Event) bool {
 // one where such proofs are relayed. A program has no second factor, whatever its events say.
 func (o *observation) stepUp() bool {
 	e := o.e
+	if o.spot == nil {
+		return false // a program: nobody proves anything
+	}
 	return phishingResistant(e) ||
 		o.spot != nil && e.Kind == events.SignIn && e.Interactive != events.No && e.Auth.MFA == events.MFAPerformed && !o.spot.Classes.Any(anonymous)
 }

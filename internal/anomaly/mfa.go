@@ -136,7 +136,6 @@ func (o *observation) downgraded() {
 	l := ladder{severity: events.Medium}
 	l.gate(o)
 	l.allow(o, &o.at, nil)
-	l.egress(o, &o.at, nil, effectLower)
 	l.known(o, effectLower)
 	o.report(&mfa05, &l, fmt.Sprintf("Signed in with %s, %s after a phishing-resistant method", proofName(e), span(e.Time-strongAt)), events.Evidence{
 		Facts: []events.Fact{{Name: "methods", Value: strings.Join(e.Auth.Methods, ", ")}, {Name: "phishing_resistant_at", Value: strongAt.String()}},

@@ -136,6 +136,9 @@ func (o *observation) learn(adverse bool) {
 	if o.session != 0 {
 		s := p.UseSession(o.session, o.at, o.c.sessionTTL)
 		s.Interactive = s.Interactive || o.login()
+		if s.Ended != 0 && e.Time > s.Ended && o.stepUp() && !adverse {
+			s.Ended = 0 // the person has signed in again
+		}
 		if e.Kind == events.SignIn && e.Interactive == events.No {
 			s.Refreshed = max(s.Refreshed, e.Time)
 		}
@@ -206,11 +209,11 @@ func (o *observation) teach(n *novelty, adverse bool) {
 }
 
 // novel are the detections that see nothing but that something is new for the user.
-var novel = []*Detection{&loc02, &loc04, &loc06, &net02, &net03, &dev04, &conj01, &conj02, &fam01, &oau05, &prv01, &rsk01}
+var novel = []*Detection{&loc02, &loc04, &loc06, &net02, &net03, &dev04, &conj01, &conj02, &fam01, &oau02, &oau05, &prv01, &rsk01}
 
 // repeatsOnly tells that all the event raised is that terms are still new. That must not keep them new for ever.
 func (o *observation) repeatsOnly() bool {
-	return !o.country.fresh && !o.network.fresh && !o.deviceID.fresh && !o.agent.fresh && o.novelOnly()
+	return !o.country.fresh && !o.network.fresh && !o.deviceID.fresh && !o.agent.fresh && !o.grant.fresh && o.novelOnly()
 }
 
 // novelOnly tells that all the event raised is that something is new.

@@ -134,8 +134,8 @@ func (o *observation) deviceCode() {
 
 // legacy is OAU-02.
 func (o *observation) legacy() {
-	if !o.grant.unknown {
-		return
+	if !o.grant.unknown || !o.grant.fresh && o.raised(&oau02, events.Day) {
+		return // known, or told of it: mail programs come back every few minutes
 	}
 	l := ladder{severity: events.Medium}
 	l.gate(o)
@@ -144,7 +144,6 @@ func (o *observation) legacy() {
 	} else {
 		l.allow(o, &o.at, nil)
 	}
-	l.egress(o, &o.at, nil, effectLower)
 	o.report(&oau02, &l, "The first sign-in by "+o.e.Auth.Protocol+", which hands the password to the client", events.Evidence{
 		Novel: []events.NovelTerm{o.grant.term("grant", o.e.Auth.Protocol)},
 	})
@@ -173,7 +172,6 @@ func (o *observation) newApp() {
 	l := ladder{severity: events.Medium}
 	l.gate(o)
 	l.allow(o, &o.at, nil)
-	l.egress(o, &o.at, nil, effectRecord)
 	if o.familiarDevice() {
 		l.rung(rungSame, effectLower, "the device is known of the user")
 	} else {

@@ -171,9 +171,9 @@ func (l *ladder) gateway(o *observation, start *profile.Point) {
 	}
 }
 
-// firstParty tells an application whose own servers use sessions.
+// firstParty tells an application whose own servers use sessions, on a network where they are.
 func (o *observation) firstParty() bool {
-	return o.e.App.ID != "" && slices.Contains(o.c.config.Session.FirstPartyApps, o.e.App.ID)
+	return o.e.App.ID != "" && slices.Contains(o.c.config.Session.FirstPartyApps, o.e.App.ID) && slices.Contains(o.c.config.BackendASNs, o.spot.ASN)
 }
 
 // sessionRenewed is SES-04.
@@ -218,8 +218,16 @@ func (o *observation) replayed(s *profile.Session) {
 	differs := o.otherDevice(&s.Start)
 	elsewhere := o.elsewhere(&s.Start, &o.at)
 	if s.Ended != 0 && o.e.Time > s.Ended+ms(limits.Skew) && (elsewhere || len(differs) > 0) {
+		if len(differs) == 0 && o.stepUp() {
+			return // the person has signed in again
+		}
 		l := ladder{severity: events.Critical}
-		if len(differs) == 0 && (o.spot.Classes|o.p.Spot(&s.Start).Classes).Any(profile.Mobile) || o.familiar() {
+		switch d := o.p.Device(&s.Start); {
+		case d.Hash != 0 && d.Hash == o.device.Hash:
+			l.severity = events.Low
+			l.rung(rungSame, effectLowered, "the device id is the same: low")
+		case len(differs) == 0 && (o.spot.Classes|o.p.Spot(&s.Start).Classes).Any(profile.Mobile),
+			o.familiar() && !slices.Contains(differs, "device") && !slices.Contains(differs, "os"):
 			l.severity = events.Low
 			l.rung(rungSame, effectLowered, "its own device on another of the user's networks: low")
 		}
@@ -249,7 +257,7 @@ func (o *observation) tokenTwice(s *profile.Session, differs []string) {
 		if use.Token != token {
 			continue
 		}
-		first = min(first, use.Time)
+		first = min(first, use.First)
 		gap := max(o.e.Time-use.Time, use.Time-o.e.Time)
 		if use.IP == ip || gap > ms(limits.TokenGap) || use.ASN == o.spot.ASN {
 			continue // the same address, later, or about within one network
@@ -306,7 +314,6 @@ func (o *observation) usedElsewhere(s *profile.Session) {
 		}
 	}
 	l.allow(o, &o.at, nil)
-	l.egress(o, &o.at, nil, effectLower)
 	o.report(&ses08, &l, fmt.Sprintf("A session of AS%d was used from AS%d%s, which is new for the user", start.ASN, o.spot.ASN, orgName(o.e)), events.Evidence{
 		Session: o.sessionUsed(&s.Start, append([]string{"asn"}, o.otherDevice(&s.Start)...)),
 	}, &s.Start)
@@ -316,6 +323,7 @@ func (o *observation) usedElsewhere(s *profile.Session) {
 func (o *observation) burst() {
 	limits := &o.c.config.Session
 	others := o.sessionsOf(ms(limits.BurstWindow))
+	others = slices.DeleteFunc(others, func(s *profile.Session) bool { return !s.Interactive && s.Refreshed != 0 }) // seen renewed only
 	if len(others)+1 != limits.Burst || o.e.Interactive == events.No {
 		return
 	}
@@ -383,14 +391,16 @@ func desktop(spot *profile.Spot, d *profile.Device) bool {
 	return spot.Classes.Any(profile.Hosting) && d.Managed == events.Yes
 }
 
-// officeEnd makes low of a session beside one that comes through the organisation's own gateway: it says where the gateway is.
+// officeEnd makes low of a session beside one that comes through the organisation's own gateway: it says where the gateway is. Both
+// devices must be known of the user by their id or, without any, on a network that is known too.
 func (l *ladder) officeEnd(o *observation, other *profile.Point) {
-	if !o.familiarDevice() {
+	known, byID := o.knownDeviceAt(other)
+	if !o.knownDevice() && !o.familiar() || !byID && !(known && o.knows(profile.ASN, uint64(o.p.Spot(other).ASN))) {
 		return
 	}
 	if o.spot.Classes.Any(profile.Office) || o.p.Spot(other).Classes.Any(profile.Office) || o.org.Egress(o.at.IP.Prefix()) || o.org.Egress(other.IP.Prefix()) {
 		l.severity = events.Low
-		l.rung(rungEgress, effectLowered, "one of them comes through the organisation's own network, and the device is known of the user: low")
+		l.rung(rungEgress, effectLowered, "one of them comes through the organisation's own network, and the devices are known of the user: low")
 	}
 }
 

@@ -77,6 +77,7 @@ func (r Rules) Fold(t *Tenant, u *User, e *events.Event) Outcome {
 	}
 	seen := r.Catalogue.Evaluate(u.Profile, t.Context, e)
 	out := r.decide(t, u, e, &seen)
+	endSessions(u, out.Changes)
 	if revoked := revoked(u, e, out.Changes); len(revoked) > 0 {
 		if out.Sighting == nil {
 			out.Sighting = &events.Sighting{EventID: e.ID, Tenant: e.Tenant, User: e.User.ID, Kind: e.Kind, Time: e.Time, Ingested: e.Ingested}
@@ -93,6 +94,24 @@ func ofTenant(e *events.Event) bool { return e.Kind == events.TenantContext || p
 func (t *Tenant) older(told *events.OrgContext) bool {
 	known := t.Context.Told()
 	return known == nil || known.Until < told.Until
+}
+
+// endSessions notes the sessions that changes revoke as ended when the revocation begins to hold: their use after that is a
+// replay. A revocation until the person proves to be there, which names no session, ends none.
+func endSessions(u *User, changes []revocation.Change) {
+	for i := range changes {
+		c := &changes[i].Claims
+		if c.Status != revocation.Open {
+			continue
+		}
+		at := events.Millis(c.NotBefore * events.Second)
+		switch key := profile.SessionKey(c.Session); {
+		case c.Action == events.RevokeAll:
+			u.Profile.EndSession(0, at)
+		case c.Action == events.RevokeSession && key != 0:
+			u.Profile.EndSession(key, at)
+		}
+	}
 }
 
 // revoked are the prefixes in use in the sessions that changes revoke, and the event's own: the network stage takes back

@@ -232,6 +232,10 @@ func (w *pointWriter) session(b []byte, s *Session) []byte {
 			b[head] |= 2
 			b = binary.AppendUvarint(b, uint64(u.ASN))
 		}
+		if u.First != u.Time {
+			b[head] |= 4
+			b = binary.AppendUvarint(b, uint64(u.Time-u.First))
+		}
 		last = u
 	}
 	return b

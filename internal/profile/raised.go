@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -10,7 +11,7 @@ import (
 const (
 	MaxAttacked   = 8
 	MaxRaised     = 16
-	MaxSuspicions = 4
+	MaxSuspicions = 8 // of all kinds
 	MaxChanges    = 4
 )
 
@@ -86,9 +87,22 @@ const (
 
 func (s Suspicion) when() events.Millis { return s.Time }
 
-// AddSuspicion notes a suspicion.
+// maxOfKind is how many suspicions of one kind are remembered, so that those that are many do not drive the others out.
+const maxOfKind = MaxSuspicions / 2
+
+// AddSuspicion notes a suspicion, and drops those of its kind more than keep before the newest.
 func (p *Profile) AddSuspicion(s Suspicion, keep events.Millis) {
-	p.Suspicions = insert(p.Suspicions, s, MaxSuspicions, keep)
+	var same, others []Suspicion
+	for _, k := range p.Suspicions {
+		if k.Kind == s.Kind {
+			same = append(same, k)
+		} else {
+			others = append(others, k)
+		}
+	}
+	p.Suspicions = append(insert(same, s, maxOfKind, keep), others...)
+	slices.SortStableFunc(p.Suspicions, func(a, b Suspicion) int { return cmp.Compare(a.Time, b.Time) })
+	p.Suspicions = p.Suspicions[max(0, len(p.Suspicions)-MaxSuspicions):]
 }
 
 // Change is a change of the account, remembered so that a sequence is seen in whichever order its events come.

@@ -234,6 +234,10 @@ func (r *pointReader) tokens() []TokenUse {
 		if parts&2 != 0 {
 			last.ASN = r.uint32()
 		}
+		last.First = last.Time
+		if parts&4 != 0 {
+			last.First -= events.Millis(r.unsigned())
+		}
 		tokens[i] = last
 	}
 	return tokens

@@ -23,17 +23,25 @@ type Session struct {
 	Tokens []TokenUse
 }
 
-// TokenUse is that a token came from an address, both by hash, and when last.
+// TokenUse is that a token came from an address, both by hash, when last, and when first it was seen anywhere.
 type TokenUse struct {
-	Token, IP uint32
-	ASN       uint32
-	Time      events.Millis
+	Token, IP   uint32
+	ASN         uint32
+	Time, First events.Millis
 }
 
 // UseToken notes the use of a token. At the bound the pair least recently used goes. Token 0 is none.
 func (s *Session) UseToken(u TokenUse) {
 	if u.Token == 0 {
 		return
+	}
+	if u.First == 0 || u.First > u.Time {
+		u.First = u.Time
+	}
+	for _, k := range s.Tokens {
+		if k.Token == u.Token {
+			u.First = min(u.First, k.First)
+		}
 	}
 	i := slices.IndexFunc(s.Tokens, func(k TokenUse) bool { return k.Token == u.Token && k.IP == u.IP })
 	if i >= 0 && s.Tokens[i].Time >= u.Time {
