@@ -218,8 +218,8 @@ func (o *observation) replayed(s *profile.Session) {
 	differs := o.otherDevice(&s.Start)
 	elsewhere := o.elsewhere(&s.Start, &o.at)
 	if s.Ended != 0 && o.e.Time > s.Ended+ms(limits.Skew) && (elsewhere || len(differs) > 0) {
-		if len(differs) == 0 && o.stepUp() {
-			return // the person has signed in again
+		if len(differs) == 0 && o.familiarDevice() && o.stepUp() {
+			return // the person has signed in again, with a device of their own
 		}
 		l := ladder{severity: events.Critical}
 		switch d := o.p.Device(&s.Start); {
