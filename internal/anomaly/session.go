@@ -263,10 +263,10 @@ func (o *observation) tokenTwice(s *profile.Session, differs []string) {
 			continue // the same address, later, or about within one network
 		}
 		l := ladder{severity: events.Low}
-		if len(differs) > 0 || o.network.unknown && o.newPlace && !o.spot.Classes.Any(profile.Mobile) && !o.knownDevice() {
+		if len(differs) > 0 || o.network.unknown && o.newPlace && !o.knownDevice() && !o.learning && !o.handover(s, use.ASN) {
 			l.severity = events.Critical
 		} else {
-			l.rung(rungSame, effectLowered, "nothing of the device differs, or it is known of the user: low")
+			l.rung(rungSame, effectLowered, "nothing of the device differs, and device, network or place is the user's, or a phone changed between Wi-Fi and mobile: low")
 		}
 		l.allow(o, &o.at, nil)
 		o.report(&ses05, &l, fmt.Sprintf("One token from AS%d and AS%d within %s", use.ASN, o.spot.ASN, span(gap)), events.Evidence{
@@ -281,6 +281,20 @@ func (o *observation) tokenTwice(s *profile.Session, differs []string) {
 			Session: o.sessionUsed(&s.Start, differs), Facts: tokenFacts(o.e),
 		}, &s.Start)
 	}
+}
+
+// handover tells whether this use, or an earlier one of the session from the other network, was of a mobile network: phones
+// change between it and Wi-Fi all day.
+func (o *observation) handover(s *profile.Session, other uint32) bool {
+	if o.spot.Classes.Any(profile.Mobile) {
+		return true
+	}
+	for _, p := range []*profile.Point{&s.Start, &s.Last} {
+		if spot := o.p.Spot(p); spot.ASN == other && spot.Classes.Any(profile.Mobile) {
+			return true
+		}
+	}
+	return false
 }
 
 // raisedIn tells whether a detection has raised a finding of medium severity or more in a session.

@@ -3,6 +3,7 @@ package detector
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/countersign-io/countersign/internal/anomaly"
@@ -42,11 +43,14 @@ func (c Config) Validate() error {
 	if c.SessionTimeout < time.Second || c.SessionTimeout > 5*time.Minute {
 		errs = append(errs, fmt.Errorf("session_timeout: is %s, must be between 1s and 5m", c.SessionTimeout))
 	}
-	if err := c.Anomaly.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("anomaly.%w", err))
-	}
-	if err := c.Network.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("network.%w", err))
-	}
+	errs = append(errs, below("anomaly", c.Anomaly.Validate()), below("network", c.Network.Validate()))
 	return errors.Join(errs...)
+}
+
+// below puts a section's name before each of its problems, which are one a line.
+func below(section string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(section + "." + strings.ReplaceAll(err.Error(), "\n", "\n"+section+"."))
 }

@@ -5,6 +5,7 @@ package explain
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -30,6 +31,17 @@ func (id ID) Check() error {
 		return errors.New("name one event, one finding or one requirement")
 	}
 	return nil
+}
+
+// String says what is looked for.
+func (id ID) String() string {
+	switch {
+	case id.Finding != "":
+		return fmt.Sprintf("finding %.80q", id.Finding)
+	case id.Requirement != "":
+		return fmt.Sprintf("requirement %.80q", id.Requirement)
+	}
+	return fmt.Sprintf("event %.80q", id.Event)
 }
 
 // Explanation is one decision in full.

@@ -36,7 +36,7 @@ func FromEvents(ctx context.Context, source backtest.Source, id ID, rules detect
 	}
 	x := f.found
 	if x == nil {
-		return nil, fmt.Errorf("looking for it in the events: %w", report.ErrNotFound)
+		return nil, fmt.Errorf("looking for %s in the events: %w", id, report.ErrNotFound)
 	}
 	if problems.Count > 0 {
 		x.Notes = append(x.Notes, fmt.Sprintf("%d records of the input are no events and were left out", problems.Count))

@@ -166,7 +166,7 @@ func (p printer) requirement(x *Explanation) {
 	}
 	var l lines
 	l.add("status", string(q.Status))
-	l.add("asks for", string(q.Action), "of "+scope, named("proof", strings.Join(q.ACRValues, " ")), fmt.Sprintf("not older than %d s", q.MaxAge))
+	l.add("asks for", string(q.Action), "of "+scope, named("proof", strings.Join(q.ACRValues, " ")), freshness(q.MaxAge))
 	l.add("opened", q.NotBefore.String(), named("by event", q.EventID), named("policy", joined(" ", q.Policy, q.PolicyVersion)))
 	l.add("ends by itself", q.Expires.String())
 	if q.Closed != 0 {

@@ -216,6 +216,10 @@ func evidenceLines(f *events.Finding) []Line {
 		for _, p := range r.Parts {
 			l.addf("risk of "+p.Detection, "%s dB, of %s", signed(p.Decibans), p.Time)
 		}
+		// Proofs take off the sum and not off its parts, of which only the greatest are kept.
+		if rest := riskRest(r); rest <= -0.5 || rest >= 0.5 {
+			l.addf("risk, the rest", "%s dB: lesser parts, less what passed proofs have taken off", signed(rest))
+		}
 	}
 	for _, a := range e.Attempts {
 		as := ""
@@ -250,10 +254,46 @@ func evidenceLines(f *events.Finding) []Line {
 	}
 	var parameters []string
 	for _, p := range f.Parameters {
-		parameters = append(parameters, joined(" ", p.Name, strconv.FormatFloat(p.Value, 'g', 6, 64), p.Unit))
+		parameters = append(parameters, joined(" ", p.Name, parameterText(p)))
 	}
 	l.add("parameters", parameters...)
 	return l
+}
+
+// riskRest is what the named parts do not account for, in decibans.
+func riskRest(r *events.UserRisk) float64 {
+	rest := r.After
+	for _, p := range r.Parts {
+		rest -= p.Decibans
+	}
+	return math.Round(rest*10) / 10
+}
+
+// parameterText is a parameter as the configuration writes it: 10m, not 0.166667 h.
+func parameterText(p events.Parameter) string {
+	if p.Unit != "h" {
+		return joined(" ", strconv.FormatFloat(p.Value, 'g', 6, 64), p.Unit)
+	}
+	d := time.Duration(p.Value * float64(time.Hour)).Round(time.Millisecond)
+	if day := 24 * time.Hour; d >= day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// freshness is how old a proof may be, in seconds.
+func freshness(maxAge uint32) string {
+	if maxAge == 0 {
+		return "a new one"
+	}
+	return fmt.Sprintf("not older than %s", time.Duration(maxAge)*time.Second)
 }
 
 // travelText is a way between two observations: what was counted, and how.

@@ -34,6 +34,8 @@ type Config struct {
 	MetricsListen string
 	// Assets is where `make assets` has put the geo databases; empty looks for them.
 	Assets string
+	// PolicyFile is the policy in force, read anew when it changes; empty means the one that ships.
+	PolicyFile string
 }
 
 // Standalone is everything, built and not yet running.
@@ -91,6 +93,7 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	// Few readers want the newest rows soon.
 	conf.Archiver.FlushInterval = 500 * time.Millisecond
 	conf.Detector.SessionTimeout = 6 * time.Second
+	conf.Detector.PolicyFile = cfg.PolicyFile
 	conf.Ingest.Tokens = []ingest.TokenConfig{
 		{File: s.IngestToken, Source: "push", Tenants: []string{"*"}, Formats: []string{"*"}},
 		{File: s.DemoToken, Source: "demo", Tenants: []string{"*"}, TrustedPlaces: true},
