@@ -190,41 +190,44 @@ func (l *ladder) familiar(o *observation) {
 }
 
 // carrier is rung 6 for journeys of which one end is a mobile network: carriers bring their users to the internet wherever
-// they have a hub, and roaming phones in their own country. The carrier and both devices must be known, one of them by its id.
-// Without any id, one carrier at both ends that is known of the user, in one country, lowers it once more.
+// they have a hub, and roaming phones in their own country. The carrier must be known of the user, and the device at the other
+// end by its id. When both devices are known by their kind only, which anybody can copy, it is lowered, and lowered again when
+// both networks are known.
 func (l *ladder) carrier(o *observation, a, b *profile.Point) {
-	from, to := o.p.Spot(a), o.p.Spot(b)
-	known1, id1 := o.knownDeviceAt(a)
-	known2, id2 := o.knownDeviceAt(b)
-	for _, spot := range []*profile.Spot{from, to} {
-		if !spot.Classes.Any(profile.Mobile) || !o.knows(profile.ASN, uint64(spot.ASN)) || !known1 || !known2 {
-			continue
-		}
-		if id1 || id2 {
+	for _, ends := range [2][2]*profile.Point{{a, b}, {b, a}} {
+		spot, other := o.p.Spot(ends[0]), o.p.Spot(ends[1])
+		known, _ := o.knownDeviceAt(ends[0])
+		otherKnown, otherByID := o.knownDeviceAt(ends[1])
+		switch {
+		case !known || !otherKnown || !o.ownCarrier(spot):
+		case otherByID:
 			l.rung(rungSame, effectRecord, fmt.Sprintf("AS%d is a mobile network; it and the devices are known of the user", spot.ASN))
 			return
+		default:
+			l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is a mobile network; it and the kinds of devices are known of the user", spot.ASN))
+			if o.knows(profile.ASN, uint64(other.ASN)) {
+				l.rung(rungSame, effectLower, fmt.Sprintf("AS%d at the other end is known of the user, too", other.ASN))
+			}
+			return
 		}
-		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is a mobile network, known of the user as the devices are", spot.ASN))
-		if o.knows(profile.ASN, uint64(from.ASN)) && o.knows(profile.ASN, uint64(to.ASN)) {
-			l.rung(rungSame, effectLower, "both networks are known of the user")
-		}
-		return
 	}
 }
 
-// companion is rung 6 for a journey of which one end is a mobile network: another device of the user, known by its id, has been
-// where the journey ends, so the user is there, and the carrier is not.
+// ownCarrier tells a mobile network that is known of the user.
+func (o *observation) ownCarrier(spot *profile.Spot) bool {
+	return spot.Classes.Any(profile.Mobile) && o.knows(profile.ASN, uint64(spot.ASN))
+}
+
+// companion is rung 6 for a journey of which one end is the user's own carrier: another device of the user, known by its id, has
+// been at the other end, so the user is there, and the carrier's hub is not.
 func (l *ladder) companion(o *observation, from, to *profile.Point) {
-	if !(o.p.Spot(from).Classes | o.p.Spot(to).Classes).Any(profile.Mobile) {
-		return
-	}
-	for _, end := range []*profile.Point{to, from} {
-		spot := o.p.Spot(end)
-		if known, _ := o.knownDeviceAt(end); !known || spot.Classes.Any(profile.Mobile) {
+	for _, ends := range [2][2]*profile.Point{{from, to}, {to, from}} {
+		spot, there := o.p.Spot(ends[0]), o.p.Spot(ends[1])
+		if known, _ := o.knownDeviceAt(ends[1]); !known || !o.ownCarrier(spot) || there.Classes.Any(profile.Mobile) {
 			continue
 		}
-		if other := o.seenNear(spot, o.p.Device(end).Hash); other != "" {
-			l.rung(rungSame, effectRecord, fmt.Sprintf("%s, a device known of the user, has been in %s, too, and the other end is a mobile network", other, placeName(spot)))
+		if other := o.seenNear(there, o.p.Device(ends[1]).Hash); other != "" {
+			l.rung(rungSame, effectRecord, fmt.Sprintf("%s, a device known of the user, has been in %s, too; AS%d is the user's carrier", other, placeName(there), spot.ASN))
 			return
 		}
 	}
