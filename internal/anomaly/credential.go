@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/familiarity"
 	"github.com/countersign-io/countersign/internal/profile"
 )
 
@@ -119,14 +120,36 @@ func (o *observation) judgeFailure() {
 	o.judgeVendor()
 }
 
-// knownFailure tells a failure from a network that the user is known on, with a device that is: an old password somewhere.
+// knownFailure tells a failure that is the user's own, an old password somewhere: from a network that the user is known on, with
+// a device that is. Without a device id that takes more than the operator and the most common browser, which a spray can have,
+// too: an address or a prefix that the user was at, or a mobile network, whose addresses change.
 func (o *observation) knownFailure() bool {
-	d := &o.e.Device
-	device := o.knows(profile.DeviceID, profile.DeviceValue(profile.Hash(d.ID)))
-	if d.ID == "" {
-		device = o.knows(profile.Agent, profile.AgentValue(d.OS, d.Browser))
+	e := o.e
+	if !o.knows(profile.ASN, uint64(e.Network.ASN)) {
+		return false
 	}
-	return device && o.knows(profile.ASN, uint64(o.e.Network.ASN))
+	if e.Device.ID != "" {
+		return o.knows(profile.DeviceID, profile.DeviceValue(profile.Hash(e.Device.ID)))
+	}
+	if !o.knows(profile.Agent, profile.AgentValue(e.Device.OS, e.Device.Browser)) {
+		return false
+	}
+	return e.Network.Is(events.Mobile) || o.wasAt(profile.AddressOf(e.IP)) || o.p.Familiar.Has(familiarity.IP, familiarity.LoginOf(e))
+}
+
+// wasAt tells a prefix that the user's remembered visits and sessions have been in.
+func (o *observation) wasAt(ip profile.Address) bool {
+	for i := range o.p.Visits {
+		if v := &o.p.Visits[i]; ip.SamePrefix(v.First.IP) || ip.SamePrefix(v.Last.IP) {
+			return true
+		}
+	}
+	for i := range o.p.Sessions {
+		if s := &o.p.Sessions[i]; ip.SamePrefix(s.Start.IP) || ip.SamePrefix(s.Last.IP) {
+			return true
+		}
+	}
+	return false
 }
 
 // bruteForce is CRD-01.

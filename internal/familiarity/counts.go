@@ -122,6 +122,16 @@ func (c *Counts) learn(level, from int, value uint32, weight float32) {
 	list[len(list)-1] = count{value, weight}
 }
 
+// Has tells whether a login's value of a level is among those that the level keeps.
+func (c *Counts) Has(level Level, l Login) bool {
+	from := 0
+	for k := range level {
+		from += int(c.lens[k])
+	}
+	seen, _ := c.of(level, from, short(l.Values[level]))
+	return l.Values[level] != 0 && seen > 0
+}
+
 // of is how often a value of a level was seen, among how many of the level, as of the newest day. The level's values begin
 // at from.
 func (c *Counts) of(level Level, from int, value uint32) (seen, all float64) {

@@ -190,6 +190,15 @@ func (g *egress) revoke(h uint64) bool {
 	return some
 }
 
+// reset forgets who qualified; it tells whether anybody had.
+func (g *egress) reset() bool {
+	if len(g.pending)+len(g.regulars) == 0 && !g.many {
+		return false
+	}
+	g.pending, g.regulars, g.many, g.users, g.days = nil, nil, false, [2]distinct{}, daySet{}
+	return true
+}
+
 // attempt counts an attempt for the failure ratio.
 func (g *egress) attempt(t events.Millis, failed bool) {
 	if t >= g.at+events.Hour {

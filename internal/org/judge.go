@@ -101,6 +101,7 @@ func (s *State) judgeAttempt(a *attempt) {
 			answered = s.judgeSource(c, a, 0)
 		}
 	})
+	s.doubt(a.Network.Prefix)
 	if answered {
 		return // baselines do not learn from incidents
 	}
@@ -110,6 +111,21 @@ func (s *State) judgeAttempt(a *attempt) {
 		s.stamp(n.value)
 	}
 	s.judgeSeason(a)
+}
+
+// doubt makes a prefix that may become the organisation's own begin anew when more users fail there than get in.
+func (s *State) doubt(prefix string) {
+	n := s.egress.nodes[prefix]
+	if n == nil || s.own(prefix) {
+		return
+	}
+	source := s.source(sourceName(s.name[:0], scopePrefix, prefix))
+	if source == nil {
+		return
+	}
+	if failing, passing := source.value.day(); failing >= s.config.BadRatio.Users && failing > passing && n.value.reset() {
+		s.stamp(n.value)
+	}
 }
 
 // jump is the failure ratio from which the organisation's own prefix counts as attacking, 0 for any other prefix.

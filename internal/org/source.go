@@ -242,6 +242,9 @@ func (c *source) window(few int) window {
 	}
 	uniform := c.sample
 	limit := min(a.limit, b.limit)
+	if limit == math.MaxUint64 { // the sample holds them all
+		w.users = max(0, len(uniform)-int(a.explained+b.explained))
+	}
 	if n := slices.IndexFunc(uniform, func(u tried) bool { return u.hash >= limit }); n > 0 {
 		uniform = uniform[:n]
 	}
