@@ -99,7 +99,7 @@ type NoveltyConfig struct {
 	ClusterKm       float64 `yaml:"cluster_km" range:"10..5000" unit:"km" of:"LOC-07"`
 	ClusterMobileKm float64 `yaml:"cluster_mobile_km" range:"10..5000" unit:"km" of:"LOC-07"`
 	// WatchCountries, ISO 3166-1 alpha-2 in capitals, are reported whenever a sign-in succeeds there.
-	WatchCountries []string `yaml:"watch_countries"`
+	WatchCountries []string `yaml:"watch_countries" of:"LOC-08"`
 }
 
 // LearningConfig says when enough is known of a user for findings to count: after Period, or after so many Logins.
@@ -119,16 +119,16 @@ type NetworkConfig struct {
 	ThreatAge time.Duration `yaml:"threat_age" range:"1h..365d" of:"NET-02 NET-04"`
 	ClassAge  time.Duration `yaml:"class_age" range:"1d..365d" of:"NET-02"`
 	// DenyPrefixes and DenyASNs are the operator's own list of what nobody may come from.
-	DenyPrefixes []string `yaml:"deny_prefixes"`
-	DenyASNs     []uint32 `yaml:"deny_asns"`
+	DenyPrefixes []string `yaml:"deny_prefixes" of:"NET-04"`
+	DenyASNs     []uint32 `yaml:"deny_asns" of:"NET-04"`
 }
 
 // DeviceConfig is about devices.
 type DeviceConfig struct {
 	// Scripted are texts in user agents, in lower case, that speak for a program.
-	Scripted []string `yaml:"scripted"`
+	Scripted []string `yaml:"scripted" of:"DEV-02"`
 	// ScriptedApps are the ids of applications, clients or resources that programs may use.
-	ScriptedApps []string `yaml:"scripted_apps"`
+	ScriptedApps []string `yaml:"scripted_apps" of:"DEV-02 AIT-02 OAU-02 OAU-04"`
 	// ManagedWithin is how lately a user must have used a managed device for an unmanaged one to be a step down.
 	ManagedWithin time.Duration `yaml:"managed_within" range:"1d..365d" of:"DEV-04"`
 }
@@ -199,7 +199,7 @@ type SessionConfig struct {
 	Burst       int           `yaml:"burst" range:"2..32" of:"SES-07"`
 	BurstWindow time.Duration `yaml:"burst_window" range:"1m..24h" of:"SES-07"`
 	// FirstPartyApps are ids of applications whose own servers, in the networks backend_asns, use sessions.
-	FirstPartyApps []string `yaml:"first_party_apps"`
+	FirstPartyApps []string `yaml:"first_party_apps" of:"SES-01 SES-08"`
 }
 
 // OAuthConfig is about clients, consents and grants.
@@ -207,9 +207,9 @@ type OAuthConfig struct {
 	// DeviceCodeTTL is after how long without use the device-code flow is new for a user.
 	DeviceCodeTTL time.Duration `yaml:"device_code_ttl" range:"1d..365d" of:"OAU-01"`
 	// BrokerApps are ids of clients that can act for others, such as authentication brokers.
-	BrokerApps []string `yaml:"broker_apps"`
+	BrokerApps []string `yaml:"broker_apps" of:"OAU-04"`
 	// RiskyScopes are what a consent must not give away lightly, in lower case; a trailing * matches the rest.
-	RiskyScopes []string `yaml:"risky_scopes"`
+	RiskyScopes []string `yaml:"risky_scopes" of:"OAU-03"`
 	// RareUsers is how many users at most make an application rare; SoonAfter is how soon after a finding a consent is worse.
 	RareUsers int           `yaml:"rare_users" range:"0..1000" of:"OAU-03"`
 	SoonAfter time.Duration `yaml:"soon_after" range:"1m..24h" of:"OAU-03"`
@@ -221,8 +221,8 @@ type AiTMConfig struct {
 	// registered.
 	SessionWindow time.Duration `yaml:"session_window" range:"1m..24h" of:"AIT-01"`
 	EnrolWindow   time.Duration `yaml:"enrol_window" range:"1m..24h" of:"AIT-01"`
-	// Kits are known phishing kits.
-	Kits []Kit `yaml:"kits"`
+	// Kits are known phishing kits: name, noted (the day it was last seen), and what to know it by: user_agent, os, browser, asns.
+	Kits []Kit `yaml:"kits" of:"AIT-02"`
 }
 
 // Kit is what tells a phishing kit. All that is given must match.
@@ -252,6 +252,7 @@ type VendorConfig struct {
 
 // RiskConfig is about a user's accumulated risk, in decibans.
 type RiskConfig struct {
+	// Medium and High are the sums from which a user's risk is reported, HalfLife in which time a sum halves.
 	Medium   float64       `yaml:"medium" range:"1..1000" of:"RSK-01"`
 	High     float64       `yaml:"high" range:"1..1000" of:"RSK-01"`
 	HalfLife time.Duration `yaml:"half_life" range:"1d..365d" of:"RSK-01"`

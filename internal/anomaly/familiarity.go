@@ -12,7 +12,7 @@ import (
 //
 // The score is a logarithm of a likelihood ratio (Freeman et al., NDSS 2016; Wiefling et al., ACM TOPS 2022), with decay and
 // with the organisation's frequencies to fall back on; see docs/adr/0008-familiarity.md. The limit is the organisation's own
-// for users who sign in about as often, renewed daily, set for a rate of re-authentication. Whether the address is on a list
+// for users who sign in about as often, renewed daily, set for the rate of re-authentication that `detector.network.reauthentication` says. Whether the address is on a list
 // is left out of it on purpose: published results get worse with it; see NET-04.
 //
 // State: the user's decayed counts by feature and level (U4), the organisation's (T3), its limits.

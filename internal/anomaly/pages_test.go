@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign-io/countersign/internal/org"
 )
 
 const pages = "../../docs/detections"
@@ -23,7 +25,7 @@ const pages = "../../docs/detections"
 // Config. With -update it writes them.
 func TestDetectionPages(t *testing.T) { //nolint:paralleltest // writes with -update
 	src := readSource(t)
-	want := map[string]string{"README.md": src.index()}
+	want := map[string]string{"README.md": src.index(t)}
 	for _, d := range all {
 		want[d.ID+".md"] = src.page(t, d)
 	}
@@ -66,7 +68,15 @@ type source struct {
 func readSource(t *testing.T) *source {
 	t.Helper()
 	s := &source{detections: map[string]string{}, parameters: map[string]string{}, config: DefaultConfig()}
-	files, err := filepath.Glob("*.go")
+	s.read(t, "*.go", "")
+	s.read(t, "../org/config.go", "network stage")
+	return s
+}
+
+// read takes in the comments of files; the parameters of their Config are under a path.
+func (s *source) read(t *testing.T, glob, path string) {
+	t.Helper()
+	files, err := filepath.Glob(glob)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +111,7 @@ func readSource(t *testing.T) *source {
 			}
 		}
 	}
-	s.describe(structs, structs["Config"], "")
-	return s
+	s.describe(structs, structs["Config"], path)
 }
 
 // describe collects the comments of fields. One that has none shares that of the field before.
@@ -171,16 +180,93 @@ func (s *source) page(t *testing.T, d *Detection) string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s%s | %s | %s | %s |\n", p.Path, p.Text(p.Value), unit, p.Text(p.Low), p.Text(p.High), s.parameters[p.Path])
 	}
-	switch {
-	case rows > 0:
+	if rows > 0 {
 		b.WriteString("\n")
-	case slices.Contains([]string{"CRD-03", "CRD-04", "CRD-05", "CRD-07", "CRD-08", "NET-05", "DEV-03"}, d.ID):
-		b.WriteString("Those of the network stage, under `detector.network`.\n\n")
-	default:
+	}
+	if lists := s.lists(d.ID); lists != "" {
+		rows++
+		fmt.Fprintf(&b, "Lists, under `detector.anomaly`; a list in the file takes the place of the default:\n\n| list | default | what it is |\n|---|---|---|\n%s\n", lists)
+	}
+	if section := networkSections[d.ID]; section != "" {
+		rows++
+		b.WriteString("Of the network stage, under `detector.network`:\n\n" + networkHead + s.network(t, section+".") + "\n")
+	}
+	if rows == 0 {
 		b.WriteString("None.\n\n")
 	}
 	fmt.Fprintf(&b, "To watch it without consequence, or to switch it off:\n\n```yaml\ndetector:\n  anomaly:\n    modes: {%s: observe} # on, observe or off\n```\n", d.ID)
 	return b.String()
+}
+
+// networkSections are the parameters of the network stage behind a detection.
+var networkSections = map[string]string{
+	"CRD-03": "spray", "CRD-04": "season", "CRD-05": "stuffing", "CRD-07": "enumeration", "CRD-08": "lockouts", "NET-05": "bad_ratio", "DEV-03": "devices",
+}
+
+const networkHead = "| parameter | default | from | to | what it is |\n|---|---|---|---|---|\n"
+
+// lists are the rows of the lists that a detection uses.
+func (s *source) lists(id string) string {
+	var b strings.Builder
+	leaves(reflect.ValueOf(s.config), "", func(path string, f reflect.StructField, v reflect.Value) {
+		if v.Kind() != reflect.Slice || !slices.Contains(strings.Fields(f.Tag.Get("of")), id) {
+			return
+		}
+		usual := "empty"
+		if n := v.Len(); n == 1 {
+			usual = "1 entry"
+		} else if n > 1 {
+			usual = fmt.Sprintf("%d entries", n)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", path, usual, s.parameters[path])
+	})
+	return b.String()
+}
+
+// network are the rows of the network stage's parameters whose path begins so. Their ranges are what its check of a value far
+// below says.
+func (s *source) network(t *testing.T, prefixes ...string) string {
+	t.Helper()
+	var b strings.Builder
+	config := org.DefaultConfig()
+	leaves(reflect.ValueOf(&config).Elem(), "", func(path string, _ reflect.StructField, v reflect.Value) {
+		if !slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+			return
+		}
+		usual, low, high := fmt.Sprint(v.Interface()), "", ""
+		switch old := reflect.New(v.Type()).Elem(); v.Kind() {
+		case reflect.Slice:
+			usual = "empty"
+		default:
+			old.Set(v)
+			if v.CanFloat() {
+				v.SetFloat(-1e9)
+			} else {
+				v.SetInt(-1)
+			}
+			limits := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(path) + `: .* between (\S+) and (\S+)$`).FindStringSubmatch(fmt.Sprint(config.Validate()))
+			if limits == nil {
+				t.Fatalf("%s: no range in %v", path, config.Validate())
+			}
+			v.Set(old)
+			low, high = limits[1], limits[2]
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", path, usual, low, high, s.parameters["network stage."+path])
+	})
+	return strings.NewReplacer("h0m0s", "h", " 0s ", " 0 ").Replace(b.String())
+}
+
+// leaves visits every field that is no section.
+func leaves(v reflect.Value, path string, visit func(string, reflect.StructField, reflect.Value)) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		at := strings.TrimPrefix(path+"."+f.Tag.Get("yaml"), ".")
+		if f.Type.Kind() == reflect.Struct {
+			leaves(v.Field(i), at, visit)
+			continue
+		}
+		visit(at, f, v.Field(i))
+	}
 }
 
 // paragraphs makes one of every labelled line of a comment's paragraph.
@@ -201,7 +287,8 @@ func paragraphs(text string) []string {
 }
 
 // index is the page that lists them all.
-func (s *source) index() string {
+func (s *source) index(t *testing.T) string {
+	t.Helper()
 	var b strings.Builder
 	b.WriteString("<!-- Made from internal/anomaly by `go test ./internal/anomaly -run DetectionPages -update`. -->\n# Detections\n\n" +
 		"What countersign sees, one page each. Severity is not an action: [policy](../policy.md) decides what happens. Every finding\n" +
@@ -222,5 +309,7 @@ func (s *source) index() string {
 		}
 	}
 	b.WriteString("| `allow.prefixes`, `allow.asns`, `allow.countries` | | | | Networks and countries that the operator vouches for: findings there are recorded only. |\n")
+	b.WriteString("\nOf the network stage, under `detector.network`: what makes a prefix the organisation's own, a carrier's hub, the rate that\nsets the limits of FAM-01, and bounds of memory:\n\n" +
+		networkHead + s.network(t, "egress.", "hubs.", "reauthentication", "sources", "incidents"))
 	return b.String()
 }

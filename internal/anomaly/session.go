@@ -42,7 +42,9 @@ var ses04 = Detection{ID: "SES-04", Version: 1, Title: "Session renewed from a n
 
 // SES-05 sees a token where it cannot be: at two addresses at once, past its life, or after its session was ended.
 //
-// Of an ended session what its own device still does is low: access tokens live on for up to a day.
+// Of an ended session what its own device still does is low: access tokens live on for up to a day. Two networks within minutes
+// are critical when the devices differ, or when network and place are new to a user who is known; a phone that changes between
+// mobile and Wi-Fi is low.
 //
 // State: the session's tokens and the addresses they came from (S2), when it was ended (S1).
 // Evidence: the uses, when the session ended.

@@ -33,6 +33,7 @@ type Config struct {
 
 // SprayConfig holds the parameters of CRD-03: many users tried from one source within 10 to 20 minutes.
 type SprayConfig struct {
+	// Users who were tried, at least.
 	Users int `yaml:"users"`
 	// Tries per user at most; who is tried more often is not counted.
 	Tries int `yaml:"tries"`
@@ -40,6 +41,7 @@ type SprayConfig struct {
 
 // StuffingConfig holds the parameters of CRD-05: many users tried once or twice from one source within 10 to 20 minutes.
 type StuffingConfig struct {
+	// Users who were tried, at least.
 	Users int `yaml:"users"`
 	// Once is the least share of users who are tried once.
 	Once float64 `yaml:"once"`
@@ -47,6 +49,7 @@ type StuffingConfig struct {
 
 // EnumerationConfig holds the parameter of CRD-07: names that belong to nobody, tried from one source within 10 to 20 minutes.
 type EnumerationConfig struct {
+	// Names that were tried, at least.
 	Names int `yaml:"names"`
 }
 
@@ -58,6 +61,7 @@ type BadRatioConfig struct {
 
 // LockoutsConfig holds the parameters of CRD-08: users locked out within 15 to 30 minutes.
 type LockoutsConfig struct {
+	// Users who were locked out, at least.
 	Users int `yaml:"users"`
 	// Z is how many deviations above the tenant's mean it must be.
 	Z float64 `yaml:"z"`
@@ -65,6 +69,7 @@ type LockoutsConfig struct {
 
 // SeasonConfig holds the parameters of CRD-04: more users fail than usual at that hour of the week, or on that day.
 type SeasonConfig struct {
+	// Users who fail, at least; Z is how many deviations above the mean of the hour, or the day, they must be.
 	Users int     `yaml:"users"`
 	Z     float64 `yaml:"z"`
 	// Excess is the least share of the users above the mean that one fingerprint must explain, Successes the largest share

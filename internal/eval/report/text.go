@@ -140,7 +140,7 @@ func (r *Report) curvesText(p *printer) {
 				scored = append(scored, percent(pt.Scored))
 			}
 		}
-		p.table("Behind it", append([]string{""}, head[2:]...), [][]string{sizes, scored})
+		p.table("Behind it ("+r.Curves[0].Scorer+", "+r.Curves[0].Attacker+")", append([]string{""}, head[2:]...), [][]string{sizes, scored})
 	}
 }
 
@@ -331,8 +331,11 @@ func (r *Report) figuresText(p *printer) {
 		if f.Most {
 			bound = "≤ "
 		}
-		if *f.Met {
+		switch {
+		case *f.Met:
 			met = "met"
+		case f.Value == nil:
+			met = "not measured"
 		}
 		rows = append(rows, []string{f.Metric, value, interval, bound + number(*f.Target), met})
 	}
