@@ -31,7 +31,7 @@ var conj02 = Detection{ID: "CONJ-02", Version: 1, Title: "New network and new de
 //
 // State: the user's latest findings (U7).
 // Evidence: the change and the finding.
-// False positives: a user who reacts to a warning. A phishing-resistant step-up in between makes it medium.
+// False positives: a user or an administrator who reacts to a warning: what somebody else changes is medium. A phishing-resistant step-up in between makes it medium.
 var conj03 = Detection{ID: "CONJ-03", Version: 1, Title: "Account changed after a finding", Technique: "T1098.005", Severity: severities(events.Medium, events.Critical)}
 
 // novelDevice tells whether the device is new by its id, or its kind is. The identity provider's id tells devices apart;
@@ -115,6 +115,10 @@ func (o *observation) changedAfterFinding() {
 			continue
 		}
 		l := ladder{severity: events.Critical}
+		if by := o.e.Change.Actor.ID; by != "" && by != o.e.User.ID {
+			l.severity = events.Medium
+			l.rung(rungActor, effectLowered, "somebody else made the change, such as an administrator who reacts: medium")
+		}
 		if o.p.Marks.StrongAt > r.Time {
 			l.severity = events.Medium
 			l.rung(rungProof, effectLowered, "a phishing-resistant proof was given since: medium")

@@ -236,7 +236,7 @@ func (o *observation) judgeCredential() {
 		l.severity, what = events.High, "a familiar network and an unfamiliar device"
 	}
 	l.allow(o, &o.at, nil)
-	l.answer(o, &crd06)
+	l.answer(o, &crd06, effectLower)
 	if l.severity != events.Low {
 		l.proof(o, effectRecord, true)
 	}

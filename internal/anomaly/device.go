@@ -115,8 +115,11 @@ func (o *observation) unmanaged() {
 	l.gate(o)
 	l.allow(o, &o.at, nil)
 	l.egress(o, &o.at, nil, effectLower)
-	if phishingResistant(o.e) {
+	switch {
+	case phishingResistant(o.e):
 		l.rung(rungProof, effectLower, "phishing-resistant proof given")
+	case o.stepUp() && o.spot.ASN != 0 && !o.network.unknown:
+		l.rung(rungSame, effectLower, fmt.Sprintf("AS%d is known of the user, and a second factor was given", o.spot.ASN))
 	}
 	o.report(&dev04, &l, fmt.Sprintf("An unmanaged %s, %s after a managed device", agentName(o.device), span(o.e.Time-managedAt)),
 		events.Evidence{Novel: o.deviceTerms(device, agent)})

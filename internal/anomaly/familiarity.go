@@ -71,7 +71,7 @@ func (o *observation) judgeFamiliarity() {
 	if phishingResistant(o.e) && o.e.Device.Managed != events.Yes {
 		l.rung(rungProof, effectLower, "phishing-resistant proof given")
 	}
-	l.answer(o, &fam01)
+	l.answer(o, &fam01, effectRecord)
 	l.proof(o, effectRecord, true)
 	evidence := events.Score{Value: score.Value, Threshold: limit, Class: o.class}
 	for _, part := range score.Parts {

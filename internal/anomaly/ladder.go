@@ -22,6 +22,7 @@ const (
 	rungCommon   = "common_in_organisation"
 	rungList     = "list_out_of_date"
 	rungAnswer   = "answer_to_a_challenge"
+	rungActor    = "changed_by_another"
 	effectNone   = "none"
 	effectLower  = "lower"
 	effectRecord = "record"
@@ -331,15 +332,15 @@ func (o *observation) familiarDevice() bool {
 	return o.agent.value != 0 && !o.agent.unknown && o.p.CountTerms(profile.DeviceID, 0) == 0
 }
 
-// answer records what was raised before of the same address when this event is the proof that was asked for since.
-func (l *ladder) answer(o *observation, d *Detection) {
+// answer weighs what was raised before of the same address when this event is the proof that was asked for since.
+func (l *ladder) answer(o *observation, d *Detection, effect string) {
 	code, ip := profile.DetectionOf(d.ID), o.at.IP.Hash()
 	if !o.stepUp() || ip == 0 {
 		return
 	}
 	for i := range o.p.Raised {
 		if r := &o.p.Raised[i]; r.Detection == code && r.IP == ip && o.e.Time >= r.Time && o.e.Time-r.Time <= events.Day {
-			l.rung(rungAnswer, effectRecord, fmt.Sprintf("it was raised of the same address %s before, and this is a second factor", span(o.e.Time-r.Time)))
+			l.rung(rungAnswer, effect, fmt.Sprintf("it was raised of the same address %s before, and this is a second factor", span(o.e.Time-r.Time)))
 			return
 		}
 	}
