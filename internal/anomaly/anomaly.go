@@ -233,9 +233,11 @@ func success(e *events.Event) bool {
 	return false
 }
 
-// backend tells a token redeemed by the provider's own servers.
+// backend tells a token redeemed by the provider's own servers. Its customers' servers are in the same networks: what a thief's
+// tool calls itself is none.
 func (c *Catalogue) backend(e *events.Event) bool {
-	return e.Interactive == events.No && e.Device.ID == "" && e.Device.OS == "" && slices.Contains(c.config.BackendASNs, e.Network.ASN)
+	return e.Interactive == events.No && e.Device.ID == "" && e.Device.OS == "" && slices.Contains(c.config.BackendASNs, e.Network.ASN) &&
+		c.script(e) == ""
 }
 
 // adverse tells whether the event raised a finding that must keep its terms from being trusted.

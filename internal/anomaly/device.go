@@ -63,7 +63,7 @@ func (o *observation) newDevice(device, agent bool) {
 
 // scripted is DEV-02.
 func (o *observation) scripted() {
-	entry := o.script()
+	entry := o.c.script(o.e)
 	if entry == "" {
 		return
 	}
@@ -86,16 +86,16 @@ func (o *observation) scripted() {
 }
 
 // script names what tells a program in the user agent, or "".
-func (o *observation) script() string {
-	agent := strings.ToLower(o.e.UserAgent[:min(len(o.e.UserAgent), events.MaxText)])
+func (c *Catalogue) script(e *events.Event) string {
+	agent := strings.ToLower(e.UserAgent[:min(len(e.UserAgent), events.MaxText)])
 	if agent != "" {
-		for _, entry := range o.c.config.Device.Scripted {
+		for _, entry := range c.config.Device.Scripted {
 			if strings.Contains(agent, entry) {
 				return entry
 			}
 		}
 	}
-	if t := o.e.Device.Type; t == "script" || t == "bot" {
+	if t := e.Device.Type; t == "script" || t == "bot" {
 		return t
 	}
 	return ""

@@ -411,7 +411,7 @@ func desktop(spot *profile.Spot, d *profile.Device) bool {
 // devices must be known of the user by their id or, without any, on a network that is known too.
 func (l *ladder) officeEnd(o *observation, other *profile.Point) {
 	known, byID := o.knownDeviceAt(other)
-	if !o.knownDevice() && !o.familiar() || !byID && !(known && o.knows(profile.ASN, uint64(o.p.Spot(other).ASN))) {
+	if !o.knownDevice() && !o.familiar() || !byID && (!known || !o.knows(profile.ASN, uint64(o.p.Spot(other).ASN))) {
 		return
 	}
 	if o.spot.Classes.Any(profile.Office) || o.p.Spot(other).Classes.Any(profile.Office) || o.org.Egress(o.at.IP.Prefix()) || o.org.Egress(other.IP.Prefix()) {
