@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -94,6 +95,9 @@ func (f *simulateFlags) settle(given func(name string) bool) error {
 			return fmt.Errorf("--start: %w", err)
 		}
 		conf.Start = events.MillisOf(t)
+	}
+	if f.labels != "" && f.out != "" && filepath.Clean(f.labels) == filepath.Clean(f.out) {
+		return errors.New("--labels: is the file of --out, name another")
 	}
 	conf.Ingested = f.to == "kafka"
 	return conf.Validate()

@@ -55,6 +55,17 @@ func TestSimulateWritesEventsAndTheirLabels(t *testing.T) {
 	}
 }
 
+func TestSimulateWritesNoTwoThingsToOneFile(t *testing.T) {
+	t.Parallel()
+	out := file(t, "events.ndjson", "kept")
+	if err := simulateWith(t, "--users", "5", "--days", "1", "--out", out, "--labels", filepath.Dir(out)+"/./events.ndjson"); err == nil || !strings.HasPrefix(err.Error(), "--labels:") {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(out); err != nil || string(text) != "kept" {
+		t.Errorf("the file holds %.40q, %v", text, err)
+	}
+}
+
 func TestSimulateModes(t *testing.T) {
 	t.Parallel()
 	settled := func(eval bool, given ...string) company.Config {

@@ -46,14 +46,14 @@ type Detector struct {
 func LoadRules(cfg Config) (Rules, error) {
 	catalogue, err := anomaly.New(cfg.Anomaly)
 	if err != nil {
-		return Rules{}, fmt.Errorf("detector.anomaly: %w", err)
+		return Rules{}, below("detector.anomaly", err)
 	}
 	set, err := LoadPolicies(cfg.PolicyFile)
 	if err != nil {
 		return Rules{}, fmt.Errorf("detector.policy_file: %w", err)
 	}
 	if err := cfg.Network.Validate(); err != nil {
-		return Rules{}, fmt.Errorf("detector.network: %w", err)
+		return Rules{}, below("detector.network", err)
 	}
 	return Rules{Catalogue: catalogue, Policies: set, Network: &cfg.Network}, nil
 }
