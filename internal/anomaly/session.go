@@ -228,7 +228,7 @@ func (o *observation) replayed(s *profile.Session) {
 		case d.Hash != 0 && d.Hash == o.device.Hash:
 			l.severity = events.Low
 			l.rung(rungSame, effectLowered, "the device id is the same: low")
-		case len(differs) == 0 && (o.spot.Classes | o.p.Spot(&s.Start).Classes).Any(profile.Mobile),
+		case len(differs) == 0 && (!o.network.unknown || (o.spot.Classes | o.p.Spot(&s.Start).Classes).Any(profile.Mobile)),
 			o.familiar() && !slices.Contains(differs, "device") && !slices.Contains(differs, "os"):
 			l.severity = events.Low
 			l.rung(rungSame, effectLowered, "its own device on another of the user's networks: low")
