@@ -56,10 +56,12 @@ func (o *observation) judgeNovelty() {
 	if (device || agent) && network && !country && (o.network.fresh || fresh || o.begins) { // with a new country it is CONJ-01
 		o.newNetworkAndDevice(device, agent)
 	}
-	if network && (o.network.fresh || o.begins) {
+	// While the user is only learned from, a conjunction stands for its parts, which it names.
+	both := o.learning && (device || agent) && (country || network)
+	if network && (o.network.fresh || o.begins) && !both {
 		o.newNetwork()
 	}
-	if (device || agent) && (fresh || o.begins) {
+	if (device || agent) && (fresh || o.begins) && !both {
 		o.newDevice(device, agent)
 	}
 	o.judgeCountry()

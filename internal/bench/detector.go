@@ -61,7 +61,7 @@ func Detector(ctx context.Context, o Options, n, users int) (figures []Figure, e
 			return nil, fmt.Errorf("the detector stopped early: %w", err)
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond): // gathering costs time of its own
 		}
 	}
 	cancel() // it writes the batch in hand and its checkpoint, then returns

@@ -104,10 +104,10 @@ type OwnerConfig struct {
 	Guarded []string
 	// Version of the rules, recorded in the checkpoint.
 	Version string
-	// MaxBatch is the most records one Process call gets. Default 8000. A batch is cut as soon as the input has
+	// MaxBatch is the most records one Process call gets. Default 16000. A batch is cut as soon as the input has
 	// no more, so it also bounds latency under load.
 	MaxBatch int
-	// FetchBytes bounds one fetch of input. Default 4 MB.
+	// FetchBytes bounds one fetch of input. Default 8 MB.
 	FetchBytes int
 	// ContinueAfterLoss lets the owner go on behind input that retention deleted unprocessed, instead of stopping
 	// with StopInputLost. The lost records are counted.
@@ -130,8 +130,8 @@ type OwnerConfig struct {
 }
 
 func (cfg OwnerConfig) withDefaults() OwnerConfig {
-	def(&cfg.MaxBatch, 8000)
-	def(&cfg.FetchBytes, 4<<20)
+	def(&cfg.MaxBatch, 16000)
+	def(&cfg.FetchBytes, 8<<20)
 	def(&cfg.IdleCheckpoint, 60*time.Second)
 	def(&cfg.DrainTimeout, 5*time.Second)
 	def(&cfg.SessionTimeout, 30*time.Second)
