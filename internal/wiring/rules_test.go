@@ -42,6 +42,9 @@ func TestAlertsAreOnMetricsThereAre(t *testing.T) {
 	if _, err := p.AddIngest(nil); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.AddDetector(); err != nil {
+		t.Fatal(err)
+	}
 	known := map[string]bool{}
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
@@ -98,5 +101,8 @@ func TestAlertsAreOnMetricsThereAre(t *testing.T) {
 // headline is the one an anchor is of, for headlines of plain words.
 func headline(anchor string) string {
 	words := strings.ReplaceAll(anchor, "-", " ")
+	if words == "" {
+		return "(no anchor)"
+	}
 	return strings.ToUpper(words[:1]) + words[1:]
 }
