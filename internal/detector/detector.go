@@ -73,20 +73,20 @@ func New(cfg Config, deps Deps) (*Detector, error) {
 // Run owns its share of the partitions until ctx ends.
 func (d *Detector) Run(ctx context.Context) error {
 	live, rules := newPolicies(d.cfg.PolicyFile, d.rules.Policies, d.metrics, d.deps.Log), d.rules
-	ctx, cancel := context.WithCancel(ctx)
+	watching, cancel := context.WithCancel(ctx)
 	watched := make(chan struct{})
-	go func() { defer close(watched); live.watch(ctx) }()
+	go func() { defer close(watched); live.watch(watching) }()
 	defer func() { cancel(); <-watched }()
 	var ok bool
 	if rules.Partitions, ok = d.partitions(ctx); !ok {
 		return nil
 	}
-	both, ctx := errgroup.WithContext(ctx)
+	both, running := errgroup.WithContext(ctx)
 	both.Go(func() error {
 		cfg := d.owner(d.cfg.Group, events.TopicEvents, events.TopicState)
 		cfg.Guarded, cfg.Version, cfg.Live = []string{events.TopicRevocations}, d.rules.Version(), d.deps.Live
 		shared := newContexts()
-		return d.deps.Cluster.Own(ctx, cfg, func(int) stream.Processor {
+		return d.deps.Cluster.Own(running, cfg, func(int) stream.Processor {
 			p := newProcessor(rules, d.metrics, shared)
 			p.live, p.log = live, d.deps.Log
 			return p
@@ -95,7 +95,7 @@ func (d *Detector) Run(ctx context.Context) error {
 	both.Go(func() error {
 		cfg := d.owner(d.cfg.Group+"-network", events.TopicSightings, events.TopicNetwork)
 		cfg.Version = d.rules.Network.Version()
-		return d.deps.Cluster.Own(ctx, cfg, func(int) stream.Processor { return newNetwork(rules.Network, rules.Partitions, d.metrics) })
+		return d.deps.Cluster.Own(running, cfg, func(int) stream.Processor { return newNetwork(rules.Network, rules.Partitions, d.metrics) })
 	})
 	return both.Wait()
 }

@@ -206,7 +206,9 @@ func (e *Event) Clean() {
 func cutAll(lists ...[]string) {
 	for _, texts := range lists {
 		for i := range texts {
-			texts[i] = cut(texts[i], MaxName)
+			if text := cut(texts[i], MaxName); text != texts[i] { // what is fit is left alone: events may share it
+				texts[i] = text
+			}
 		}
 	}
 }

@@ -158,7 +158,11 @@ func TestNoPolicyIsLeftOutThatMatches(t *testing.T) {
 			}
 		}
 	})
-	if len(reached) < 8 {
+	least := 8
+	if testing.Short() { // rapid draws a fifth then
+		least = 1
+	}
+	if len(reached) < least {
 		t.Errorf("only %d conditions ever matched without findings", len(reached))
 	}
 }
