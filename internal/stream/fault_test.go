@@ -133,6 +133,9 @@ func TestLeaderMoves(t *testing.T) {
 
 // TestSeededChaos runs two owners through random faults of every kind; the seed is in the name.
 func TestSeededChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it settles by time-outs of half a minute, which add up beside the race detector; the whole tests run it")
+	}
 	t.Parallel()
 	kafkatest.NeedFake(t)
 	for seed := range uint64(6) {
