@@ -256,21 +256,24 @@ func (w *world) restored() (state []string, ckpts []checkpoint) {
 	return state, ckpts
 }
 
+// unsettled says which partition's checkpoint is not yet at the end of its input.
+func (w *world) unsettled() error {
+	_, ckpts := w.restored()
+	for p, recs := range w.events {
+		if len(recs) == 0 {
+			continue
+		}
+		if want := recs[len(recs)-1].Offset + 1; ckpts[p].NextOffset != want {
+			return fmt.Errorf("partition %d is at %d of %d", p, ckpts[p].NextOffset, want)
+		}
+	}
+	return nil
+}
+
 // settle waits until every partition's checkpoint is at the end of its input.
 func (w *world) settle() {
 	w.t.Helper()
-	kafkatest.Eventually(w.t, 3*time.Minute, func() error {
-		_, ckpts := w.restored()
-		for p, recs := range w.events {
-			if len(recs) == 0 {
-				continue
-			}
-			if want := recs[len(recs)-1].Offset + 1; ckpts[p].NextOffset != want {
-				return fmt.Errorf("partition %d is at %d of %d", p, ckpts[p].NextOffset, want)
-			}
-		}
-		return nil
-	})
+	kafkatest.Eventually(w.t, 90*time.Second, w.unsettled)
 }
 
 // check compares what is left behind with the oracle.
