@@ -43,6 +43,9 @@ func drawPolicies(t *rapid.T) []string {
 		extra := rapid.SampledFrom([]string{
 			"", "", "mode: observe, ", "for: {groups: [ADMINS]}, ", "except: {users: [u2], apps: [Payroll]}, ", "cooldown: 4h, ",
 		}).Draw(t, "extra")
+		if action == "action: revoke_session" && strings.HasPrefix(extra, "cooldown") {
+			extra = "" // refused
+		}
 		out = append(out, fmt.Sprintf("- {name: p%d, priority: %d, %swhen: '%s', then: {%s}}", i, rapid.IntRange(0, 2).Draw(t, "priority"), extra,
 			strings.ReplaceAll(rapid.SampledFrom(conditions).Draw(t, "when"), "'", "''"), action))
 	}

@@ -139,7 +139,7 @@ func (r *reader) policies(s *Set, env *cel.Env, items []*yaml.Node) {
 			if err := p.explore(env, &s.lists); err != nil {
 				r.bad(path+".when", item, "%w", err)
 			}
-			if p.Unprompted() && p.Cooldown == 0 {
+			if p.Unprompted() && p.Cooldown == 0 && (p.Then.Action != events.RevokeSession || p.Mode == OnlyObserve) {
 				p.Cooldown = defaultCooldown // or it would speak up at every event
 			}
 		}
@@ -196,6 +196,11 @@ func (r *reader) policy(path string, n *yaml.Node, env *cel.Env, proofs map[Proo
 	}
 	if v := fields["then"]; v != nil {
 		p.Then = r.then(path+".then", v, proofs)
+	}
+	if v := fields["cooldown"]; v != nil && p.Then.Action == events.RevokeSession {
+		// A cooldown follows the answer, and this has none. Were the user left alone from the revocation on, so would be
+		// the intruder who signs in again.
+		r.bad(path+".cooldown", v, "means nothing with action %s, which no proof answers: remove it, or ask for a %s", events.RevokeSession, events.StepUp)
 	}
 	return p
 }

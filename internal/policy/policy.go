@@ -61,7 +61,8 @@ type Policy struct {
 	// For is whom the policy is for, everybody when empty; Except is whom it is not for.
 	For, Except Selector
 	// Cooldown is how long the policy leaves a user alone who has met its requirement, or of whom it has told, in
-	// milliseconds; 0 means not at all. A policy that can match without findings always has one.
+	// milliseconds; 0 means not at all. A policy that can match without findings always has one, unless it ends sessions:
+	// one that is over is not asked again.
 	Cooldown events.Millis
 	When     string
 	Then     Then
@@ -124,18 +125,20 @@ func (s *Set) seal() {
 		"policies", revision, strconv.Itoa(s.breaker.PerMinute), strconv.FormatFloat(s.breaker.UserShare, 'g', -1, 64),
 		strconv.Itoa(s.breaker.MinUsers),
 	}
-	all = append(all, s.lists.text...)
+	lists := events.ID(append([]string{"lists"}, s.lists.text...)...)
+	all = append(all, lists)
 	for _, p := range s.policies {
-		p.seal()
+		p.seal(lists)
 		all = append(all, "policy", p.Name, p.Version)
 	}
 	s.version = events.ID(all...)[:16]
 	s.chart()
 }
 
-func (p *Policy) seal() {
+// seal derives the version from the content of the policy and the identity of the lists it may ask.
+func (p *Policy) seal(lists string) {
 	fields := []string{
-		"policy", revision, p.Name, strconv.Itoa(p.Number), string(p.Mode), strconv.Itoa(p.Priority), p.When,
+		"policy", revision, lists, p.Name, strconv.Itoa(p.Number), string(p.Mode), strconv.Itoa(p.Priority), p.When,
 		strconv.FormatInt(int64(p.Cooldown), 10), string(p.Then.Action), strings.Join(p.Then.ACRValues, " "),
 		strconv.Itoa(p.Then.MaxAge), strconv.FormatInt(int64(p.Then.TTL), 10), string(p.Then.Scope),
 		strconv.FormatBool(p.Then.CredentialChange),

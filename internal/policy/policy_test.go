@@ -334,6 +334,55 @@ func TestVersionFollowsContent(t *testing.T) {
 	}
 }
 
+// A pass belongs to a policy as it was: with other lists a condition says something else.
+func TestVersionOfAPolicyFollowsTheLists(t *testing.T) {
+	load := func(lists string) string {
+		t.Helper()
+		s, err := Load([]byte("version: 1\nlists: " + lists +
+			"\npolicies:\n- {name: a, when: 'event.user.privileged && event.app.sensitivity == \"high\"', then: {action: notify}}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Policies()[0].Version
+	}
+	seen := map[string]string{}
+	for _, lists := range []string{
+		"{}", "{apps: {high: [Payroll]}}", "{apps: {high: [Vault]}}", "{apps: {low: [Payroll]}}", "{resources: {high: [Payroll]}}",
+		"{privileged: {users: [ana]}}", "{privileged: {groups: [ana]}}", "{named: {team: [ana]}}",
+	} {
+		version := load(lists)
+		if other, twice := seen[version]; twice {
+			t.Errorf("%s and %s are the same", lists, other)
+		}
+		seen[version] = lists
+	}
+	if load("{privileged: {users: [ana, bo]}}") != load("{privileged: {users: [bo, ana]}}") {
+		t.Error("the order changes the version")
+	}
+}
+
+// What ends a session cannot be answered, so that no cooldown can follow.
+func TestRevokingASessionHasNoCooldown(t *testing.T) {
+	const policies = "version: 1\npolicies:\n- {name: a, %s, then: {action: %s}}\n"
+	for _, mode := range []Mode{Enforce, OnlyObserve} {
+		_, err := Load(fmt.Appendf(nil, policies, "mode: "+string(mode)+", cooldown: 8h, when: 'max_severity >= medium'", "revoke_session"))
+		if err == nil || !strings.Contains(err.Error(), "policies[0].cooldown (line 3): means nothing with action revoke_session") {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+	for spec, want := range map[string]events.Millis{
+		"mode: enforce, when: 'event.device.noncompliant'": 0, "mode: observe, when: 'event.device.noncompliant'": defaultCooldown,
+	} {
+		s, err := Load(fmt.Appendf(nil, policies, spec, "revoke_session"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Policies()[0].Cooldown; got != want {
+			t.Errorf("%s: cooldown %v, want %v", spec, got, want)
+		}
+	}
+}
+
 func TestDecisionDoesNotDependOnFindingOrder(t *testing.T) {
 	set := Default()
 	ids := []string{"LOC-01", "LOC-03", "LOC-04", "CONJ-01", "SES-01", "SES-02", "NET-02"}

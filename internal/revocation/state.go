@@ -139,20 +139,21 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 	if !repeated {
 		changes = s.credentialChanged(e, changes)
 	}
+	met := "" // the requirement that the event answers for
 	if !repeated && (!suspicious || answered) && e.Outcome == events.Success {
 		before := len(changes)
 		changes = s.satisfy(e, changes)
-		answered = answered && len(changes) > before
-	} else {
-		answered = false
+		if answered && len(changes) > before {
+			met = changes[before].Claims.ID // satisfy ends one before it opens what remains of it
+		}
 	}
 	switch {
 	case !d.Required():
 		if spoke := d.Action == events.Notify || d.Observed; spoke && !d.Cooling && !repeated {
 			s.grant(&d.Decision, "", d.Severity, e.Time, d.Cooldown)
 		}
-	case answered:
-		outcome.Requirement, outcome.Covered = changes[len(changes)-1].Claims.ID, true
+	case met != "":
+		outcome.Requirement, outcome.Covered = met, true
 	default:
 		if r, covered := s.covered(e, &d); r != nil {
 			outcome.Requirement, outcome.Covered = r.ID, covered
@@ -176,7 +177,8 @@ func (s *State) Apply(e *events.Event, fs []events.Finding, d policy.Decision) [
 	return changes
 }
 
-// expire ends what is over by the event's clock.
+// expire ends what is over by the event's clock. Passes count in event time, as they were granted: by the clock of
+// acceptance those of a source that lags by more than a cooldown would never be valid.
 func (s *State) expire(e *events.Event, changes []Change) []Change {
 	now := int64(policy.Clock(e))
 	s.open = slices.DeleteFunc(s.open, func(r entry) bool {
@@ -186,7 +188,7 @@ func (s *State) expire(e *events.Event, changes []Change) []Change {
 		changes = append(changes, s.end(&r, Expired, e, r.Expires))
 		return true
 	})
-	s.passes = slices.DeleteFunc(s.passes, func(p policy.Pass) bool { return int64(p.Until) <= now })
+	s.passes = slices.DeleteFunc(s.passes, func(p policy.Pass) bool { return p.Until <= e.Time })
 	return changes
 }
 
@@ -212,7 +214,8 @@ func (s *State) grant(d *events.Decision, session string, severity events.Severi
 }
 
 // credentialChanged puts, once the user has a new credential, one that only waits for a proof in the place of what ended
-// every session. The proof has to be later than the change: whoever gives it knows the new credential.
+// every session. The proof has to be later than the change: whoever gives it knows the new credential. A change in one of
+// the sessions that caused it all is the intruder's.
 func (s *State) credentialChanged(e *events.Event, changes []Change) []Change {
 	c := &e.Change
 	changed := e.Kind == events.AccountChange && c.Type == events.CredentialChange && (e.Outcome == events.Success || e.Outcome == "") &&
@@ -222,7 +225,7 @@ func (s *State) credentialChanged(e *events.Event, changes []Change) []Change {
 	}
 	for i := 0; i < len(s.open); i++ {
 		old := s.open[i]
-		if !old.CredentialChange || floor(e.Time) < old.NotBefore {
+		if !old.CredentialChange || floor(e.Time) < old.NotBefore || old.accuses(e) {
 			continue
 		}
 		next := old
@@ -234,6 +237,16 @@ func (s *State) credentialChanged(e *events.Event, changes []Change) []Change {
 		changes = append(changes, s.change(&next, Open), s.end(&old, Satisfied, e, floor(e.Time)))
 	}
 	return changes
+}
+
+// accuses reports whether an event may be of one of the suspects. Of more than can be kept any session may be one, but for
+// that of somebody else who acts on the user, such as an administrator.
+func (r *entry) accuses(e *events.Event) bool {
+	if e.Session.ID == "" {
+		return false
+	}
+	others := e.Change.Actor.ID != "" && e.Change.Actor.ID != e.User.ID
+	return slices.Contains(r.suspects, e.Session.ID) || r.crowded && !others
 }
 
 // satisfy ends what the event's proof is good enough for.

@@ -187,13 +187,16 @@ func TestStepUpAtHomeAnswersForTheWayBack(t *testing.T) {
 	for strength, want := range map[events.Strength]bool{events.PhishingResistant: true, events.MultiFactor: false} {
 		s := NewState()
 		theft := at(0, "thief")
-		s.Apply(theft, high(theft), decide(events.StepUp, policy.ScopeUser))
+		asked := s.Apply(theft, high(theft), decide(events.StepUp, policy.ScopeUser))[0].Claims.ID
 		home := proves(at(600, "mine"), strength)
 		fs := high(home)
 		fs[0].Evidence.Travel = &events.Travel{EffectiveKm: 9000}
 		got := lines(s.Apply(home, fs, decide(events.StepUp, policy.ScopeUser)))
 		if answered := slices.Contains(got, "step_up user satisfied"); answered != want || fs[0].Decision.Covered != want {
 			t.Errorf("%s: %q, decision %+v", strength, got, fs[0].Decision)
+		}
+		if want && fs[0].Decision.Requirement != asked {
+			t.Errorf("%s: the finding is linked to %s, the proof answered %s", strength, fs[0].Decision.Requirement, asked)
 		}
 		fs[0].Evidence.Session = &events.SessionUsed{}
 		again := proves(at(700, "mine"), strength)
@@ -453,6 +456,41 @@ func TestRevokingAllEndsWithANewCredentialAndAProof(t *testing.T) {
 	apply(at(25*3600, "s3"), none, "revoke_session evil expired", "revoke_session s2 expired")
 }
 
+// An intruder who changes the credential in a session that caused the requirement does not lift it, however many sessions
+// that were. Somebody else's change does, and so does one without a session.
+func TestAnIntruderCannotBringTheNewCredential(t *testing.T) {
+	all := decide(events.RevokeAll, policy.ScopeUser)
+	all.CredentialChange = true
+	by := func(e *events.Event, actor string) *events.Event {
+		e.Change.Actor.ID = actor
+		return e
+	}
+	for name, c := range map[string]struct {
+		intruders int
+		change    *events.Event
+		lifts     bool
+	}{
+		"by the intruder":                   {1, changes(at(200, "evil0")), false},
+		"by one of many":                    {maxSuspects, changes(at(200, fmt.Sprint("evil", maxSuspects-1))), false},
+		"by one too many to remember":       {maxSuspects + 1, changes(at(200, fmt.Sprint("evil", maxSuspects))), false},
+		"in a session of the user":          {1, changes(at(200, "mine")), true},
+		"outside of sessions":               {maxSuspects + 1, changes(at(200, "")), true},
+		"by an administrator":               {maxSuspects + 1, by(changes(at(200, "desk")), "admin"), true},
+		"by an administrator who is in":     {1, by(changes(at(200, "evil0")), "admin"), false},
+		"in a session of an unknown, alone": {maxSuspects, changes(at(200, "mine")), true},
+	} {
+		s := NewState()
+		for i := range c.intruders {
+			e := at(i, fmt.Sprint("evil", i))
+			s.Apply(e, high(e), all)
+		}
+		s.Apply(c.change, nil, policy.Decision{})
+		if open := s.Open(); len(open) != 1 || open[0].CredentialChange == c.lifts {
+			t.Errorf("%s: %+v", name, open)
+		}
+	}
+}
+
 func TestRevokingAllWithoutANewCredential(t *testing.T) {
 	s := NewState()
 	s.Apply(at(0, ""), high(at(0, "")), decide(events.RevokeAll, policy.ScopeUser))
@@ -500,6 +538,28 @@ func TestPassesAreGranted(t *testing.T) {
 	s.Apply(quiet, high(quiet), decide(events.Observe, ""))
 	if len(s.Passes()) != 0 || len(s.AppendBinary(nil)) > 100 {
 		t.Errorf("%d passes after all were over", len(s.Passes()))
+	}
+}
+
+// A pass lasts for its cooldown in the time of the events, also when they are accepted later than that.
+func TestPassesOutliveTheLag(t *testing.T) {
+	s := NewState()
+	told := decide(events.Notify, "")
+	told.Cooldown = events.Hour
+	late := func(seconds int) *events.Event {
+		e := at(seconds, "s1")
+		e.Ingested = e.Time + 3*events.Hour
+		return e
+	}
+	s.Apply(late(0), high(late(0)), told)
+	for seconds, want := range map[int]int{60: 1, 3599: 1, 3601: 0} {
+		twin, err := DecodeState(s.AppendBinary(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twin.Apply(late(seconds), high(late(seconds)), decide(events.Observe, "")); len(twin.Passes()) != want {
+			t.Errorf("after %d s: %d passes, want %d", seconds, len(twin.Passes()), want)
+		}
 	}
 }
 
