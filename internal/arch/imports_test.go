@@ -58,6 +58,8 @@ var mayImport = map[string][]string{
 	"internal/revocation":  {"internal/events", "internal/profile", "internal/anomaly", "internal/policy"},
 	"internal/geo":         {"internal/events"},
 	"internal/stream":      {},
+	"internal/outbound":    {},
+	"internal/set":         {},
 	"internal/config":      {},
 	"internal/lifecycle":   {},
 	"internal/telemetry":   {},
