@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-io/countersign/internal/backtest"
@@ -19,6 +18,7 @@ import (
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
+	"github.com/countersign-io/countersign/internal/terminal/progress"
 	"github.com/countersign-io/countersign/internal/wiring"
 )
 
@@ -90,12 +90,9 @@ func (f *backtestFlags) run(c *cobra.Command) (err error) {
 
 // replay shows a progress bar while it works.
 func (f *backtestFlags) replay(c *cobra.Command, source backtest.Source, options backtest.Options) (*backtest.Report, error) {
-	const whole = 1000
-	bar := progressbar.NewOptions(whole, progressbar.OptionSetWriter(c.ErrOrStderr()), progressbar.OptionSetDescription("backtest"),
-		progressbar.OptionThrottle(100*time.Millisecond))
-	r, err := backtest.Run(c.Context(), source, options, func(done float64) { _ = bar.Set(int(done * whole)) })
-	fmt.Fprintln(c.ErrOrStderr())
-	return r, err
+	bar := progress.New(c.ErrOrStderr(), "backtest")
+	defer bar.End()
+	return backtest.Run(c.Context(), source, options, bar.Set)
 }
 
 // print writes the report's files, if any are wanted, and the report.

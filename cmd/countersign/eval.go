@@ -7,13 +7,12 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-io/countersign/internal/eval"
 	"github.com/countersign-io/countersign/internal/eval/report"
+	"github.com/countersign-io/countersign/internal/terminal/progress"
 )
 
 func evalCommand() *cobra.Command {
@@ -29,12 +28,12 @@ func evalCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			options.CodeVersion = version
 			debug.SetGCPercent(200) // all of a company's users are in memory, and most events leave little behind
-			progress, done := phases()
-			options.Progress = progress
+			step, done := phases()
+			options.Progress = step
 			var r *report.Report
 			var err error
 			if data.File != "" {
-				data.Seed, data.Rounds, data.CodeVersion, data.Progress = options.Seed, options.Rounds, version, progress
+				data.Seed, data.Rounds, data.CodeVersion, data.Progress = options.Seed, options.Rounds, version, step
 				r, err = eval.RunRBA(c.Context(), data)
 			} else {
 				r, err = eval.Run(c.Context(), options)
@@ -71,30 +70,24 @@ func evalCommand() *cobra.Command {
 }
 
 // phases is a progress bar on standard error for one phase after the other.
-func phases() (progress func(phase string, done float64), end func()) {
+func phases() (step func(phase string, done float64), end func()) {
 	var mu sync.Mutex
-	var bar *progressbar.ProgressBar
+	var bar *progress.Bar
 	current := ""
 	end = func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if bar != nil {
-			_ = bar.Finish()
-			fmt.Fprintln(os.Stderr)
-		}
+		bar.End()
 	}
 	return func(phase string, done float64) {
 		mu.Lock()
 		defer mu.Unlock()
 		if phase != current {
-			if bar != nil {
-				_ = bar.Finish()
-				fmt.Fprintln(os.Stderr)
-			}
-			current, bar = phase, progressbar.NewOptions(1000, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(phase),
-				progressbar.OptionThrottle(100*time.Millisecond))
+			bar.Set(1)
+			bar.End()
+			current, bar = phase, progress.New(os.Stderr, phase)
 		}
-		_ = bar.Set(int(min(1, max(0, done)) * 1000))
+		bar.Set(done)
 	}, end
 }
 

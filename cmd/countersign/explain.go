@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/explain"
 	"github.com/countersign-io/countersign/internal/report"
+	"github.com/countersign-io/countersign/internal/terminal/progress"
 	"github.com/countersign-io/countersign/internal/wiring"
 )
 
@@ -22,7 +22,7 @@ import (
 type explainFlags struct {
 	id                               explain.ID
 	configFile, events, data, policy string
-	asJSON                           bool
+	all, asJSON                      bool
 }
 
 func explainCommand() *cobra.Command {
@@ -46,6 +46,7 @@ func explainCommand() *cobra.Command {
 	flags.StringVar(&f.events, "events", "", "file of events to decide on anew, instead of the history")
 	flags.StringVar(&f.policy, "policy", "", "policy file to show or decide by (default: the one in force)")
 	flags.StringVar(&f.data, "data", "", "data directory of an instance that does not run (countersign up), to read its history")
+	flags.BoolVar(&f.all, "all", false, "show the policies that do not match, too")
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON object")
 	flags.StringVar(&f.configFile, "config", "", "configuration file (YAML); the environment overrides it")
 	return c
@@ -69,24 +70,26 @@ func (f *explainFlags) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	x, err := f.explain(c.Context(), cfg, rules)
+	x, err := f.explain(c, cfg, rules)
 	if err != nil {
 		return err
 	}
 	if f.asJSON {
 		return writeJSON(x)(c.OutOrStdout())
 	}
-	return x.WriteText(c.OutOrStdout())
+	return x.WriteText(c.OutOrStdout(), f.all)
 }
 
-func (f *explainFlags) explain(ctx context.Context, cfg wiring.Config, rules detector.Rules) (x *explain.Explanation, err error) {
+func (f *explainFlags) explain(c *cobra.Command, cfg wiring.Config, rules detector.Rules) (x *explain.Explanation, err error) {
 	if f.events != "" {
-		return explain.FromEvents(ctx, backtest.File{Path: f.events}, f.id, rules, nil)
+		bar := progress.New(c.ErrOrStderr(), "reading events")
+		defer bar.End()
+		return explain.FromEvents(c.Context(), backtest.File{Path: f.events}, f.id, rules, bar.Set)
 	}
-	store, closeStore, err := openHistory(ctx, cfg.ClickHouse, f.data)
+	store, closeStore, err := openHistory(c.Context(), cfg.ClickHouse, f.data)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
-	return explain.FromHistory(ctx, store, report.Scope{All: true}, f.id, rules.Policies, events.MillisOf(time.Now()))
+	return explain.FromHistory(c.Context(), store, report.Scope{All: true}, f.id, rules.Policies, events.MillisOf(time.Now()))
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-io/countersign/internal/config"
@@ -22,6 +21,7 @@ import (
 	"github.com/countersign-io/countersign/internal/standalone"
 	"github.com/countersign-io/countersign/internal/stream"
 	"github.com/countersign-io/countersign/internal/telemetry"
+	"github.com/countersign-io/countersign/internal/terminal/progress"
 	"github.com/countersign-io/countersign/internal/wiring"
 )
 
@@ -113,19 +113,18 @@ func ingestFileCommand() *cobra.Command {
 				return err
 			}
 			options := ingest.FileOptions{Source: ingest.Source{Name: name, Decoder: decoder, Format: format, Tenants: tenants, TrustedPlaces: trusted}}
+			var bar *progress.Bar
 			if !dryRun {
 				full, err := filepath.Abs(args[0])
 				if err != nil {
 					return err
 				}
 				options.Cursor = filepath.Join(stateDir, events.ID("file", full)+".json")
-				bar := progressbar.DefaultBytes(-1, filepath.Base(args[0]))
-				options.Progress = func(read, size int64) {
-					bar.ChangeMax64(size)
-					_ = bar.Set64(read)
-				}
+				bar = progress.New(c.ErrOrStderr(), filepath.Base(args[0]))
+				options.Progress = func(read, size int64) { bar.Set(float64(read) / float64(max(size, 1))) }
 			}
 			result, err := pipeline.File(c.Context(), args[0], options)
+			bar.End()
 			for _, r := range result.Rejections {
 				fmt.Fprintf(os.Stderr, "record %d: %s\n", r.Line, r.Error) // its line, where records are lines
 			}

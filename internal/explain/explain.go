@@ -110,34 +110,49 @@ func (x *Explanation) complete(rules *policy.Set) {
 		return cmp.Or(counts(b)-counts(a), b.Finding.Severity.Rank()-a.Finding.Severity.Rank(),
 			cmp.Compare(a.Finding.Detection, b.Finding.Detection), cmp.Compare(a.Finding.ID, b.Finding.ID))
 	})
-	var findings []events.Finding
+	var findings []events.Finding // those that the policies saw
 	for i := range x.Findings {
 		f := &x.Findings[i]
 		f.Evidence = evidenceLines(f.Finding)
-		findings = append(findings, *f.Finding)
 		if f.Finding.Decision != nil {
 			x.Decision = f.Finding.Decision
 		}
+		if f.Finding.Detection != policy.UnpromptedDetection { // it came of the decision
+			findings = append(findings, *f.Finding)
+		}
 	}
-	if e == nil || rules == nil || len(findings) == 0 {
+	if e == nil || rules == nil || len(x.Findings) == 0 {
 		return
 	}
 	x.Rules = rules.Version()
 	x.Policies = rules.Consider(e, findings, factsOf(findings))
 	if x.Decision != nil {
-		x.Current = x.Decision.Version == x.Rules
-		for i := range x.Policies {
-			c := &x.Policies[i]
-			if c.Name == x.Decision.Policy && c.Version == x.Decision.Version {
-				x.Current = true
-				if x.Decision.Cooling {
-					c.Answer = policy.OnCooldown // the history does not tell of what the user met before
-				}
-			}
-		}
+		x.compare(x.Decision)
 	}
 	if !x.Current {
 		x.Notes = append(x.Notes, "other policies are in force now than decided; what they are said to do below is what they would do now")
+	}
+}
+
+// compare finds out whether the policies are those that decided. Then it says which of them were on cooldown, since what
+// the user met before is not known here: those that would have decided instead of the one that did.
+func (x *Explanation) compare(d *events.Decision) {
+	decider := slices.IndexFunc(x.Policies, func(c policy.Considered) bool { return c.Name == d.Policy && c.Version == d.Version })
+	if x.Current = decider >= 0 || d.Version == x.Rules; decider < 0 {
+		return
+	}
+	if d.Cooling {
+		x.Policies[decider].Answer = policy.OnCooldown
+	}
+	if !policy.Cooled(d) {
+		return // what would have decided is newer than the decision
+	}
+	for i := range x.Policies {
+		c := &x.Policies[i]
+		sooner := c.Mode == policy.Enforce && (i < decider || d.Observed)
+		if c.Answer == policy.Matches && (sooner || d.Cooling) {
+			c.Answer = policy.OnCooldown
+		}
 	}
 }
 

@@ -104,7 +104,7 @@ func write(t *testing.T, list []*events.Event) backtest.File {
 func text(t *testing.T, x *explain.Explanation) string {
 	t.Helper()
 	var b strings.Builder
-	if err := x.WriteText(&b); err != nil {
+	if err := x.WriteText(&b, true); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

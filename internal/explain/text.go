@@ -11,8 +11,9 @@ import (
 	"github.com/countersign-io/countersign/internal/terminal"
 )
 
-// WriteText writes the explanation for a terminal. Texts of others are made harmless.
-func (x *Explanation) WriteText(w io.Writer) error {
+// WriteText writes the explanation for a terminal: every policy, or those that matched or nearly did. Texts of others are made
+// harmless.
+func (x *Explanation) WriteText(w io.Writer, everyPolicy bool) error {
 	var b strings.Builder
 	p := printer{&b}
 	if x.Event != nil {
@@ -30,6 +31,7 @@ func (x *Explanation) WriteText(w io.Writer) error {
 		p.finding(&f)
 	}
 	p.decision(x)
+	p.policies(x, everyPolicy)
 	p.requirement(x)
 	for _, note := range x.Notes {
 		p.line("")
@@ -97,14 +99,21 @@ func (p printer) decision(x *Explanation) {
 		p.title("DECISION " + decisionText(d))
 		p.lines([]Line{{"because", d.Reason}, {"version", d.Version}})
 	}
+}
+
+func (p printer) policies(x *Explanation, every bool) {
 	if len(x.Policies) == 0 {
 		return
 	}
 	p.title("POLICIES, in the order in which they are asked (" + x.Rules + ")")
+	left := 0
 	for _, c := range x.Policies {
 		mark := "  "
 		if d := x.Decision; d != nil && c.Name == d.Policy {
 			mark = "* "
+		} else if !every && (c.Answer == policy.NoMatch || c.Answer == policy.NotFor) {
+			left++
+			continue
 		}
 		mode := ""
 		if c.Mode == policy.OnlyObserve {
@@ -112,6 +121,9 @@ func (p printer) decision(x *Explanation) {
 		}
 		p.line(mark + joined(" ", c.Name, c.Version, "→", string(c.Action), mode) + ": " + joined(", ", answerText(c.Answer), c.Problem))
 		p.line("      when " + strings.Join(strings.Fields(c.When), " "))
+	}
+	if left > 0 {
+		p.line(fmt.Sprintf("  %d more do not match or are not for this user or app (--all shows them)", left))
 	}
 }
 

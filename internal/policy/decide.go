@@ -258,8 +258,8 @@ func (s *Set) decision(fs []events.Finding, c *choice) Decision {
 			d.apply(c.cooling)
 			d.Cooling, d.Observed = true, c.cooling.Mode == OnlyObserve
 		}
-		fmt.Fprintf(&reason, "; policy %s: %s, not again before %s, it was answered at %s",
-			c.cooling.label(), c.cooling.Then.Action, c.pass.Until, c.pass.From)
+		fmt.Fprintf(&reason, "; policy %s: %s%s%s, it was answered at %s",
+			c.cooling.label(), c.cooling.Then.Action, notBefore, c.pass.Until, c.pass.From)
 	}
 	if c.enforced == nil && c.watched == nil && c.cooling == nil {
 		reason.WriteString("; no policy matched")
@@ -270,6 +270,12 @@ func (s *Set) decision(fs []events.Finding, c *choice) Decision {
 	d.Reason = reason.String()
 	return d
 }
+
+// notBefore is in the reason of a decision that a policy on cooldown had no part in.
+const notBefore = ", not again before "
+
+// Cooled tells from a decision's reason whether a policy that matched was on cooldown.
+func Cooled(d *events.Decision) bool { return strings.Contains(d.Reason, notBefore) }
 
 func (d *Decision) apply(p *Policy) {
 	d.Policy, d.Version, d.Action = p.Name, p.Version, p.Then.Action

@@ -9,17 +9,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/pull"
+	"github.com/countersign-io/countersign/internal/terminal/progress"
 )
 
 // Span is a span of time. A zero Until is now.
 type Span struct{ Since, Until time.Time }
 
 // Backfill fetches the history of one source, and goes on where an interrupted run with the same beginning was. It writes
-// a progress bar and what became of the records to out.
+// a progress bar, on a terminal, and what became of the records to out.
 func Backfill(ctx context.Context, cfg Config, log *zap.Logger, client GraphClient, source string, span Span, out io.Writer) (err error) {
 	if cfg.Sources, err = cfg.Sources.only(source); err != nil {
 		return err
@@ -48,10 +48,10 @@ func Backfill(ctx context.Context, cfg Config, log *zap.Logger, client GraphClie
 	if err != nil {
 		return err
 	}
-	const whole = 1000
-	bar := progressbar.NewOptions(whole, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(source), progressbar.OptionThrottle(100*time.Millisecond))
-	status, err := runner.Backfill(ctx, source, span.Since, span.Until, func(done float64) { _ = bar.Set(int(done * whole)) })
-	fmt.Fprintf(out, "\n%d accepted, %d known already, %d skipped, %d refused\n", status.Accepted, status.Duplicates, status.Skipped, status.Rejected)
+	bar := progress.New(out, source)
+	status, err := runner.Backfill(ctx, source, span.Since, span.Until, bar.Set)
+	bar.End()
+	fmt.Fprintf(out, "%d accepted, %d known already, %d skipped, %d refused\n", status.Accepted, status.Duplicates, status.Skipped, status.Rejected)
 	if err != nil && status.Source == "" {
 		return err // before anything was done
 	}

@@ -84,6 +84,24 @@ func TestOnlyOwnSignInsAreLogins(t *testing.T) {
 	}
 }
 
+// Of a spray that succeeded against one user the others were not taken over.
+func TestWhoWasAttackedInOneIncident(t *testing.T) {
+	t.Parallel()
+	s := newStream(t)
+	s.login("ann", 9, attack(company.Spray, 1), failed)
+	s.login("bob", 9, attack(company.Spray, 1))
+	s.login("cas", 9, attack(company.Spray, 1), failed)
+	s.login("dot", 9, company.Label{})
+	for user, want := range map[string]bool{"ann": false, "bob": true, "cas": false, "dot": false} {
+		if got := s.truth.Attacked(events.Key("acme", user)); got != want {
+			t.Errorf("%s: %v", user, got)
+		}
+	}
+	if !s.truth.Incidents()[0].Compromise {
+		t.Error("the incident was no compromise")
+	}
+}
+
 func TestRecallByHand(t *testing.T) {
 	t.Parallel()
 	s := newStream(t)

@@ -44,6 +44,7 @@ type Incident struct {
 // strike is an attack on a user, from somewhere.
 type strike struct {
 	at       events.Millis
+	success  bool
 	incident *Incident
 	ip       string
 	prefix   string
@@ -146,7 +147,9 @@ func (t *Truth) strike(e *events.Event, key string, label company.Label) {
 		i.Compromise = true
 	}
 	t.attacks[e.ID] = i
-	t.victims[key] = append(t.victims[key], strike{at: e.Time, incident: i, ip: e.IP, prefix: e.Network.Prefix, asn: e.Network.ASN})
+	t.victims[key] = append(t.victims[key], strike{
+		at: e.Time, success: e.Outcome == events.Success, incident: i, ip: e.IP, prefix: e.Network.Prefix, asn: e.Network.ASN,
+	})
 }
 
 // expose books a user's day under the confounders that touched it. A day without a login counts as one: there was
@@ -165,9 +168,9 @@ func (t *Truth) Close() {
 	}
 }
 
-// Attacked tells whether an attacker has succeeded as this user.
+// Attacked tells whether an attacker has succeeded as this user: not as somebody else in the same incident, such as a spray.
 func (t *Truth) Attacked(key string) bool {
-	return slices.ContainsFunc(t.victims[key], func(s strike) bool { return s.incident.Compromise })
+	return slices.ContainsFunc(t.victims[key], func(s strike) bool { return s.success })
 }
 
 // Incidents are all of them, in the order in which they began.
