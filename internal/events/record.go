@@ -7,7 +7,7 @@ type DeadLetter struct {
 	ID     string `json:"id"`
 	Time   Millis `json:"time"`
 	Source string `json:"source"`
-	// Stage is what refused it: "ingest" or "detector" or "archiver".
+	// Stage is what refused it: "ingest", "detector", "archiver" or "courier".
 	Stage  string `json:"stage"`
 	Reason string `json:"reason"`
 	// Topic, Partition and Offset say where on the log it was; Line is its number in a request or file, from 1.

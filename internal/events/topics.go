@@ -11,5 +11,7 @@ const (
 	TopicRevocations = "countersign.revocations.v1"
 	TopicReceipts    = "countersign.receipts.v1"
 	TopicCursors     = "countersign.cursors.v1"
-	TopicDeadLetter  = "countersign.deadletter.v1"
+	// TopicStreams is keyed by stream: the configuration and the positions of Shared Signals streams, and who holds them.
+	TopicStreams    = "countersign.streams.v1"
+	TopicDeadLetter = "countersign.deadletter.v1"
 )

@@ -77,9 +77,12 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	cursors.Compact, cursors.TombstoneRetention = true, day
 	// Every source writes once a minute, and only closed segments are compacted: what is read at a start stays short.
 	cursors.Configs = map[string]string{"segment.ms": "3600000"}
+	// The lag keeps what a late write of a former owner has shadowed until its owner has written it again.
+	streams := cursors
+	streams.Name, streams.MinCompactionLag = events.TopicStreams, time.Hour
 	letters := topic(events.TopicDeadLetter, c.Findings)
 	return []stream.TopicSpec{
 		topic(events.TopicEvents, c.Events), state, topic(events.TopicFindings, c.Findings), revocations,
-		topic(events.TopicReceipts, c.Findings), cursors, letters, topic(events.TopicSightings, c.Events), network,
+		topic(events.TopicReceipts, c.Findings), cursors, streams, letters, topic(events.TopicSightings, c.Events), network,
 	}
 }

@@ -1,0 +1,88 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// ReadRange hands the records of one partition at or past from, and before to, to fn, each valid during the call, and
+// returns where the next call goes on: at to when there is nothing more. It works on compacted topics. An offset that
+// retention has passed stands for the first retained one. An error of fn ends the read and is returned; the record that it
+// was given counts as read. Network trouble is returned, not retried.
+func (c *Cluster) ReadRange(ctx context.Context, topic string, partition int, from, to int64, fn func(Record) error) (next int64, err error) {
+	s := c.scan(topic, partition, from)
+	for s.next < to {
+		var failed error
+		_, err := s.fetch(ctx, scanWait, to, func(r *Record) error {
+			failed = fn(*r)
+			return failed
+		})
+		switch {
+		case failed != nil:
+			return s.next, failed
+		case errors.Is(err, errOutOfRange):
+			first, end, err := c.ends(ctx, topic, partition)
+			if err != nil {
+				return s.next, err
+			}
+			if s.next >= first {
+				return s.next, fmt.Errorf("%s/%d ends at %d, before %d: the topic was truncated or created anew", topic, partition, end, s.next)
+			}
+			s.next = min(first, to)
+		case err != nil:
+			return s.next, err
+		case s.next >= s.high:
+			return min(s.next, to), nil // the log ends before to
+		}
+	}
+	return s.next, nil
+}
+
+// OffsetsAt returns, per partition of topic, the offset of the first record whose time is not before at; the end of the
+// partition where there is none.
+func (c *Cluster) OffsetsAt(ctx context.Context, topic string, at time.Time) ([]int64, error) {
+	_, out, err := c.Ends(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	ask := make([]kafka.OffsetRequest, len(out))
+	for p := range ask {
+		ask[p] = kafka.TimeOffsetOf(p, at)
+	}
+	res, err := c.client().ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{c.physical(topic): ask}})
+	if err != nil {
+		c.noteError(err)
+		return nil, fmt.Errorf("looking up offsets of %s by time: %w", topic, err)
+	}
+	seen := 0
+	for _, p := range res.Topics[c.physical(topic)] {
+		if p.Error != nil {
+			c.renewTransport()
+			return nil, fmt.Errorf("looking up offsets of %s/%d by time: %w", topic, p.Partition, p.Error)
+		}
+		seen++
+		for offset := range p.Offsets {
+			if offset >= 0 && p.Partition < len(out) {
+				out[p.Partition] = min(offset, out[p.Partition])
+			}
+		}
+	}
+	if seen != len(out) {
+		return nil, fmt.Errorf("looking up offsets of %s by time: %d of %d partitions answered", topic, seen, len(out))
+	}
+	return out, nil
+}
+
+// FollowFrom hands every record at or past the given offsets, one a partition, to fn as it arrives, until ctx ends, and
+// returns nil then. Like Follow it retries network trouble for ever.
+func (t *Table) FollowFrom(ctx context.Context, topic string, from []int64, fn func(Record) error) error {
+	err := t.between(ctx, topic, from, from, serial(fn), func() {}, true)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
