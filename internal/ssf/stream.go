@@ -45,6 +45,10 @@ type Receiver struct {
 	Interop bool
 	// RevokeForStepUp sends session-revoked for a step-up to a stream that asked for nothing finer.
 	RevokeForStepUp bool
+	// SubjectFormat is how users are named, "" as the dialect does; SubjectIssuer the iss of iss_sub.
+	SubjectFormat, SubjectIssuer string
+	// MaxStreams is how many streams it may have.
+	MaxStreams int
 }
 
 // Dialect names a way of writing SETs that some receivers want (package dialect).
@@ -87,6 +91,8 @@ type Stream struct {
 	Dialect         Dialect  `json:"dialect,omitempty"`
 	Interop         bool     `json:"interop,omitempty"`
 	RevokeForStepUp bool     `json:"revoke_for_step_up,omitempty"`
+	SubjectFormat   string   `json:"subject_format,omitempty"`
+	SubjectIssuer   string   `json:"subject_issuer,omitempty"`
 	Delivery        Delivery `json:"delivery"`
 	// Requested is nil when the receiver named no events: then it gets all standard ones.
 	Requested       []string       `json:"events_requested,omitempty"`
@@ -96,7 +102,8 @@ type Stream struct {
 	DefaultSubjects string         `json:"default_subjects"`
 	Subjects        []SubjectEntry `json:"subjects,omitempty"`
 	Created         int64          `json:"created"`
-	// Used is when the receiver last named the stream, for its inactivity timeout.
+	// Used is when the receiver last named the stream, for its inactivity timeout. The registry keeps it: every one of its
+	// methods that names a stream sets it.
 	Used int64 `json:"used,omitempty"`
 }
 
@@ -124,7 +131,8 @@ type PollResponse struct {
 // Registry keeps streams and what waits for them. Every method that changes something returns nil only when the change is
 // durable. A stream of another receiver is ErrNotFound. All methods may return *ElsewhereError.
 type Registry interface {
-	// Create keeps a new stream; it gives ID, Created and the status. ErrTooManyStreams when the receiver has its limit.
+	// Create keeps a new stream; it gives ID, Created and the status. ErrTooManyStreams when the receiver has its limit
+	// (Config.Receiver tells it).
 	Create(ctx context.Context, s Stream) (Stream, error)
 	// Streams lists the receiver's streams, oldest first.
 	Streams(ctx context.Context, r Receiver) ([]Stream, error)
@@ -143,14 +151,16 @@ var (
 	ErrNotFound       = errors.New("no such stream")
 	ErrTooManyStreams = errors.New("the receiver has as many streams as it may")
 	ErrDisabled       = errors.New("the stream is disabled")
-	// ErrNotPoll and ErrNotPush: the stream has the other delivery method.
+	// ErrNotPoll is for a poll of a stream with the other delivery method.
 	ErrNotPoll = errors.New("the stream delivers by push")
 )
 
 // TooManyError asks to come again later.
 type TooManyError struct{ After time.Duration }
 
-func (e *TooManyError) Error() string { return fmt.Sprintf("too many requests, try again in %v", e.After) }
+func (e *TooManyError) Error() string {
+	return fmt.Sprintf("too many requests, try again in %v", e.After)
+}
 
 // ElsewhereError says that another courier holds the stream; URL is its base.
 type ElsewhereError struct{ URL string }
