@@ -21,8 +21,12 @@ func (g *Guard) answer(w http.ResponseWriter, r *http.Request, t *Token, d *dema
 	log := g.cfg.Logger.With("app", g.cfg.App, "requirement", f.Requirement, "lacks", lack)
 	if first {
 		log.InfoContext(r.Context(), "caller challenged")
+		status := Challenged
+		if d.revokes() {
+			status = Revoked
+		}
 		if d.requirement != nil {
-			g.receipt(t, d.requirement, Challenged, now)
+			g.receipt(t, d.requirement, status, now)
 		}
 	}
 	switch {

@@ -106,15 +106,19 @@ type ReceiptStatus string
 
 // The receipt statuses.
 const (
-	// Challenged: the caller was asked for a better proof, or its session was ended.
+	// Delivered: the application knows of the requirement from now on. Feeds tell it, not a Guard.
+	Delivered ReceiptStatus = "delivered"
+	// Challenged: the caller was asked for a better proof.
 	Challenged ReceiptStatus = "challenged"
 	// Satisfied: a token came that satisfies the requirement.
 	Satisfied ReceiptStatus = "satisfied"
 	// Refused: the challenge limit was reached.
 	Refused ReceiptStatus = "refused"
+	// Revoked: the caller's session was ended, or its token turned down for good.
+	Revoked ReceiptStatus = "revoked"
 )
 
-// Receipt tells what an application did with a requirement. There is one for a requirement, session and status within
+// Receipt tells what an application did with a requirement. A Guard writes one for a requirement, session and status within
 // the challenge window.
 type Receipt struct {
 	Time time.Time

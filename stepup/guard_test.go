@@ -468,6 +468,19 @@ func TestReceiptsAreWrittenOnce(t *testing.T) {
 	}
 }
 
+func TestAReceiptTellsASessionThatWasEndedFromAChallenge(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.open(revoked)
+	for range 3 {
+		b.token = token(Bearer, time.Hour, "phr")
+		b.get("/")
+	}
+	if got, want := b.receipts.statuses(), "revoked:r1"; got != want {
+		t.Errorf("receipts %q, want %q", got, want)
+	}
+}
+
 func TestAttemptsStayBounded(t *testing.T) {
 	t.Parallel()
 	a := newAttempts(time.Hour)

@@ -1,17 +1,16 @@
 package stepup
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -67,15 +66,10 @@ type ObserverConfig struct {
 // [Observer.Observe] is for every request: it samples, so that a busy application sends little. [Observer.Run] sends. A
 // [Guard] with Config.Observer calls Observe by itself. It is safe for concurrent use.
 type Observer struct {
-	cfg     ObserverConfig
-	sampler sampler
-	wake    chan struct{}
-	running atomic.Bool
-
-	mu    sync.Mutex
-	queue queue
-
-	stats struct{ reports, sent, dropped, refused, limited, trouble atomic.Uint64 }
+	*sender[report]
+	cfg              ObserverConfig
+	sampler          sampler
+	reports, limited atomic.Uint64
 }
 
 // ObserverStats are numbers for an application's metrics, since the start.
@@ -95,25 +89,33 @@ type ObserverStats struct {
 const (
 	defaultInterval    = time.Minute
 	defaultMaxSessions = 100_000
-	defaultQueue       = 8192
-	defaultBatch       = 500
-	defaultFlush       = time.Second
 )
 
 // NewObserver checks cfg and returns an observer that sends nothing before Run.
 func NewObserver(cfg ObserverConfig) (*Observer, error) {
 	var problems []error
 	bad := func(text string) { problems = append(problems, errors.New(text)) }
-	if err := checkReportURL(cfg.URL, cfg.PlainHTTP); err != nil {
+	if cfg.Interval == 0 {
+		cfg.Interval = defaultInterval
+	}
+	s, err := newSender(sending{
+		what: "session reports", url: cfg.URL, plain: cfg.PlainHTTP, token: cfg.Token, tokenFile: cfg.TokenFile, queue: cfg.Queue,
+		batch: cfg.Batch, flushEvery: cfg.FlushEvery, http: cfg.HTTP, now: cfg.Now, onError: cfg.OnError,
+	}, func(batch []report) []byte {
+		wire := make([]wireReport, len(batch))
+		for i := range batch {
+			wire[i] = batch[i].wire(cfg.Interval)
+		}
+		body, _ := json.Marshal(wire) // texts cannot fail
+		return body
+	})
+	if err != nil {
 		problems = append(problems, err)
 	}
-	if (cfg.Token == nil) == (cfg.TokenFile == "") {
-		bad("Token, TokenFile: set one of them")
+	if cfg.MaxSessions < 0 {
+		bad("MaxSessions: must not be negative")
 	}
-	if cfg.Interval < 0 || cfg.FlushEvery < 0 || cfg.MaxSessions < 0 || cfg.Queue < 0 || cfg.Batch < 0 {
-		bad("Interval, FlushEvery, MaxSessions, Queue, Batch: must not be negative")
-	}
-	if cfg.Interval > 0 && cfg.Interval < time.Millisecond {
+	if cfg.Interval < time.Millisecond {
 		bad("Interval: must be at least a millisecond")
 	}
 	if len(cfg.App) > maxIdentity || len(cfg.Tenant) > maxTenant {
@@ -122,56 +124,16 @@ func NewObserver(cfg ObserverConfig) (*Observer, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("stepup: %w", errors.Join(problems...))
 	}
-	for _, d := range []struct {
-		value *int
-		by    int
-	}{{&cfg.MaxSessions, defaultMaxSessions}, {&cfg.Queue, defaultQueue}, {&cfg.Batch, defaultBatch}} {
-		if *d.value == 0 {
-			*d.value = d.by
-		}
+	if cfg.MaxSessions == 0 {
+		cfg.MaxSessions = defaultMaxSessions
 	}
-	if cfg.Interval == 0 {
-		cfg.Interval = defaultInterval
-	}
-	if cfg.FlushEvery == 0 {
-		cfg.FlushEvery = defaultFlush
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.OnError == nil {
-		cfg.OnError = func(error) {}
-	}
-	client := http.Client{}
-	if cfg.HTTP != nil {
-		client = *cfg.HTTP
-	}
-	// A redirect would take the token and the sessions elsewhere.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	cfg.HTTP = &client
-	return &Observer{
-		cfg: cfg, sampler: newSampler(cfg.MaxSessions, cfg.Interval), wake: make(chan struct{}, 1),
-		queue: queue{ring: make([]report, cfg.Queue)},
-	}, nil
+	return &Observer{sender: s, cfg: cfg, sampler: newSampler(cfg.MaxSessions, cfg.Interval)}, nil
 }
 
-func checkReportURL(raw string, plain bool) error {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("URL: must be one such as https://countersign.example.com/v1/sessions")
-	case u.User != nil:
-		return errors.New("URL: must hold no password, the token goes into TokenFile")
-	case u.Scheme == "http" && !plain && !loopback(u.Hostname()):
-		return errors.New("URL: must be https, or PlainHTTP be set where the network keeps sessions and tokens secret")
-	}
-	return nil
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
+// Run sends reports until ctx ends, and then what is left, for at most two seconds; what could not be sent by then counts
+// as dropped. Countersign that is away costs nothing but reports: they are sent again, later and later, and past
+// ObserverConfig.Queue the oldest are dropped. It returns nil, or at once an error when it runs already.
+func (o *Observer) Run(ctx context.Context) error { return o.run(ctx) }
 
 // maxAgent bounds the user agent of a report, in bytes. Whoever holds a session chooses its user agent.
 const maxAgent = 1024
@@ -191,46 +153,34 @@ func (o *Observer) Observe(use SessionUse) {
 	if len(use.UserAgent) > maxAgent {
 		use.UserAgent = use.UserAgent[:maxAgent]
 	}
-	now := o.cfg.Now()
+	now := o.now()
 	v := o.sampler.see(&use, now.UnixNano())
 	switch v {
 	case known:
 		return
 	case tooOften:
-		o.stats.limited.Add(1)
+		o.limited.Add(1)
 		return
 	case due, changed:
 	}
 	if len(use.User) > maxIdentity || len(use.Session) > maxIdentity || len(use.Tenant) > maxTenant || len(use.App) > maxIdentity || len(use.IP) > maxIdentity {
-		o.stats.refused.Add(1)
+		o.refused.Add(1)
 		return
 	}
-	o.stats.reports.Add(1)
-	o.mu.Lock()
-	lost := o.queue.push(report{use: use, at: now})
-	urgent := v == changed || o.queue.n >= o.cfg.Batch
-	o.mu.Unlock()
-	if lost {
-		o.stats.dropped.Add(1)
-	}
-	if urgent {
-		select {
-		case o.wake <- struct{}{}:
-		default: // Run will look anyway
-		}
-	}
+	o.reports.Add(1)
+	o.add(report{use: use, at: now}, v == changed)
 }
 
 // Stats returns the numbers since the start.
 func (o *Observer) Stats() ObserverStats {
 	return ObserverStats{
-		Reports: o.stats.reports.Load(), Sent: o.stats.sent.Load(), Dropped: o.stats.dropped.Load(),
-		Refused: o.stats.refused.Load(), Limited: o.stats.limited.Load(), Trouble: o.stats.trouble.Load(),
+		Reports: o.reports.Load(), Sent: o.sent.Load(), Dropped: o.dropped.Load(),
+		Refused: o.refused.Load(), Limited: o.limited.Load(), Trouble: o.trouble.Load(),
 	}
 }
 
 // Dropped is how many reports were lost.
-func (o *Observer) Dropped() uint64 { return o.stats.dropped.Load() }
+func (o *Observer) Dropped() uint64 { return o.dropped.Load() }
 
 // report is a use that waits to be sent.
 type report struct {
@@ -251,10 +201,9 @@ type wireReport struct {
 }
 
 func (r *report) wire(interval time.Duration) wireReport {
-	const millis = "2006-01-02T15:04:05.000Z07:00"
 	return wireReport{
 		Session: r.use.Session, Tenant: r.use.Tenant, User: r.use.User, IP: r.use.IP, UserAgent: r.use.UserAgent, App: r.use.App,
-		Time: r.at.UTC().Format(millis), ID: r.id(interval),
+		Time: r.at.UTC().Format(wireTime), ID: r.id(interval),
 	}
 }
 
@@ -273,36 +222,6 @@ func (r *report) id(interval time.Duration) string {
 	}
 	var sum [sha256.Size]byte
 	return hex.EncodeToString(digest.Sum(sum[:0])[:16])
-}
-
-// queue holds the reports that wait, the oldest first. A full one drops its oldest.
-type queue struct {
-	ring     []report
-	begin, n int
-}
-
-// push adds a report, and tells whether another was dropped for it.
-func (q *queue) push(r report) (dropped bool) {
-	if q.n == len(q.ring) {
-		q.ring[q.begin] = r
-		q.begin = (q.begin + 1) % len(q.ring)
-		return true
-	}
-	q.ring[(q.begin+q.n)%len(q.ring)] = r
-	q.n++
-	return false
-}
-
-// take removes and returns the oldest reports, at most limit.
-func (q *queue) take(limit int) []report {
-	out := make([]report, 0, min(q.n, limit))
-	for len(out) < cap(out) {
-		out = append(out, q.ring[q.begin])
-		q.ring[q.begin] = report{} // its texts are the request's
-		q.begin = (q.begin + 1) % len(q.ring)
-		q.n--
-	}
-	return out
 }
 
 // remoteIP is the address of a request's peer. Headers that speak of others, such as X-Forwarded-For, are whatever the

@@ -219,10 +219,10 @@ func TestQueueDropsItsOldest(t *testing.T) {
 		t.Errorf("dropped %d, want 3", o.Dropped())
 	}
 	var got []string
-	for _, r := range append(o.queue.take(3), o.queue.take(100)...) {
+	for _, r := range append(o.waiting.take(3), o.waiting.take(100)...) {
 		got = append(got, r.use.Session)
 	}
-	if diff := cmp.Diff([]string{"3", "4", "5", "6"}, got); diff != "" || o.queue.take(1) == nil || len(o.queue.take(1)) != 0 {
+	if diff := cmp.Diff([]string{"3", "4", "5", "6"}, got); diff != "" || o.waiting.take(1) == nil || len(o.waiting.take(1)) != 0 {
 		t.Error(diff)
 	}
 }
@@ -246,7 +246,7 @@ func TestReportIsWhatIngestReads(t *testing.T) {
 	t.Parallel()
 	o, clock := newObserver(t, nil)
 	o.Observe(useOf("s1", "[2001:db8::1]:4711", `Mozilla/5.0 "quoted" <ü>`))
-	body := o.encode(o.queue.take(10))
+	body := o.encode(o.waiting.take(10))
 	var wire []map[string]string
 	if err := json.Unmarshal(body, &wire); err != nil || len(wire) != 1 {
 		t.Fatalf("%s: %v", body, err)
@@ -339,7 +339,7 @@ func TestGuardObserves(t *testing.T) {
 	b.ask(r)
 	want := []SessionUse{{Subject: b.token.Subject, IP: "2001:db8::7", UserAgent: "ua", App: "bank"}}
 	uses := func() (all []SessionUse) {
-		for _, r := range o.queue.take(100) {
+		for _, r := range o.waiting.take(100) {
 			all = append(all, r.use)
 		}
 		return all
@@ -389,7 +389,7 @@ func FuzzReport(f *testing.F) {
 		use := SessionUse{Subject: Subject{User: user, Session: session}, IP: ip, UserAgent: agent}
 		o.Observe(use)
 		o.Observe(use)
-		batch := o.queue.take(10)
+		batch := o.waiting.take(10)
 		if s := o.Stats(); len(batch) > 1 || s.Reports != uint64(len(batch)) {
 			t.Fatalf("%d reports of one use: %+v", len(batch), s)
 		}

@@ -362,7 +362,7 @@ func TestATableThatRefusesEverythingStopsItsTopicOnly(t *testing.T) {
 		if n := len(f.outbox.letters); n != 0 {
 			t.Errorf("%d of 300 rows became dead letters though it is not their fault", n)
 		}
-		receipt := events.Receipt{ID: "r", Time: 1772582400000, Tenant: "acme", User: "u", Requirement: "q", App: "bank", Status: events.Challenged}
+		receipt := events.Receipt{ID: "r", Time: 1772582400000, Tenant: "acme", User: "u", Requirement: "q", App: "bank", Status: events.Revoked}
 		if err := f.desk.hand(t.Context(), events.TopicReceipts, 0, []stream.Record{{Topic: events.TopicReceipts, Value: events.Encode(receipt)}}); err != nil {
 			t.Errorf("another table suffers: %v", err)
 		}

@@ -23,6 +23,11 @@ func FindingID(detection string, version int, tenant, user, eventID string, anch
 	return ID(append(fields, strconv.Itoa(version))...)
 }
 
+// ReceiptID names a receipt by what it says, whoever says it and however often: all but its time.
+func ReceiptID(r *Receipt) string {
+	return ID("receipt", r.App, r.Requirement, r.JTI, r.Session, string(r.Status))
+}
+
 // ID hashes fields to an id. The first field names the kind of thing.
 func ID(fields ...string) string {
 	digest := sha256.New()

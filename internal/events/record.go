@@ -29,7 +29,12 @@ const (
 	Challenged ReceiptStatus = "challenged"
 	Satisfied  ReceiptStatus = "satisfied"
 	Refused    ReceiptStatus = "refused"
+	// Revoked is a session that was ended.
+	Revoked ReceiptStatus = "revoked"
 )
+
+// ReceiptStatuses are all of them.
+var ReceiptStatuses = []ReceiptStatus{Delivered, Challenged, Satisfied, Refused, Revoked}
 
 // Receipt tells what an application did with a requirement, and when.
 type Receipt struct {

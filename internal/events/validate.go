@@ -244,3 +244,35 @@ func clean(s string) bool {
 	}
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
 }
+
+// Validate checks that a receipt means something, and reports every problem, each as "path: problem". Its id and whether its
+// time is near now are for ingest.
+func (r *Receipt) Validate() error {
+	var problems []error
+	bad := func(path, format string, args ...any) {
+		problems = append(problems, fmt.Errorf(path+": "+format, args...))
+	}
+	if !ValidTenant(r.Tenant) {
+		bad("tenant", "is %.80q, must be 1 to %d letters, digits, dots, dashes or underscores", r.Tenant, MaxTenant)
+	}
+	for _, f := range []struct {
+		path, value string
+		required    bool
+	}{{"user", r.User, true}, {"session", r.Session, false}, {"requirement", r.Requirement, true}, {"jti", r.JTI, false}, {"app", r.App, true}} {
+		switch {
+		case f.value == "" && f.required:
+			bad(f.path, "is missing")
+		case len(f.value) > MaxID:
+			bad(f.path, "has %d bytes, at most %d are allowed", len(f.value), MaxID)
+		case !clean(f.value):
+			bad(f.path, "has control characters or invalid UTF-8")
+		}
+	}
+	if r.Time == 0 {
+		bad("time", "is missing")
+	}
+	if !slices.Contains(ReceiptStatuses, r.Status) {
+		bad("status", "is %.40q, must be one of %s", r.Status, list(ReceiptStatuses))
+	}
+	return errors.Join(problems...)
+}

@@ -40,7 +40,7 @@ func (p *Pipeline) check(src *Source, e *events.Event) *refusal {
 		// Else its sender could take the place of a record that is still on its way.
 		return &refusal{reasonFamily, fmt.Errorf("source.family: %q is that of records that countersign reads itself; leave it out, or use a name of your own", e.Source.Family)}
 	}
-	if err := p.timely(e, now); err != nil {
+	if err := p.timely(e.Time, now); err != nil {
 		return &refusal{reasonTime, err}
 	}
 	e.ID = events.EventID(e.Tenant, e.Source.Family, e.Source.ID)
@@ -66,14 +66,14 @@ func canonical(tenants []string) []string {
 	return out
 }
 
-// timely checks an event's time against the clock.
-func (p *Pipeline) timely(e *events.Event, now events.Millis) error {
-	if skew := e.Time - now; skew > events.Millis(p.cfg.MaxSkew.Milliseconds()) {
+// timely checks a record's time against the clock.
+func (p *Pipeline) timely(at, now events.Millis) error {
+	if skew := at - now; skew > events.Millis(p.cfg.MaxSkew.Milliseconds()) {
 		return fmt.Errorf("time: %v is %v in the future, at most %v is allowed; check the sender's clock",
-			e.Time, time.Duration(skew)*time.Millisecond, p.cfg.MaxSkew)
+			at, time.Duration(skew)*time.Millisecond, p.cfg.MaxSkew)
 	}
-	if e.Time < now-events.Millis(p.cfg.MaxAge.Milliseconds()) {
-		return fmt.Errorf("time: %v is older than %v days", e.Time, int(p.cfg.MaxAge.Hours()/24))
+	if at < now-events.Millis(p.cfg.MaxAge.Milliseconds()) {
+		return fmt.Errorf("time: %v is older than %v days", at, int(p.cfg.MaxAge.Hours()/24))
 	}
 	return nil
 }

@@ -51,16 +51,20 @@ type TokenConfig struct {
 	Tenants []string `yaml:"tenants"`
 	// Format is what it sends; the default is "event". Formats are others that a request may ask for; "*" is every one. A
 	// token of an application is best bound to what it sends: the words of a provider weigh more than an application's.
+	// "receipt" is no format of events; it permits POST /v1/receipts.
 	Format  string   `yaml:"format"`
 	Formats []string `yaml:"formats"`
 	// TrustedPlaces keeps the places and networks that its events carry.
 	TrustedPlaces bool `yaml:"trusted_places"`
 }
 
-// The formats that have an endpoint of their own: countersign's own event JSON, and applications' reports of session use.
+// The formats that have an endpoint of their own: countersign's own event JSON, and applications' reports of
+// session use.
 const (
 	FormatEvent   = "event"
 	FormatSession = "session"
+	// FormatReceipt is what applications did with requirements. It is not decoded to events.
+	FormatReceipt = "receipt"
 )
 
 // anyTenant stands for every tenant, anyFormat for every format.

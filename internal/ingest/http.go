@@ -24,7 +24,7 @@ import (
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
-// answer is the body of every answer of POST /v1/events: what became of the records, and for an error also the members
+// answer is the body of every answer of POST /v1/events, /v1/sessions and /v1/receipts: what became of the records, and for an error also the members
 // of RFC 9457.
 type answer struct {
 	Title  string `json:"title,omitempty"`
@@ -64,10 +64,13 @@ var errNoToken = refuse(http.StatusUnauthorized, "the Authorization header holds
 // Handler serves the API; Run serves it too. Tests and embedders may serve it themselves.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, r *http.Request) { s.serveRecords(w, r, "") })
+	mux.HandleFunc("POST /v1/events", s.serving(func(w http.ResponseWriter, r *http.Request, t *token) (Result, error) { return s.take(w, r, t, "") }))
 	if s.decoders[FormatSession] != nil {
-		mux.HandleFunc("POST /v1/sessions", func(w http.ResponseWriter, r *http.Request) { s.serveRecords(w, r, FormatSession) })
+		mux.HandleFunc("POST /v1/sessions", s.serving(func(w http.ResponseWriter, r *http.Request, t *token) (Result, error) {
+			return s.take(w, r, t, FormatSession)
+		}))
 	}
+	mux.HandleFunc("POST /v1/receipts", s.serving(s.takeReceipts))
 	mux.HandleFunc("GET /v1/events", s.serveChallenge)
 	if s.deps.Receivers != nil {
 		mux.Handle("/v1/ssf/", s.deps.Receivers)
@@ -131,19 +134,21 @@ func (s *Server) serveChallenge(w http.ResponseWriter, r *http.Request) {
 	s.respond(w, Result{}, refuse(http.StatusMethodNotAllowed, "records are sent with POST"))
 }
 
-// serveRecords takes a request's records in; they are of the given format, or of the request's own when it is "".
-func (s *Server) serveRecords(w http.ResponseWriter, r *http.Request, format string) {
-	began := time.Now()
-	s.metrics.inFlight.Inc()
-	defer s.metrics.inFlight.Dec()
-	result, err := s.take(w, r, format)
-	status := s.respond(w, result, err)
-	s.metrics.requests.WithLabelValues(strconv.Itoa(status)).Inc()
-	s.metrics.duration.Observe(time.Since(began).Seconds())
+// serving is the handler of an endpoint that takes something in from the bearers of tokens.
+func (s *Server) serving(take func(http.ResponseWriter, *http.Request, *token) (Result, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		s.metrics.inFlight.Inc()
+		defer s.metrics.inFlight.Dec()
+		result, err := s.admit(w, r, take)
+		status := s.respond(w, result, err)
+		s.metrics.requests.WithLabelValues(strconv.Itoa(status)).Inc()
+		s.metrics.duration.Observe(time.Since(began).Seconds())
+	}
 }
 
-// take takes a request in. The result counts what is on the log, also when there is an error.
-func (s *Server) take(w http.ResponseWriter, r *http.Request, format string) (Result, error) {
+// admit lets a request in that has a token, when there is room.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, take func(http.ResponseWriter, *http.Request, *token) (Result, error)) (Result, error) {
 	token, ok := authenticate(s.tokens, r.Header.Get("Authorization"))
 	if !ok {
 		return Result{}, errNoToken
@@ -154,6 +159,12 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, format string) (Re
 	default:
 		return Result{}, refuse(http.StatusTooManyRequests, "%d requests are being served, come back later", s.cfg.MaxRequests)
 	}
+	return take(w, r, token)
+}
+
+// take takes a request's records in; they are of the given format, or of the request's own when it is "". The result
+// counts what is on the log, also when there is an error.
+func (s *Server) take(w http.ResponseWriter, r *http.Request, token *token, format string) (Result, error) {
 	src, err := s.source(token, r, format)
 	if err != nil {
 		return Result{}, err
@@ -176,7 +187,15 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, format string) (Re
 		return Result{}, err
 	}
 	defer done()
-	result, err := s.intake(r.Context(), src, layout, body)
+	// A client that is gone or too slow ends the reading, and with it the request's context; what came whole before is
+	// published all the same, within the patience.
+	ctx := context.WithoutCancel(r.Context())
+	if err := s.settle(ctx); err != nil {
+		return Result{}, s.publishError(err)
+	}
+	in := s.pipeline.Intake(src)
+	in.patience = s.cfg.PublishTimeout
+	result, err := s.intake(ctx, in, src.Decoder.MaxValue(), layout, body)
 	if s.deps.Report != nil {
 		s.deps.Report(src.Name, src.Format, result, err)
 	}
@@ -207,6 +226,9 @@ func (s *Server) source(t *token, r *http.Request, format string) (Source, error
 		format = t.cfg.format()
 	}
 	decoder := s.decoders[format]
+	if format == FormatReceipt {
+		return Source{}, refuse(http.StatusBadRequest, "receipts are sent to /v1/receipts")
+	}
 	if decoder == nil {
 		return Source{}, refuse(http.StatusBadRequest, "format %.40q is unknown, use one of %s", format, strings.Join(sortedKeys(s.decoders), ", "))
 	}
@@ -273,17 +295,20 @@ func (s *Server) tooLarge() error {
 	return refuse(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes; send it in parts", s.cfg.MaxBody)
 }
 
-// intake takes the records of a body in.
-func (s *Server) intake(ctx context.Context, src Source, as layout, body io.Reader) (Result, error) {
-	// A client that is gone or too slow ends the reading, and with it the request's context; what came whole before is
-	// published all the same, within the patience.
-	ctx = context.WithoutCancel(ctx)
-	if err := s.settle(ctx); err != nil {
-		return Result{}, s.publishError(err)
-	}
-	in := s.pipeline.Intake(src)
-	in.patience = s.cfg.PublishTimeout
-	split := newSplitter(body, src.Decoder.MaxValue(), as, 0)
+// taker takes the values of a body in. See [Intake].
+type taker interface {
+	Add(value []byte, line int)
+	Refuse(head []byte, size, line int, err error)
+	Records() int
+	Full() bool
+	Flush(ctx context.Context) error
+	Close(ctx context.Context) (Result, error)
+	Abandon() Result
+}
+
+// intake takes the values of a body in, each of at most maxValue bytes.
+func (s *Server) intake(ctx context.Context, in taker, maxValue int, as layout, body io.Reader) (Result, error) {
+	split := newSplitter(body, maxValue, as, 0)
 	defer split.release()
 	values := 0
 	var broken error

@@ -30,7 +30,9 @@ type log struct {
 	mu     sync.Mutex
 	events []events.Event
 	dead   []events.DeadLetter
-	err    error
+	// receipts are kept with their keys.
+	receipts map[string][]events.Receipt
+	err      error
 }
 
 func (l *log) Publish(_ context.Context, topic string, records []stream.Record) error {
@@ -50,6 +52,15 @@ func (l *log) Publish(_ context.Context, topic string, records []stream.Record) 
 				return fmt.Errorf("key %q of %q", r.Key, e.Key())
 			}
 			l.events = append(l.events, *e)
+		case events.TopicReceipts:
+			receipt, err := events.DecodeReceipt(r.Value)
+			if err != nil {
+				return err
+			}
+			if l.receipts == nil {
+				l.receipts = map[string][]events.Receipt{}
+			}
+			l.receipts[string(r.Key)] = append(l.receipts[string(r.Key)], *receipt)
 		case events.TopicDeadLetter:
 			d, err := events.DecodeDeadLetter(r.Value)
 			if err != nil {

@@ -71,7 +71,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	var problems []error
 	for i, t := range cfg.Tokens {
 		for _, format := range append(slices.Clone(t.Formats), t.format()) {
-			if format != anyFormat && deps.Decoders[format] == nil {
+			if format != anyFormat && format != FormatReceipt && deps.Decoders[format] == nil {
 				problems = append(problems, fmt.Errorf("tokens[%d].format: %.40q is unknown, use one of %s", i, format, strings.Join(sortedKeys(deps.Decoders), ", ")))
 			}
 		}

@@ -78,7 +78,7 @@ type httpMetrics struct {
 func newHTTPMetrics(reg prometheus.Registerer) (*httpMetrics, error) {
 	m := &httpMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "countersign_ingest_requests_total", Help: "Requests to POST /v1/events, by status.",
+			Name: "countersign_ingest_requests_total", Help: "Requests to POST /v1/events, /v1/sessions and /v1/receipts, by status.",
 		}, []string{"status"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "countersign_ingest_requests_in_flight", Help: "Requests that are being served.",

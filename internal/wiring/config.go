@@ -38,7 +38,7 @@ func (c Config) Validate() error {
 	decoders := senders()
 	for i, t := range c.Ingest.Tokens {
 		for _, format := range append(slices.Clone(t.Formats), t.Format) {
-			if format != "" && format != "*" && decoders[format] == nil {
+			if format != "" && format != "*" && format != ingest.FormatReceipt && decoders[format] == nil {
 				problems = append(problems, fmt.Errorf("ingest.tokens[%d].format: %.40q is none that can be sent, use one of %s", i, format, strings.Join(names(decoders), ", ")))
 			}
 		}

@@ -277,9 +277,9 @@ func (s *Subscriber) record(r *stream.Record, live bool) {
 	s.index.Apply(claims)
 	s.applied.Add(1)
 	if live && s.cfg.App != "" && claims.Status == stepup.StatusOpen {
-		s.receipts.record(stepup.Receipt{
-			Time: time.Now(), Subject: req.Subject, Requirement: req.ID, JTI: req.JTI, App: s.cfg.App,
-		}, events.Delivered)
+		s.receipts.Record(stepup.Receipt{
+			Time: time.Now(), Subject: req.Subject, Requirement: req.ID, JTI: req.JTI, App: s.cfg.App, Status: stepup.Delivered,
+		})
 	}
 	if s.cfg.Applied != nil {
 		s.cfg.Applied(claims)

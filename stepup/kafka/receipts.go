@@ -35,15 +35,14 @@ func newReceipts(topic string, p *stream.Publisher, log *slog.Logger) *Receipts 
 }
 
 // Record queues a receipt. It never blocks.
-func (q *Receipts) Record(r stepup.Receipt) { q.record(r, events.ReceiptStatus(r.Status)) }
-
-func (q *Receipts) record(r stepup.Receipt, status events.ReceiptStatus) {
-	select {
-	case q.queue <- events.Receipt{
-		ID:   events.ID("receipt", r.App, r.Requirement, r.JTI, r.Session, string(status)),
+func (q *Receipts) Record(r stepup.Receipt) {
+	receipt := events.Receipt{
 		Time: events.MillisOf(r.Time), Tenant: r.Tenant, User: r.User, Session: r.Session,
-		Requirement: r.Requirement, JTI: r.JTI, App: r.App, Status: status,
-	}:
+		Requirement: r.Requirement, JTI: r.JTI, App: r.App, Status: events.ReceiptStatus(r.Status),
+	}
+	receipt.ID = events.ReceiptID(&receipt)
+	select {
+	case q.queue <- receipt:
 	default:
 		q.lost.Add(1)
 	}
