@@ -1,6 +1,8 @@
 package stepup
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,12 +15,16 @@ import (
 	"unique"
 )
 
-// The event types that open and close requirements. Both carry the same members.
+// The event types that open and close requirements. All carry the same members.
 const (
 	// EventStepUpRequired asks for a fresh and stronger proof of identity.
 	EventStepUpRequired = "https://schemas.countersign.io/secevent/event-type/step-up-required"
 	// EventSessionRevoked ends a session. It is the standard CAEP type; countersign adds its own members to it.
 	EventSessionRevoked = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
+	// EventAssuranceLevelChange and EventRiskLevelChange are standard CAEP types too. With countersign's members they are
+	// what a stream gets that did not ask for step-up-required; without them they open no requirement by themselves.
+	EventAssuranceLevelChange = "https://schemas.openid.net/secevent/caep/event-type/assurance-level-change"
+	EventRiskLevelChange      = "https://schemas.openid.net/secevent/caep/event-type/risk-level-change"
 )
 
 // Limits of a claims set. A larger one is refused whole, so that a hostile record costs little.
@@ -36,9 +42,9 @@ const (
 // none; countersign always does.
 const DefaultLifetime = 24 * time.Hour
 
-// ErrEventType is returned by [ParseClaims] for a well-formed claims set with an event that is not about requirements.
-// A subscriber skips it.
-var ErrEventType = errors.New("event type is neither step-up-required nor session-revoked")
+// ErrEventType is returned by [ParseClaims] for a well-formed claims set with an event that opens and closes no
+// requirement. A subscriber skips it.
+var ErrEventType = errors.New("event opens and closes no requirement")
 
 // Claims is the claims set of a Security Event Token (RFC 8417) that opens or closes one requirement.
 type Claims struct {
@@ -60,7 +66,7 @@ type wireSET struct {
 	Txn     string                     `json:"txn"`
 	Sub     json.RawMessage            `json:"sub"`
 	Exp     json.RawMessage            `json:"exp"`
-	Subject *wireSubject               `json:"sub_id"`
+	Subject json.RawMessage            `json:"sub_id"`
 	Events  map[string]json.RawMessage `json:"events"`
 }
 
@@ -99,8 +105,17 @@ type wireEvent struct {
 // does not check a signature. Members it does not know are ignored; what it does know must have the right type and size,
 // and must make sense together. Numeric dates may be in seconds or, above 10^11, in milliseconds.
 //
+// A session-revoked event without countersign's members, as other transmitters send it, is a requirement of its own, open
+// from its time of issue for [DefaultLifetime]. The same token always makes the same requirement.
+//
 // The error says what is wrong and where. Nothing of b is kept.
-func ParseClaims(b []byte) (Claims, error) {
+func ParseClaims(b []byte) (Claims, error) { return parseClaims(b, nil) }
+
+// ParseClaimsOf is ParseClaims for a claims set whose subject identifier means who. The identifier itself may be of any
+// form and is not looked at; Session of who may be empty, and is not used when the event says that it is about the user.
+func ParseClaimsOf(b []byte, who Subject) (Claims, error) { return parseClaims(b, &who) }
+
+func parseClaims(b []byte, who *Subject) (Claims, error) {
 	switch {
 	case len(b) > MaxClaims:
 		return Claims{}, fmt.Errorf("claims set has %d bytes, at most %d are allowed", len(b), MaxClaims)
@@ -114,11 +129,20 @@ func ParseClaims(b []byte) (Claims, error) {
 	if err := set.check(); err != nil {
 		return Claims{}, err
 	}
+	if who == nil {
+		var err error
+		if who, err = readSubject(set.Subject); err != nil {
+			return Claims{}, err
+		}
+	}
+	if err := who.check(); err != nil {
+		return Claims{}, err
+	}
 	var kind string
 	var raw json.RawMessage
 	for kind, raw = range set.Events { // exactly one, as checked
 	}
-	if kind != EventStepUpRequired && kind != EventSessionRevoked {
+	if !slices.Contains([]string{EventStepUpRequired, EventSessionRevoked, EventAssuranceLevelChange, EventRiskLevelChange}, kind) {
 		return Claims{}, fmt.Errorf("%w: %.120q", ErrEventType, kind)
 	}
 	if len(raw) == 0 || raw[0] != '{' {
@@ -128,7 +152,10 @@ func ParseClaims(b []byte) (Claims, error) {
 	if err := json.Unmarshal(raw, &event); err != nil {
 		return Claims{}, fmt.Errorf("reading event: %w", err)
 	}
-	return set.claims(kind, &event)
+	if event.Status == "" && (kind == EventAssuranceLevelChange || kind == EventRiskLevelChange) {
+		return Claims{}, fmt.Errorf("%w: %.120q without a status", ErrEventType, kind)
+	}
+	return set.claims(kind, &event, who)
 }
 
 // check reports what makes a claims set none of ours, whatever its event says.
@@ -142,27 +169,48 @@ func (s *wireSET) check() error {
 		return errors.New("sub, exp: must not be in a security event token")
 	case len(s.Events) != 1:
 		return fmt.Errorf("events: has %d members, must have exactly one", len(s.Events))
-	case s.Subject == nil:
-		return errors.New("sub_id: is missing")
-	case s.Subject.Format != "complex":
-		return fmt.Errorf("sub_id.format: is %.40q, must be complex", s.Subject.Format)
 	}
-	return errors.Join(
-		identity("jti", s.JTI, maxIdentity),
-		optional("txn", s.Txn),
-		s.Subject.Tenant.check("sub_id.tenant", maxTenant),
-		s.Subject.User.check("sub_id.user", maxIdentity),
-	)
+	return errors.Join(identity("jti", s.JTI, maxIdentity), optional("txn", s.Txn))
 }
 
-func (o *wireOpaque) check(path string, limit int) error {
+// readSubject reads the subject identifier that countersign writes: a complex one of opaque ids.
+func readSubject(raw json.RawMessage) (*Subject, error) {
+	if raw == nil {
+		return nil, errors.New("sub_id: is missing")
+	}
+	var s wireSubject
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, fmt.Errorf("reading sub_id: %w", err)
+	}
+	if s.Format != "complex" {
+		return nil, fmt.Errorf("sub_id.format: is %.40q, must be complex", s.Format)
+	}
+	who := &Subject{}
+	problems := []error{s.Tenant.read("sub_id.tenant", &who.Tenant), s.User.read("sub_id.user", &who.User)}
+	if s.Session != nil {
+		problems = append(problems, s.Session.read("sub_id.session", &who.Session))
+	}
+	return who, errors.Join(problems...)
+}
+
+func (o *wireOpaque) read(path string, to *string) error {
 	if o == nil {
 		return fmt.Errorf("%s: is missing", path)
 	}
 	if o.Format != "opaque" {
 		return fmt.Errorf("%s.format: is %.40q, must be opaque", path, o.Format)
 	}
-	return identity(path+".id", o.ID, limit)
+	*to = o.ID
+	return identity(path+".id", o.ID, maxIdentity)
+}
+
+// check tells whether the names are present, of bounded size, and without control characters.
+func (s *Subject) check() error {
+	problems := []error{identity("tenant", s.Tenant, maxTenant), identity("user", s.User, maxIdentity)}
+	if s.Session != "" {
+		problems = append(problems, identity("session", s.Session, maxIdentity))
+	}
+	return errors.Join(problems...)
 }
 
 // identity checks text that names something: present, bounded, without control characters.
@@ -188,12 +236,12 @@ func optional(path, v string) error {
 	return identity(path, v, maxIdentity)
 }
 
-func (s *wireSET) claims(kind string, e *wireEvent) (Claims, error) {
+func (s *wireSET) claims(kind string, e *wireEvent, who *Subject) (Claims, error) {
 	c := Claims{Issuer: unique.Make(s.Issuer).Value(), IssuedAt: s.Issued.Time(), JTI: s.JTI, Status: Status(e.Status)}
 	r := Requirement{
 		ID:        e.Requirement,
 		JTI:       s.JTI,
-		Subject:   Subject{Tenant: unique.Make(s.Subject.Tenant.ID).Value(), User: s.Subject.User.ID},
+		Subject:   Subject{Tenant: unique.Make(who.Tenant).Value(), User: who.User},
 		Action:    Action(e.Action),
 		MaxAge:    e.MaxAge,
 		NotBefore: e.NotBefore.Time(),
@@ -204,8 +252,8 @@ func (s *wireSET) claims(kind string, e *wireEvent) (Claims, error) {
 
 		CredentialChange: e.Credential,
 	}
-	if r.ID == "" {
-		r.ID = s.Txn
+	if r.ID == "" && c.Status != "" {
+		r.ID = s.Txn // countersign's transaction is the requirement
 	}
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -218,7 +266,9 @@ func (s *wireSET) claims(kind string, e *wireEvent) (Claims, error) {
 			c.Status = StatusOpen
 		}
 		if r.ID == "" {
-			r.ID = s.JTI
+			// Not the txn, which all tokens of one cause share: several users and sessions may be revoked for it.
+			sum := sha256.Sum256([]byte(s.Issuer + "\x00" + s.JTI))
+			r.ID = hex.EncodeToString(sum[:16])
 		}
 		if r.NotBefore.IsZero() {
 			r.NotBefore = c.IssuedAt
@@ -274,13 +324,11 @@ func (s *wireSET) claims(kind string, e *wireEvent) (Claims, error) {
 		}
 	}
 	r.ACRValues = slices.Clip(r.ACRValues)
-	switch session := s.Subject.Session; {
-	case e.Scope == "user", e.Scope == "" && session == nil:
+	switch {
+	case e.Scope == "user", e.Scope == "" && who.Session == "":
 	case e.Scope == "session", e.Scope == "":
-		if err := session.check("sub_id.session", maxIdentity); err != nil {
-			problems = append(problems, err)
-		} else {
-			r.Session = session.ID
+		if r.Session = who.Session; r.Session == "" {
+			bad("sub_id.session: is missing")
 		}
 		if all {
 			bad("scope: must be user with action %s", ActionRevokeAll)

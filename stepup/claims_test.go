@@ -2,6 +2,7 @@ package stepup
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,7 +45,7 @@ func TestParseClaimsReadsEveryForm(t *testing.T) {
 		"caep-session-revoked.json": {
 			Issuer: "https://idp.example.com/", IssuedAt: seconds(1615305159), JTI: "756E69717565206964656E746966696572", Status: StatusOpen,
 			Requirement: Requirement{
-				ID: "8675309", JTI: "756E69717565206964656E746966696572", Subject: Subject{Tenant: "acme", User: "u2", Session: "dMTlD"},
+				ID: "fee39665be277b7eea663200bdf44c23", JTI: "756E69717565206964656E746966696572", Subject: Subject{Tenant: "acme", User: "u2", Session: "dMTlD"},
 				Action: ActionRevokeSession, NotBefore: seconds(1615305159), Expires: seconds(1615305159).Add(DefaultLifetime),
 			},
 		},
@@ -151,6 +152,67 @@ func TestParseClaimsTellsForeignEventTypesApart(t *testing.T) {
 	text := strings.Replace(string(fixture(t, "caep-session-revoked.json")), "session-revoked", "credential-change", 1)
 	if _, err := ParseClaims([]byte(text)); !errors.Is(err, ErrEventType) {
 		t.Errorf("error %v, want ErrEventType", err)
+	}
+}
+
+// TestParseClaimsReadsOurMembersInStandardTypes: a stream that did not ask for step-up-required gets the same members
+// inside a standard type. Without them such an event is somebody else's, and opens nothing.
+func TestParseClaimsReadsOurMembersInStandardTypes(t *testing.T) {
+	t.Parallel()
+	good := string(fixture(t, "open-user.json"))
+	want, err := ParseClaims([]byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{EventAssuranceLevelChange, EventRiskLevelChange} {
+		text := strings.Replace(good, EventStepUpRequired, kind, 1)
+		got, err := ParseClaims([]byte(text))
+		if diff := cmp.Diff(got, want); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", kind, err, diff)
+		}
+		if _, err := ParseClaims([]byte(strings.Replace(text, `"status"`, `"was"`, 1))); !errors.Is(err, ErrEventType) {
+			t.Errorf("%s without our members: %v, want ErrEventType", kind, err)
+		}
+	}
+}
+
+func TestParseClaimsOfTakesAnySubject(t *testing.T) {
+	t.Parallel()
+	good := string(fixture(t, "open-user.json"))
+	who := Subject{Tenant: "acme", User: "u7", Session: "s7"}
+	email := strings.Replace(good, `"sub_id":{`, `"sub_id":{"format":"email","email":"u7@example.com"},"x":{`, 1)
+	for text, want := range map[string]string{
+		email: "", strings.Replace(email, `"scope":"user"`, `"scope":"session"`, 1): "s7", strings.Replace(email, `"scope":"user",`, "", 1): "s7",
+		strings.Replace(email, `"sub_id":{`, `"was":{`, 1): "",
+	} {
+		c, err := ParseClaimsOf([]byte(text), who)
+		if got := c.Requirement.Subject; err != nil || got.User != "u7" || got.Tenant != "acme" || got.Session != want {
+			t.Errorf("%+v, %v, want session %q\n%s", got, err, want, text)
+		}
+	}
+	for _, who := range []Subject{{}, {Tenant: "acme"}, {User: "u"}, {"acme", "u\x00", ""}, {"acme", "u", "s\n"}, {strings.Repeat("t", 65), "u", ""}} {
+		if _, err := ParseClaimsOf([]byte(email), who); err == nil {
+			t.Errorf("%+v: no error", who)
+		}
+	}
+}
+
+// TestOneCauseMayRevokeSeveralSessions: tokens of one cause share their txn, and each is a requirement all the same.
+func TestOneCauseMayRevokeSeveralSessions(t *testing.T) {
+	t.Parallel()
+	x := newIndex(t, IndexConfig{})
+	text := strings.Replace(string(fixture(t, "caep-session-revoked.json")), `"iat":1615305159`, fmt.Sprintf(`"iat":%d`, time.Now().Unix()), 1)
+	for _, other := range []string{text, strings.NewReplacer("dMTlD", "other", "756E69717565206964656E746966696572", "another").Replace(text)} {
+		c, err := ParseClaims([]byte(other))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !x.Apply(c) || x.Apply(c) {
+			t.Error("the first copy must change the index, the second not")
+		}
+	}
+	if !isOpen(x, "u2", "dMTlD") || !isOpen(x, "u2", "other") {
+		t.Error("one of the two sessions is not revoked")
 	}
 }
 

@@ -142,8 +142,9 @@ func (u *user) all() func(yield func(*restraint) bool) {
 	}
 }
 
-// Apply takes in one change. Repeats and late arrivals change nothing: a requirement that was closed is never opened again.
-func (x *Index) Apply(c Claims) {
+// Apply takes in one change, and reports whether it changed anything. Repeats and late arrivals do not, over whatever feed
+// they come: a requirement that was closed is never opened again.
+func (x *Index) Apply(c Claims) bool {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	now := time.Now().UnixNano()
@@ -153,12 +154,12 @@ func (x *Index) Apply(c Claims) {
 	rec := x.known[r.ID]
 	switch {
 	case r.Expires.UnixNano() <= now:
-		return
+		return false
 	case rec == nil:
 		rec = &record{id: r.ID, tenant: r.Tenant, user: r.User}
 		x.known[r.ID] = rec
 	case rec.state != StatusOpen || c.Status == StatusOpen || rec.tenant != r.Tenant || rec.user != r.User:
-		return
+		return false
 	default:
 		heap.Remove(&x.open, rec.at)
 	}
@@ -173,6 +174,7 @@ func (x *Index) Apply(c Claims) {
 		x.restrain(rec, nil)
 	}
 	x.schedule(now)
+	return true
 }
 
 // Remove takes in the deletion of a requirement, by the key of its record: tenant/user/requirement. An unknown key changes

@@ -8,6 +8,12 @@
 // Every Config.Heartbeat it asks the brokers where the topic ends. Only when everything up to there has been applied does
 // the index hear that it is complete, so a connection that hangs, a partition without a leader and a reader that lags all
 // make the index stale, and the guard's StalePolicy decides.
+//
+// With Config.SnapshotFile what the index holds is written to a file now and then, and an application that starts takes it
+// in first: it knows what was required when it stopped before any broker has answered. That replaces nothing: the topic is
+// read whole all the same, and until that is done the index is not fresh. What the topic says overrules the snapshot, with
+// one exception: a requirement that was deleted from the topic while the application was away, and whose deletion has been
+// compacted away as well, holds until it expires.
 package stepupkafka
 
 import (
@@ -15,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +51,13 @@ type Config struct {
 	// Heartbeat is how often the end of the topic is asked for. Default 2 seconds. It should be well below the index's
 	// MaxStaleness.
 	Heartbeat time.Duration
-	// Applied, if set, is called after a change was applied to the index, one call at a time. It must not block.
+	// SnapshotFile is where the index is written every SnapshotEvery (default 1 minute) if anything has changed, and when
+	// Run ends, and whence it is filled when Run begins. Empty is nowhere. A file that cannot be read is logged, and what
+	// it held comes from Kafka.
+	SnapshotFile  string
+	SnapshotEvery time.Duration
+	// Applied, if set, is called after claims have changed the index, one call at a time: not for repeats, nor for what the
+	// index knows from a snapshot or by another feed. It must not block.
 	Applied func(stepup.Claims)
 	// Logger is told about what is wrong; nil is fine.
 	Logger *slog.Logger
@@ -72,6 +85,8 @@ type SASL struct {
 type Stats struct {
 	// Lag is how many records were not applied yet at the last heartbeat; -1 before the first.
 	Lag int64
+	// Restored is how many requirements came from the snapshot.
+	Restored int64
 	// Applied counts claims and deletions that were applied, Foreign records about other event types, Refused records
 	// that could not be read (each is logged), Trouble errors of the network that were retried.
 	Applied, Foreign, Refused, Trouble uint64
@@ -89,7 +104,7 @@ type Subscriber struct {
 	once     sync.Once
 	receipts *Receipts
 
-	lag                                atomic.Int64
+	lag, restored                      atomic.Int64
 	applied, foreign, refused, trouble atomic.Uint64
 }
 
@@ -98,11 +113,14 @@ func New(cfg Config, index *stepup.Index) (*Subscriber, error) {
 	if index == nil {
 		return nil, errors.New("stepupkafka: an index is needed, make one with stepup.NewIndex")
 	}
-	if cfg.Heartbeat < 0 {
-		return nil, errors.New("stepupkafka: Heartbeat must not be negative")
+	if cfg.Heartbeat < 0 || cfg.SnapshotEvery < 0 {
+		return nil, errors.New("stepupkafka: Heartbeat and SnapshotEvery must not be negative")
 	}
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = 2 * time.Second
+	}
+	if cfg.SnapshotEvery == 0 {
+		cfg.SnapshotEvery = time.Minute
 	}
 	if cfg.ClientID == "" {
 		cfg.ClientID = "stepup"
@@ -145,12 +163,12 @@ func (s *Subscriber) Receipts() *Receipts { return s.receipts }
 // Stats returns the numbers of now.
 func (s *Subscriber) Stats() Stats {
 	return Stats{
-		Lag: s.lag.Load(), Applied: s.applied.Load(), Foreign: s.foreign.Load(), Refused: s.refused.Load(),
+		Lag: s.lag.Load(), Restored: s.restored.Load(), Applied: s.applied.Load(), Foreign: s.foreign.Load(), Refused: s.refused.Load(),
 		Trouble: s.trouble.Load(), Receipts: s.receipts.written.Load(), ReceiptsLost: s.receipts.lost.Load(),
 	}
 }
 
-// Run feeds the index until ctx ends, writes the receipts that are left, and returns nil. Trouble is retried for ever,
+// Run feeds the index until ctx ends, writes the snapshot and the receipts that are left, and returns nil. Trouble is retried for ever,
 // and the index gets stale meanwhile. It must be called once.
 func (s *Subscriber) Run(ctx context.Context) error {
 	var group errgroup.Group
@@ -158,6 +176,13 @@ func (s *Subscriber) Run(ctx context.Context) error {
 		s.receipts.run(ctx)
 		return nil
 	})
+	if s.cfg.SnapshotFile != "" {
+		s.restore()
+		group.Go(func() error {
+			s.snapshots(ctx)
+			return nil
+		})
+	}
 	for ctx.Err() == nil {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
 			s.trouble.Add(1)
@@ -274,15 +299,56 @@ func (s *Subscriber) record(r *stream.Record, live bool) {
 		s.log.Error("requirement refused", "topic", s.cfg.Topic, "partition", r.Partition, "offset", r.Offset, "error", err)
 		return
 	}
-	s.index.Apply(claims)
+	changed := s.index.Apply(claims)
 	s.applied.Add(1)
 	if live && s.cfg.App != "" && claims.Status == stepup.StatusOpen {
 		s.receipts.Record(stepup.Receipt{
 			Time: time.Now(), Subject: req.Subject, Requirement: req.ID, JTI: req.JTI, App: s.cfg.App, Status: stepup.Delivered,
 		})
 	}
-	if s.cfg.Applied != nil {
+	if changed && s.cfg.Applied != nil {
 		s.cfg.Applied(claims)
+	}
+}
+
+// restore fills the index from the snapshot. A bad one costs nothing but warmth: the topic has everything.
+func (s *Subscriber) restore() {
+	n, err := s.index.RestoreFile(s.cfg.SnapshotFile)
+	s.restored.Store(int64(n))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		s.trouble.Add(1)
+		s.log.Error("starting without a snapshot", "file", s.cfg.SnapshotFile, "error", err)
+	}
+}
+
+// snapshots writes the index now and then, and once more at the end. A topic that has not been read whole is not worth
+// replacing a snapshot that was.
+func (s *Subscriber) snapshots(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.SnapshotEvery)
+	defer tick.Stop()
+	var written uint64
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+		select {
+		case <-s.ready:
+		default:
+			continue
+		}
+		now := s.applied.Load()
+		if now == written {
+			continue
+		}
+		if err := s.index.SnapshotFile(s.cfg.SnapshotFile); err != nil {
+			s.trouble.Add(1)
+			s.log.Error("keeping the former snapshot", "file", s.cfg.SnapshotFile, "error", err)
+			continue
+		}
+		written = now
 	}
 }
 

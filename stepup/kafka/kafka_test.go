@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -225,6 +226,80 @@ func TestSubscriberFollows(t *testing.T) {
 	})
 	if err := s.stop(); err != nil {
 		t.Errorf("a clean stop returns %v", err)
+	}
+}
+
+// TestSubscriberStartsWarm: what was known holds before a broker answers, the index is not fresh by it, nothing that was
+// applied is told again, and what happened meanwhile overrules it.
+func TestSubscriberStartsWarm(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, kafkatest.Brokers(t))
+	file := t.TempDir() + "/index"
+	l.publish(record(claims(1, revocation.Open)), record(claims(2, revocation.Open)))
+	first := l.subscribe(func(c *Config) { c.SnapshotFile = file })
+	first.await(t)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	topic := l.topic
+	l.topic = kafkatest.Name("away")
+	cold := l.subscribe(func(c *Config) { c.SnapshotFile = file })
+	kafkatest.Eventually(t, 20*time.Second, func() error {
+		if got := cold.Stats(); got.Restored != 2 || !cold.open(1) || !cold.open(2) {
+			return fmt.Errorf("stats %+v", got)
+		}
+		return nil
+	})
+	if _, fresh := cold.index.Fresh(); fresh {
+		t.Error("fresh by its snapshot")
+	}
+	if err := cold.stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	l.topic = topic
+	l.publish(record(claims(2, revocation.Satisfied)), record(claims(3, revocation.Open)))
+	var told []string
+	warm := l.subscribe(func(c *Config) {
+		c.SnapshotFile, c.SnapshotEvery = file, 10*time.Millisecond
+		c.Applied = func(c stepup.Claims) { told = append(told, c.JTI) }
+	})
+	warm.await(t)
+	if !warm.open(1) || warm.open(2) || !warm.open(3) {
+		t.Errorf("open: %v %v %v, want true false true", warm.open(1), warm.open(2), warm.open(3))
+	}
+	kafkatest.Eventually(t, 20*time.Second, func() error {
+		x, err := stepup.NewIndex(stepup.IndexConfig{})
+		if err != nil {
+			return err
+		}
+		if n, err := x.RestoreFile(file); n != 3 || err != nil {
+			return fmt.Errorf("the snapshot holds %d, %w", n, err)
+		}
+		return nil
+	})
+	if err := warm.stop(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(told)
+	if diff := cmp.Diff(told, []string{"jti-2-satisfied", "jti-3-open"}); diff != "" {
+		t.Errorf("told (-got, +want):\n%s", diff)
+	}
+}
+
+func TestSubscriberStartsWithoutABadSnapshot(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, kafkatest.Brokers(t))
+	file := t.TempDir() + "/index"
+	if err := os.WriteFile(file, []byte("countersign-index 1\nend 7 00\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.publish(record(claims(1, revocation.Open)))
+	s := l.subscribe(func(c *Config) { c.SnapshotFile = file })
+	s.await(t)
+	if got := s.Stats(); !s.open(1) || got.Restored != 0 || got.Trouble == 0 {
+		t.Errorf("open %v, stats %+v", s.open(1), got)
 	}
 }
 
