@@ -223,12 +223,20 @@ func messages(t *testing.T) map[string]struct {
 	if len(taken) != 1 || len(opened) != 1 || len(satisfied) != 1 || len(over) != 1 || len(expired) != 1 {
 		t.Fatalf("%d opened, %d satisfied, %d revoked, %d expired", len(opened), len(satisfied), len(over), len(expired))
 	}
+	// The first messages had no name in them; one with all that was added since stands beside them.
+	first := func(c revocation.Claims) []byte {
+		c.UserName = ""
+		return c.Encode()
+	}
+	named := opened[0].Claims
+	named.NoncompliantDevice, named.Device = true, "d-7"
 	out["finding"] = message{"finding.v1.json", events.Encode(&fs[0])}
-	out["revocation-step-up-open"] = message{"revocation.v1.json", opened[0].Claims.Encode()}
-	out["revocation-step-up-satisfied"] = message{"revocation.v1.json", satisfied[0].Claims.Encode()}
-	out["revocation-all-revoked-open"] = message{"revocation.v1.json", taken[0].Claims.Encode()}
-	out["revocation-session-revoked-open"] = message{"revocation.v1.json", over[0].Claims.Encode()}
-	out["revocation-session-revoked-expired"] = message{"revocation.v1.json", expired[0].Claims.Encode()}
+	out["revocation-step-up-named"] = message{"revocation.v1.json", named.Encode()}
+	out["revocation-step-up-open"] = message{"revocation.v1.json", first(opened[0].Claims)}
+	out["revocation-step-up-satisfied"] = message{"revocation.v1.json", first(satisfied[0].Claims)}
+	out["revocation-all-revoked-open"] = message{"revocation.v1.json", first(taken[0].Claims)}
+	out["revocation-session-revoked-open"] = message{"revocation.v1.json", first(over[0].Claims)}
+	out["revocation-session-revoked-expired"] = message{"revocation.v1.json", first(expired[0].Claims)}
 	return out
 }
 

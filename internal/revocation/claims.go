@@ -110,6 +110,12 @@ type wireEvent struct {
 	EventID     string            `json:"event_id"`
 	SatisfiedBy string            `json:"satisfied_by,omitempty"`
 	ClosedAt    int64             `json:"closed_at,omitempty"`
+	UserName    string            `json:"user_name,omitempty"`
+	Device      *wireDevice       `json:"noncompliant_device,omitempty"`
+}
+
+type wireDevice struct {
+	ID string `json:"id,omitempty"`
 }
 
 type wirePolicy struct {
@@ -138,7 +144,10 @@ func (c Claims) Encode() []byte {
 		ACRValues: c.ACRValues, MaxAge: c.MaxAge, NotBefore: c.NotBefore, Expires: c.Expires, Credential: c.CredentialChange, Severity: c.Severity,
 		Scope: scopeUser, ReasonAdmin: map[string]string{english: c.ReasonAdmin}, ReasonUser: c.ReasonUser,
 		Policy: wirePolicy{c.Policy, c.PolicyVersion}, Findings: c.Findings, EventID: c.EventID,
-		SatisfiedBy: c.SatisfiedBy, ClosedAt: c.ClosedAt,
+		SatisfiedBy: c.SatisfiedBy, ClosedAt: c.ClosedAt, UserName: c.UserName,
+	}
+	if c.NoncompliantDevice {
+		event.Device = &wireDevice{c.Device}
 	}
 	if c.Session != "" {
 		event.Scope, w.Subject.Session = scopeSession, &wireOpaque{opaque, c.Session}
@@ -189,8 +198,11 @@ func ParseClaims(b []byte) (Claims, error) {
 			NotBefore: event.NotBefore, Expires: event.Expires, CredentialChange: event.Credential, Severity: event.Severity,
 			ReasonAdmin: event.ReasonAdmin[english], ReasonUser: event.ReasonUser, Policy: event.Policy.Name,
 			PolicyVersion: event.Policy.Version, Findings: event.Findings, EventID: event.EventID,
-			EventTime: event.Timestamp,
+			EventTime: event.Timestamp, UserName: event.UserName,
 		},
+	}
+	if event.Device != nil {
+		c.NoncompliantDevice, c.Device = true, event.Device.ID
 	}
 	if w.Subject.Session != nil {
 		c.Session = w.Subject.Session.ID
@@ -213,6 +225,8 @@ func (c *Claims) check(w *wireSet, event *wireEvent, kind string) error {
 	require(c.User != "" && len(c.User) <= events.MaxID, "sub_id.user.id: must have 1 to %d bytes", events.MaxID)
 	require(len(c.Session) <= events.MaxID, "sub_id.session.id: must have at most %d bytes", events.MaxID)
 	require(c.ID != "" && len(c.ID) <= events.MaxID, "requirement: must have 1 to %d bytes", events.MaxID)
+	require(len(c.UserName) <= events.MaxID, "user_name: must have at most %d bytes", events.MaxID)
+	require(len(c.Device) <= events.MaxID, "noncompliant_device.id: must have at most %d bytes", events.MaxID)
 	require(w.Txn == c.ID, "txn: is %.40q, must be the requirement", w.Txn)
 	require(slices.Contains(Statuses, c.Status), "status: is %.40q, must be one of %s", c.Status, Statuses)
 	require(c.Action.Rank() >= events.StepUp.Rank(), "action: is %.40q, must be step_up, revoke_session or revoke_all", c.Action)

@@ -14,8 +14,8 @@ import (
 
 // The encoded state. An empty state has no bytes at all. Numbers are varints; text is a length and bytes; text of 32
 // hexadecimal digits, as all our ids are, is 16 bytes. Format 1 knew neither passes nor cooldowns nor changes of
-// credentials; it is read, and never written.
-const stateFormat = 2
+// credentials, format 2 neither the user's name nor the device; they are read, and never written.
+const stateFormat = 3
 
 // ErrNewerFormat is returned for state that a later version has written.
 var ErrNewerFormat = errors.New("requirements are in a newer format than this version reads, upgrade before you go on")
@@ -68,6 +68,9 @@ func (r *entry) append(b []byte) []byte {
 	if r.CredentialChange {
 		flags |= flagCredential
 	}
+	if r.NoncompliantDevice {
+		flags |= flagNoncompliant
+	}
 	b = append(b, byte(r.Action.Rank()), byte(r.Severity.Rank()), flags)
 	b = appendText(b, r.Session)
 	b = appendTexts(b, r.suspects)
@@ -91,13 +94,18 @@ func (r *entry) append(b []byte) []byte {
 		b = appendText(b, f.Summary)
 	}
 	b = appendText(b, r.EventID)
-	return binary.AppendVarint(b, int64(r.cooldown))
+	b = binary.AppendVarint(b, int64(r.cooldown))
+	return appendText(appendText(b, r.UserName), r.Device)
 }
 
 // The flags of an entry.
 const (
-	flagCrowded    = 1
-	flagCredential = 2
+	flagCrowded      = 1
+	flagCredential   = 2
+	flagNoncompliant = 4
+
+	flags2 = flagCrowded | flagCredential
+	flags3 = flags2 | flagNoncompliant
 )
 
 func appendTexts(b []byte, list []string) []byte {
@@ -191,8 +199,8 @@ func (d *decoder) entry() entry {
 	r.Action = named(d, "action", events.Actions)
 	r.Severity = named(d, "severity", events.Severities)
 	flags := d.octet()
-	r.crowded, r.CredentialChange = flags&flagCrowded != 0, flags&flagCredential != 0
-	if flags > flagCrowded|flagCredential || r.CredentialChange && r.Action != events.RevokeAll {
+	r.crowded, r.CredentialChange, r.NoncompliantDevice = flags&flagCrowded != 0, flags&flagCredential != 0, flags&flagNoncompliant != 0
+	if flags > flags3 || d.format < 3 && flags > flags2 || r.CredentialChange && r.Action != events.RevokeAll {
 		d.fail("flags %d", flags)
 	}
 	r.Session = d.text()
@@ -221,6 +229,9 @@ func (d *decoder) entry() entry {
 	r.EventID = d.text()
 	if d.format >= 2 {
 		r.cooldown = events.Millis(d.varint())
+	}
+	if d.format >= 3 {
+		r.UserName, r.Device = d.text(), d.text()
 	}
 	return r
 }

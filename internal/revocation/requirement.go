@@ -45,6 +45,12 @@ type Requirement struct {
 	// EventID is the event that caused it, EventTime when that happened.
 	EventID   string
 	EventTime int64
+	// UserName is the user's login name as the provider shows it, "" when unknown: receivers that know no ids want it.
+	UserName string
+	// NoncompliantDevice is set when that event came from a device that is known not to be compliant; Device is its id at the
+	// identity provider, "" when unknown.
+	NoncompliantDevice bool
+	Device             string
 }
 
 // Cause is one finding behind a requirement.
