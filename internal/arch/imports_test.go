@@ -44,7 +44,7 @@ func within(path string, roots ...string) bool {
 }
 
 // pureCore are the packages whose results depend on their arguments alone.
-var pureCore = []string{"internal/events", "internal/familiarity", "internal/org", "internal/profile", "internal/anomaly", "internal/policy", "internal/revocation"}
+var pureCore = []string{"internal/events", "internal/familiarity", "internal/org", "internal/profile", "internal/anomaly", "internal/policy", "internal/revocation", "internal/ssf/dialect"}
 
 // mayImport says for some packages (and those below them) which others of this module they may import. Packages that are
 // not named here are bound by the rules below only.
@@ -57,6 +57,7 @@ var mayImport = map[string][]string{
 	"internal/policy":      {"internal/events", "internal/profile", "internal/anomaly"},
 	"internal/revocation":  {"internal/events", "internal/profile", "internal/anomaly", "internal/policy"},
 	"internal/geo":         {"internal/events"},
+	"internal/set":         {},
 	"internal/stream":      {},
 	"internal/outbound":    {},
 	"internal/set":         {},
