@@ -57,7 +57,6 @@ var mayImport = map[string][]string{
 	"internal/policy":      {"internal/events", "internal/profile", "internal/anomaly"},
 	"internal/revocation":  {"internal/events", "internal/profile", "internal/anomaly", "internal/policy"},
 	"internal/geo":         {"internal/events"},
-	"internal/set":         {},
 	"internal/stream":      {},
 	"internal/outbound":    {},
 	"internal/set":         {},
