@@ -45,7 +45,6 @@ func (o *observation) sighting() *events.Sighting {
 		s.Familiar = o.knownFailure()
 		return s
 	}
-	s.First = o.history.Successes == 0
 	s.Adverse = o.adverse() || o.p.LastAdverse != 0 && e.Time-o.p.LastAdverse < events.Day
 	s.Proved = e.Device.Managed == events.Yes || phishingResistant(e) || e.Auth.MFA == events.MFAPerformed && !o.spot.Classes.Any(anonymous)
 	s.Familiar = o.familiar()

@@ -96,7 +96,8 @@ func TestDecodeRefuses(t *testing.T) {
 func TestValidateNamesEveryProblem(t *testing.T) {
 	e := &Event{
 		Kind: "dance", Tenant: "a/b", Outcome: "meh", IP: "300.1.1.1", Place: Place{Lat: 91, Country: "nl"},
-		Auth: Auth{MFA: "perhaps"}, Network: Network{Classes: []Class{"moon"}}, User: User{ID: "a\x00b"},
+		Auth: Auth{MFA: "perhaps"}, Network: Network{Prefix: "192.0.2.1/24", Classes: []Class{"moon"}}, User: User{ID: "a\x00b"},
+		ID: strings.Repeat("i", MaxID+1),
 	}
 	err := e.Validate()
 	if err == nil {
@@ -104,7 +105,7 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 	}
 	for _, path := range []string{
 		"kind: ", "tenant: ", "user.id: ", "source.id: ", "time: ", "outcome: ", "ip: ", "place.lat: ", "place.country: ",
-		"auth.mfa: ", "network.classes[0]: ",
+		"auth.mfa: ", "network.classes[0]: ", "network.prefix: ", "id: ",
 	} {
 		if !strings.Contains("\n"+err.Error(), "\n"+path) {
 			t.Errorf("no problem named for %s in\n%v", path, err)
@@ -112,6 +113,19 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 	}
 	if err := example().Validate(); err != nil {
 		t.Errorf("the example: %v", err)
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	for text, want := range map[string]bool{
+		"192.0.2.0/24": true, "2001:db8:1::/48": true, "::/48": true, "0.0.0.0/24": true,
+		"": false, "192.0.2.0": false, "192.0.2.1/24": false, "192.0.2.0/25": false, "192.0.2.0/48": false, "2001:db8::/24": false,
+		"2001:DB8:1::/48": false, "2001:db8:1:0::/48": false, "2001:db8:1::1/48": false, "fe80::%a/48": false, "192.0.2.0/024": false,
+		"::ffff:192.0.2.0/48": false, "office": false, "192.0.2.0/24 ": false,
+	} {
+		if got := ValidPrefix(text); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
 	}
 }
 

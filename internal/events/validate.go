@@ -43,6 +43,7 @@ func (e *Event) Validate() error {
 			bad(path, "has control characters or invalid UTF-8")
 		}
 	}
+	identity("id", e.ID, false)
 	identity("user.id", e.User.ID, true)
 	identity("source.id", e.Source.ID, true)
 	identity("source.family", e.Source.Family, false)
@@ -87,6 +88,9 @@ func (e *Event) Validate() error {
 		if _, err := netip.ParseAddr(e.IP); err != nil {
 			bad("ip", "is %.60q, must be an IPv4 or IPv6 address", e.IP)
 		}
+	}
+	if e.Network.Prefix != "" && !ValidPrefix(e.Network.Prefix) {
+		bad("network.prefix", "is %.60q, must be a /24 of IPv4 or a /48 of IPv6 such as 192.0.2.0/24", e.Network.Prefix)
 	}
 	for i, c := range e.Network.Classes {
 		if !slices.Contains(Classes, c) {
@@ -145,6 +149,16 @@ func ValidTenant(s string) bool {
 		}
 	}
 	return true
+}
+
+// ValidPrefix reports whether a text is the canonical form of a /24 of IPv4 or a /48 of IPv6, such as "192.0.2.0/24".
+func ValidPrefix(s string) bool {
+	p, err := netip.ParsePrefix(s)
+	if err != nil || p != p.Masked() || p.Bits() != 24 && p.Addr().Is4() || p.Bits() != 48 && p.Addr().Is6() {
+		return false
+	}
+	var room [64]byte
+	return string(p.AppendTo(room[:0])) == s
 }
 
 func list[T ~string](values []T) string {

@@ -148,9 +148,8 @@ type Sighting struct {
 	Agent    string `json:"agent,omitempty"`
 	App      Ref    `json:"app,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
-	// First is set on the user's first success. Adverse tells that the event, or one of the user's in the 24 hours before
-	// it, raised a finding of medium or more; Proved that the proof of identity cannot have been relayed.
-	First   bool `json:"first,omitempty"`
+	// Adverse tells that the event, or one of the user's in the 24 hours before it, raised a finding of medium or more; Proved
+	// that the proof of identity cannot have been relayed.
 	Adverse bool `json:"adverse,omitempty"`
 	Proved  bool `json:"proved,omitempty"`
 	// Familiar tells that network and device are known of the user.

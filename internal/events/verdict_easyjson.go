@@ -533,12 +533,6 @@ func easyjson3647fcb9DecodeGithubComCountersignIoCountersignInternalEvents1(in *
 			} else {
 				out.Protocol = string(in.String())
 			}
-		case "first":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.First = bool(in.Bool())
-			}
 		case "adverse":
 			if in.IsNull() {
 				in.Skip()
@@ -727,11 +721,6 @@ func easyjson3647fcb9EncodeGithubComCountersignIoCountersignInternalEvents1(out 
 		const prefix string = ",\"protocol\":"
 		out.RawString(prefix)
 		out.String(string(in.Protocol))
-	}
-	if in.First {
-		const prefix string = ",\"first\":"
-		out.RawString(prefix)
-		out.Bool(bool(in.First))
 	}
 	if in.Adverse {
 		const prefix string = ",\"adverse\":"

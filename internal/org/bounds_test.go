@@ -108,7 +108,8 @@ func TestPiecesKeepToTheirRoom(t *testing.T) {
 		m.App = events.Ref{ID: fmt.Sprint(long, random.IntN(5000)), Name: long}
 		m.Protocol, m.Device.OS = fmt.Sprint(long, random.IntN(100)), long
 		if random.IntN(2) == 0 {
-			m.User = strings.Repeat("u", 40) + fmt.Sprint(random.IntN(5000))
+			m.User = strings.Repeat("u", maxUser-4) + fmt.Sprintf("%04d", random.IntN(5000))
+			m.EventID = strings.Repeat("e", events.MaxID)
 			m.Device.ID = fmt.Sprint("d", random.IntN(300))
 		}
 		n.fold(m)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -184,8 +183,7 @@ func (c *Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s: has %d prefixes, must have at most %d", list.path, len(list.prefixes), maxEgress))
 		}
 		for i, text := range list.prefixes {
-			p, err := netip.ParsePrefix(text)
-			if err != nil || p.Masked().String() != text || (p.Bits() != 24 || !p.Addr().Is4()) && (p.Bits() != 48 || !p.Addr().Is6()) {
+			if !events.ValidPrefix(text) {
 				problems = append(problems, fmt.Errorf("%s[%d]: is %.60q, must be a /24 of IPv4 or a /48 of IPv6 such as 192.0.2.0/24", list.path, i, text))
 			}
 		}

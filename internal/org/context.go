@@ -24,11 +24,8 @@ type Context struct {
 	prior                                    *familiarity.Prior
 }
 
-// Term is something in use in the tenant: by how many users, and since when.
-type Term struct {
-	Users       int
-	First, Last events.Millis
-}
+// Term is something in use in the tenant, by so many users.
+type Term struct{ Users int }
 
 // NewContext prepares a context as the network stage told it.
 func NewContext(told *events.OrgContext) *Context {
@@ -38,7 +35,7 @@ func NewContext(told *events.OrgContext) *Context {
 	index := func(list []events.OrgTerm) map[string]Term {
 		m := make(map[string]Term, len(list))
 		for _, t := range list {
-			m[t.Value] = Term{Users: t.Users, First: t.First, Last: t.Last}
+			m[t.Value] = Term{Users: t.Users}
 		}
 		return m
 	}

@@ -66,7 +66,8 @@ func (d *devices) read(r *reader) {
 	}
 }
 
-// use notes that a user used a device at an hour. It returns the device, and whether anything is new.
+// use notes that a user used a device at an hour. It returns the device, and whether anything is new; nil when others have used
+// it more than a day later, and so it says nothing any more.
 func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
 	user = pack(user)
 	i := slices.IndexFunc(d.list, func(v device) bool { return v.hash == h })
@@ -78,6 +79,13 @@ func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
 		return &d.list[len(d.list)-1], true
 	}
 	v := d.list[i]
+	newest := hour
+	for _, u := range v.users {
+		newest = max(newest, u.hour)
+	}
+	if hour+24 < newest {
+		return nil, false
+	}
 	k := slices.IndexFunc(v.users, func(u deviceUser) bool { return u.packed == user })
 	if k >= 0 && v.users[k].hour >= hour {
 		return &d.list[i], false
@@ -89,7 +97,7 @@ func (d *devices) use(h uint64, user string, hour uint32) (*device, bool) {
 		v.users = slices.Delete(v.users, 0, 1)
 	}
 	v.users = append(v.users, deviceUser{user, hour})
-	v.users = slices.DeleteFunc(v.users, func(u deviceUser) bool { return u.hour+24 < hour })
+	v.users = slices.DeleteFunc(v.users, func(u deviceUser) bool { return u.hour+24 < newest })
 	d.list = append(slices.Delete(d.list, i, i+1), v)
 	return &d.list[len(d.list)-1], true
 }
@@ -99,6 +107,20 @@ func (d *devices) users() (n int) {
 		n += len(d.list[i].users)
 	}
 	return n
+}
+
+// deviceBuckets is how many pieces of devices there are.
+func (s *State) deviceBuckets() int { return max(1, s.config.Devices.Remembered/deviceRoom) }
+
+// forgetStrays deletes some of the pieces that there is no place for.
+func (s *State) forgetStrays() {
+	n := min(len(s.strays), maxForgotten)
+	for _, name := range s.strays[:n] {
+		s.erase(name)
+	}
+	if s.strays = s.strays[n:]; len(s.strays) == 0 {
+		s.strays = nil
+	}
 }
 
 // deviceBucket is a piece of devices, made when it is asked for.
@@ -118,12 +140,12 @@ func (s *State) judgeDevice(m *events.Sighting, t events.Millis) {
 		return
 	}
 	h := hash(m.Device.ID)
-	b := s.deviceBucket(int(h % uint64(max(1, s.config.Devices.Remembered/deviceRoom))))
+	b := s.deviceBucket(int(h % uint64(s.deviceBuckets())))
 	v, changed := b.use(h, m.User, uint32(max(0, t)/events.Hour))
 	if changed {
 		s.change(b)
 	}
-	if len(v.users) < s.config.Devices.Users {
+	if v == nil || len(v.users) < s.config.Devices.Users {
 		return
 	}
 	today := dayOf(t)

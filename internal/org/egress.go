@@ -15,6 +15,8 @@ const (
 	// maxPending is how many days a success may wait before it counts, maxPendingUsers how many users of a day wait.
 	maxPending      = 7
 	maxPendingUsers = 16
+	// MaxRevoked is how many prefixes a sighting may make doubtful: two of each session of a user, and that of the event.
+	MaxRevoked = 2*32 + 1
 	// maxEgress bounds the list that a context tells.
 	maxEgress = 1000
 	// leastRatio is the least mean failure ratio of an egress that a jump is measured from.
@@ -286,10 +288,45 @@ func (s *State) own(prefix string) bool {
 		return false
 	}
 	n := s.egress.nodes[prefix]
-	return n != nil && n.value.learned != 0
+	return n != nil && n.value.learned != 0 && s.enough(n.value)
 }
 
-// network learns from a success where the organisation is.
+// enough tells whether as many users as it takes qualified at a prefix, on as many days, of the last 30.
+func (s *State) enough(g *egress) bool {
+	users, days := g.counts(dayOf(s.head.now))
+	return users >= s.config.Egress.Users && days >= s.config.Egress.Days
+}
+
+// ownPrefixes lists the organisation's own prefixes for a context, by name: those that are pinned, and of those learned the
+// ones most users qualified at.
+func (s *State) ownPrefixes() []string {
+	type known struct {
+		prefix string
+		users  int
+	}
+	today := dayOf(s.head.now)
+	var learned []known
+	for prefix, n := range s.egress.nodes {
+		if !s.pinned[prefix] && s.own(prefix) {
+			users, _ := n.value.counts(today)
+			learned = append(learned, known{prefix, users})
+		}
+	}
+	slices.SortFunc(learned, func(a, b known) int {
+		return cmp.Or(cmp.Compare(b.users, a.users), cmp.Compare(a.prefix, b.prefix))
+	})
+	list := make([]string, 0, min(len(s.pinned)+len(learned), maxEgress))
+	for prefix := range s.pinned {
+		list = append(list, prefix)
+	}
+	for i := range learned[:min(len(learned), maxEgress-len(list))] {
+		list = append(list, learned[i].prefix)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// learnEgress learns from a success where the organisation is.
 func (s *State) learnEgress(m *events.Sighting, t events.Millis, h uint64) {
 	prefix := m.Network.Prefix
 	if prefix == "" || s.banned[prefix] {
@@ -302,7 +339,7 @@ func (s *State) learnEgress(m *events.Sighting, t events.Millis, h uint64) {
 		if !qualifies {
 			return
 		}
-		for len(s.egress.nodes) >= s.config.Egress.Prefixes {
+		for n := 0; n < maxForgotten && len(s.egress.nodes) >= s.config.Egress.Prefixes; n++ {
 			s.forgetEgress()
 		}
 		prefix = strings.Clone(prefix)
@@ -338,9 +375,7 @@ func (s *State) settle(g *egress, today int64) {
 		return
 	}
 	s.change(g)
-	users, days := g.counts(today)
-	enough := users >= s.config.Egress.Users && days >= s.config.Egress.Days
-	switch {
+	switch enough := s.enough(g); {
 	case g.learned == 0 && enough && !s.guilty(g.prefix):
 		g.learned = s.head.now
 		s.head.due = true // promotions are told at once, and recorded by that
@@ -352,7 +387,7 @@ func (s *State) settle(g *egress, today int64) {
 
 // revoked takes back what a user did in sessions that were revoked.
 func (s *State) revoked(m *events.Sighting, h uint64) {
-	for _, prefix := range m.Revoked {
+	for _, prefix := range m.Revoked[:min(len(m.Revoked), MaxRevoked)] {
 		if n := s.egress.nodes[prefix]; n != nil && n.value.revoke(h) {
 			s.egress.use(n)
 			s.stamp(n.value)

@@ -43,10 +43,18 @@ func TestOfficeBecomesEgress(t *testing.T) {
 	if !slices.Contains(last.Egress, office) {
 		t.Errorf("last context %v has no %s", last.Until, office)
 	}
-	// Disuse for a month ends it.
+	// Disuse for a month ends it, whether anybody comes back or not.
+	n.fold(login(7, monday+29*events.Day))
+	if got := n.egressOf(); !slices.Equal(got, []string{office}) || !n.own(office) {
+		t.Errorf("egress %v a month later", got)
+	}
+	n.fold(login(7, monday+31*events.Day))
+	if got := n.egressOf(); len(got) != 0 || n.own(office) {
+		t.Errorf("%v is still egress", got)
+	}
 	n.fold(at(0, office, monday+60*events.Day))
 	if got := n.egressOf(); len(got) != 0 {
-		t.Errorf("%v is still egress", got)
+		t.Errorf("%v is egress again", got)
 	}
 }
 

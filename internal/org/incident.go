@@ -126,7 +126,7 @@ func (s *State) warrant(detection, on string, t events.Millis, event string) *in
 			s.close(old)
 		}
 		i = &incident{id: events.ID("incident", s.tenant, detection, on, event), detection: detection, on: on, first: t, last: t}
-		for len(s.incidents.nodes) >= s.config.Incidents {
+		for n := 0; n < maxForgotten && len(s.incidents.nodes) >= s.config.Incidents; n++ {
 			s.close(s.incidents.oldest)
 		}
 		s.incidents.put(key, i)

@@ -69,7 +69,11 @@ func (s *State) blame(scope scope, key []byte, m *events.Sighting, t events.Mill
 	if old := s.sources.nodes[name]; old != nil {
 		s.forgetSource(old)
 	}
-	for n := s.sources.oldest; n != nil && (len(s.sources.nodes) >= s.config.Sources || n.value.last < s.head.now-events.Day); n = s.sources.oldest {
+	for range maxForgotten {
+		n := s.sources.oldest
+		if n == nil || len(s.sources.nodes) < s.config.Sources && n.value.last >= s.head.now-events.Day {
+			break
+		}
 		s.forgetSource(n)
 	}
 	c := newSource(scope, string(key), t)
@@ -366,7 +370,8 @@ const outOfProportion = 4
 // itself. All others are judged without the users of such fingerprints.
 func (s *State) judgeSpan(p *span, a *attempt, q *printed) {
 	all := s.expected(p)
-	users, same := p.failing.count(), q.users.count()
+	users := p.failing.count()
+	same := min(q.users.count(), users) // both are estimates
 	verdict := events.Verdict{Detection: crd04, From: p.began, To: a.t}
 	met, on := false, ""
 	if share := s.passing.share(a.print, 1); share < s.config.Season.Successes {

@@ -58,6 +58,10 @@ func (l *lru[T]) cut(n *node[T]) {
 	}
 }
 
+// maxForgotten is how many values of a kind one new one pushes out at most: what a day has left behind, or a configuration with
+// less room, goes by and by, so that a sighting changes a bounded number of pieces.
+const maxForgotten = 8
+
 // use makes n the newest.
 func (l *lru[T]) use(n *node[T]) {
 	if l.newest != n {

@@ -57,10 +57,20 @@ func (s *State) stamp(p piece) {
 // forget notes that p is no more.
 func (s *State) forget(p piece) {
 	p.noted().gone = true
-	name := p.name()
+	s.erase(p.name())
+}
+
+// erase notes that the piece of a name is to be deleted.
+func (s *State) erase(name string) {
 	s.removed[name] = true
 	s.room += len(name)
 }
+
+// ChangeBytes and ChangePieces are more than one call of Fold adds to what [State.Room] tells.
+const (
+	ChangeBytes  = 480 << 10
+	ChangePieces = 192
+)
 
 // Room is an upper bound of the bytes, in values and names, that Changed would return, and the number of pieces.
 func (s *State) Room() (bytes, pieces int) { return s.room, len(s.changed) + len(s.removed) }

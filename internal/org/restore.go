@@ -41,6 +41,11 @@ func (s *State) read(name string, r *reader) {
 			r.fail("no such piece of devices")
 			return
 		}
+		if i >= s.deviceBuckets() { // of a configuration that had more
+			s.strays = append(s.strays, name)
+			r.b = nil
+			return
+		}
 		s.deviceBucket(i).read(r)
 	default:
 		r.fail("no such piece")

@@ -16,6 +16,8 @@ const (
 	// maxShares is how many fingerprints are counted for their shares. What is not among them has less than 1 / maxShares of
 	// them (Metwally et al., Space-Saving, 2005).
 	maxShares = 64
+	// maxEvent is the longest id of an event that is remembered; ours have 32 bytes.
+	maxEvent = 40
 	// maxRecent is how many of the last users to fail, and to be locked out, are remembered by name.
 	maxRecent = 128
 	// memory is how many samples a moment remembers: eight weeks of quarters of one hour.
@@ -258,7 +260,7 @@ type recently struct {
 }
 
 func (*recent) name() string { return pieceRecent }
-func (*recent) room() int    { return 2 * maxRecent * (16 + 8 + 40 + 40) }
+func (*recent) room() int    { return 2*maxRecent*(10+maxUser+2+1+8+maxEvent+1) + 16 }
 
 func (l *recent) append(w *writer) {
 	for _, list := range [][]recently{l.failed, l.locked} {
@@ -289,6 +291,9 @@ func remember(list []recently, a recently) []recently {
 		list = slices.Delete(list, i, i+1)
 	} else if len(list) >= maxRecent {
 		list = slices.Delete(list, 0, 1)
+	}
+	if len(a.event) > maxEvent {
+		a.event = ""
 	}
 	a.user, a.event = strings.Clone(a.user), strings.Clone(a.event)
 	return append(list, a)

@@ -30,6 +30,8 @@ type State struct {
 	egress    lru[*egress]
 	terms     [termKinds]terms
 	devices   map[int]*devices
+	// strays are names of restored pieces that the configuration has no place for: they are deleted by and by.
+	strays []string
 
 	changed []piece
 	removed map[string]bool
@@ -47,8 +49,8 @@ type Notice struct {
 	Verdict    *events.Verdict
 	// Context is the tenant's context as of now.
 	Context *events.OrgContext
-	// Life and Number tell repeats: notices of a tenant are numbered for as long as its state lives, and life is the time of
-	// the first sighting that it is made of.
+	// Life and Number tell repeats: notices of a tenant are numbered for as long as its state lives, and life is when the first
+	// sighting that it is made of was accepted. State that is built anew, from a log that begins later, has a later life.
 	Life   events.Millis
 	Number uint64
 }
@@ -79,21 +81,26 @@ type head struct {
 	marks
 	// since is the time of the first sighting, now that of the latest, told that of the last context.
 	since, now, told events.Millis
+	// life is when the first sighting was accepted.
+	life events.Millis
 	// due asks for a context before its time.
 	due bool
 	// next numbers changes, notices what was told.
 	next, notices uint64
 	// users have been seen.
 	users distinct // large
-	// marks are, by partition of the events, the offset of the last sighting: one at or below is a repeat.
+	// seen are, by partition of the events, the offset of the last sighting: one at or below is a repeat.
 	seen []int64
 }
 
-// maxPartitions bounds head.seen.
-const maxPartitions = 4096
+// MaxPartitions is how many partitions the events may have.
+const MaxPartitions = 4096
 
 func (*head) name() string { return pieceHead }
-func (h *head) room() int  { return 128 + 600 + 10*len(h.seen) + 10 }
+func (h *head) room() int  { return 128 + 600 + seenRoom*len(h.seen) + 10 }
+
+// seenRoom is the most bytes that one of head.seen takes.
+const seenRoom = 10
 
 func (h *head) append(w *writer) {
 	w.millis(h.since)
@@ -107,6 +114,7 @@ func (h *head) append(w *writer) {
 	for _, offset := range h.seen {
 		w.uint(uint64(offset + 1))
 	}
+	w.millis(h.life)
 }
 
 func (h *head) read(r *reader) {
@@ -114,18 +122,25 @@ func (h *head) read(r *reader) {
 	h.next, h.notices = r.uint(), r.uint()
 	h.users.read(r, large)
 	h.seen = nil
-	for range r.count(maxPartitions) {
+	for range r.count(MaxPartitions) {
 		h.seen = append(h.seen, int64(r.count(math.MaxInt64))-1)
+	}
+	if h.life = h.since; len(r.b) > 0 { // what was written before there were lives has none
+		h.life = r.millis()
 	}
 }
 
 // repeated tells a sighting that was folded before, and remembers it.
-func (h *head) repeated(m *events.Sighting) bool {
-	if m.Partition < 0 || m.Partition >= maxPartitions || m.Offset < 0 {
+func (s *State) repeated(m *events.Sighting) bool {
+	h := &s.head
+	if m.Partition < 0 || m.Partition >= MaxPartitions || m.Offset < 0 {
 		return true // of no event
 	}
 	for len(h.seen) <= m.Partition {
 		h.seen = append(h.seen, -1)
+		if h.changed {
+			s.room += seenRoom // else it is counted when the head is
+		}
 	}
 	if m.Offset <= h.seen[m.Partition] {
 		return true
@@ -137,14 +152,15 @@ func (h *head) repeated(m *events.Sighting) bool {
 // maxAhead is how far ahead of the time it was accepted an event may be and still be believed.
 const maxAhead = 15 * events.Minute
 
-// Fold takes in one sighting of the tenant. What it returns is valid until the next call; it keeps none of
-// the sighting's texts. A sighting that was folded
-// before, by its place on the log, changes nothing.
+// Fold takes in one sighting of the tenant. What it returns is valid until the next call; it keeps none of the sighting's
+// texts. A sighting that was folded before, by its place on the log, changes nothing, nor does one of a partition that is
+// none (below 0, or [MaxPartitions] and above). It changes at most [ChangeBytes] and [ChangePieces].
 func (s *State) Fold(m *events.Sighting) []Notice {
 	s.notices = nil
-	if s.head.repeated(m) {
+	if s.repeated(m) {
 		return nil
 	}
+	s.forgetStrays()
 	s.sources.order()
 	s.incidents.order()
 	s.egress.order()
@@ -154,6 +170,9 @@ func (s *State) Fold(m *events.Sighting) []Notice {
 	}
 	if s.head.since == 0 {
 		s.head.since, s.head.now, s.head.told = t, t, t
+		if s.head.life = m.Ingested; m.Ingested == 0 {
+			s.head.life = t
+		}
 	}
 	s.head.now = max(s.head.now, t)
 	s.change(&s.head)
@@ -223,7 +242,7 @@ func (s *State) tell(user string, unresolved bool, v events.Verdict) {
 
 func (s *State) notify(n Notice) {
 	s.head.notices++
-	n.Life, n.Number = s.head.since, s.head.notices
+	n.Life, n.Number = s.head.life, s.head.notices
 	s.notices = append(s.notices, n)
 }
 
@@ -244,23 +263,12 @@ func (s *State) due() bool {
 
 // Context is what is known of the tenant as of the latest sighting.
 func (s *State) Context() *events.OrgContext {
-	c := &events.OrgContext{
+	return &events.OrgContext{
 		Since: s.head.since, Until: s.head.now, Users: s.head.users.count(), Logins: s.totals.Total(s.head.now),
 		Countries: s.inUse(termCountry), Networks: s.inUse(termNetwork), Cells: s.inUse(termCell), Apps: s.inUse(termApp),
 		Agents: s.inUse(termAgent), Hubs: s.hubs(), Levels: s.totals.Levels(),
-		Thresholds: s.limits.Table(s.config.Reauthentication),
+		Thresholds: s.limits.Table(s.config.Reauthentication), Egress: s.ownPrefixes(),
 	}
-	for prefix := range s.pinned {
-		c.Egress = append(c.Egress, prefix)
-	}
-	for prefix, n := range s.egress.nodes {
-		if n.value.learned != 0 && !s.pinned[prefix] && !s.banned[prefix] {
-			c.Egress = append(c.Egress, prefix)
-		}
-	}
-	slices.Sort(c.Egress)
-	c.Egress = c.Egress[:min(len(c.Egress), maxEgress)]
-	return c
 }
 
 // totals and limits are what the familiarity score has to know of the tenant.

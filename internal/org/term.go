@@ -34,6 +34,9 @@ const (
 	// termTTL is after how long without sight a term is forgotten.
 	termTTL = 90 * events.Day
 	maxTerm = 256
+	// toldBytes bounds what a context tells of one kind, encoded: a text may take six times its length there. Five kinds, the
+	// prefixes and the counts keep to [events.MaxRecord].
+	toldBytes = 40 << 10
 )
 
 // term is something in use: who uses it, and of a network how it moves its users.
@@ -207,7 +210,14 @@ func (s *State) inUse(kind termKind) []events.OrgTerm {
 	slices.SortFunc(list, func(a, b events.OrgTerm) int {
 		return cmp.Or(cmp.Compare(b.Users, a.Users), cmp.Compare(a.Value, b.Value))
 	})
-	return list[:min(len(list), termTold[kind])]
+	list = list[:min(len(list), termTold[kind])]
+	room := toldBytes
+	for i := range list {
+		if room -= len(events.Encode(&list[i])) + 1; room < 0 {
+			return list[:i]
+		}
+	}
+	return list
 }
 
 // hubs lists the networks that move their users about.
