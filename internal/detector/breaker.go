@@ -2,17 +2,15 @@ package detector
 
 import (
 	"fmt"
-	"strconv"
 
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/policy"
-	"github.com/countersign-io/countersign/internal/stream"
 )
 
 // tell counts and reports what a person has to know of an outcome: a breaker that trips, and a policy that cannot be
-// evaluated, once for each set of policies.
+// evaluated, once for each reason and set of policies.
 func (p *processor) tell(e *events.Event, o *Outcome) {
 	if len(o.Findings) > 0 && o.Findings[0].Decision != nil && o.Findings[0].Decision.Held {
 		p.metrics.held.Inc()
@@ -24,35 +22,45 @@ func (p *processor) tell(e *events.Event, o *Outcome) {
 	}
 	for _, broken := range o.Broken {
 		p.metrics.broken.Inc()
-		version := p.rules.Policies.Version()
-		if p.toldOf != version {
-			p.toldOf = version
+		if p.toldOf.first(p.rules.Policies.Version(), broken) {
 			p.log.Warn("policy could not be evaluated, so it did not match", zap.String("reason", broken), zap.String("event", e.ID))
 		}
 	}
+}
+
+// toldOf are the reasons that were reported, of one version of the policies.
+type toldOf struct {
+	version string
+	reasons map[string]struct{}
+}
+
+// maxToldOf bounds what is reported of a version: a reason may name what was in the event.
+const maxToldOf = 64
+
+// first tells whether a reason has not been reported, and is to be.
+func (t *toldOf) first(version, reason string) bool {
+	if t.version != version {
+		*t = toldOf{version: version, reasons: map[string]struct{}{}}
+	}
+	if _, known := t.reasons[reason]; known || len(t.reasons) >= maxToldOf {
+		return false
+	}
+	t.reasons[reason] = struct{}{}
+	return true
 }
 
 // ResetBreaker are the events that reset a tenant's breakers: one for each partition of the events, under the name of a
 // user that nobody is and that falls there. reason is kept with them, for who reads the log later.
 func ResetBreaker(tenant, reason string, partitions int, at events.Millis) []*events.Event {
 	out := make([]*events.Event, partitions)
-	for found, n := 0, 0; found < partitions; n++ {
-		user := "breaker-" + strconv.Itoa(n)
-		partition := stream.PartitionFor([]byte(events.Key(tenant, user)), partitions)
-		if out[partition] != nil {
-			continue
-		}
-		found++
+	for partition, user := range keysOfPartitions(tenant, "breaker-", partitions) {
 		id := fmt.Sprintf("%s/%d/%d", policy.ResetDetection, at, partition)
 		out[partition] = &events.Event{
-			ID: events.EventID(tenant, resetFamily, id), Kind: events.NetworkVerdict, Tenant: tenant,
+			ID: events.EventID(tenant, FamilyInternal, id), Kind: events.NetworkVerdict, Tenant: tenant,
 			User: events.User{ID: user, Type: events.Unresolved}, Time: at, Ingested: at,
-			Source: events.Source{Name: resetFamily, Family: resetFamily, ID: id}, Reason: reason,
+			Source: events.Source{Name: FamilyInternal, Family: FamilyInternal, ID: id}, Reason: reason,
 			Verdict: &events.Verdict{Detection: policy.ResetDetection},
 		}
 	}
 	return out
 }
-
-// resetFamily is the family of sources of what countersign itself writes among the events.
-const resetFamily = "countersign"

@@ -230,7 +230,7 @@ func judge(t *testing.T, log []stream.Record) map[string]string {
 				told[e.ID] = string(events.Encode(e))
 				continue
 			}
-			for _, user := range contextUsers(m.Tenant, partitions) {
+			for _, user := range keysOfPartitions(m.Tenant, contextUser, partitions) {
 				e := contextEvent(&m, notice.Context, user)
 				told[e.ID] = string(events.Encode(e))
 			}

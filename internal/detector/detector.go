@@ -21,6 +21,7 @@ import (
 
 	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/org"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -81,9 +82,13 @@ func (d *Detector) Run(ctx context.Context) error {
 	if rules.Partitions, ok = d.partitions(ctx); !ok {
 		return nil
 	}
+	if err := countable(rules.Partitions); err != nil {
+		return err
+	}
 	both, running := errgroup.WithContext(ctx)
 	both.Go(func() error {
 		cfg := d.owner(d.cfg.Group, events.TopicEvents, events.TopicState)
+		// The version in a checkpoint is that of the start; which policies a decision rests on is in its findings.
 		cfg.Guarded, cfg.Version, cfg.Live = []string{events.TopicRevocations}, d.rules.Version(), d.deps.Live
 		shared := newContexts()
 		return d.deps.Cluster.Own(running, cfg, func(int) stream.Processor {
@@ -127,6 +132,14 @@ func (d *Detector) partitions(ctx context.Context) (n int, ok bool) {
 		case <-timer.C:
 		}
 	}
+}
+
+// countable refuses more partitions of the events than the network stage can tell repeats of.
+func countable(partitions int) error {
+	if partitions > org.MaxPartitions {
+		return fmt.Errorf("topic %s has %d partitions, at most %d are possible", events.TopicEvents, partitions, org.MaxPartitions)
+	}
+	return nil
 }
 
 // report counts trouble and tells of it. A stopped partition needs a person, so it is an error; the rest is retried.

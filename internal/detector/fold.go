@@ -14,7 +14,8 @@ import (
 	"github.com/countersign-io/countersign/internal/revocation"
 )
 
-// Rules are the rules in force: what is seen, and what follows from it. They do not change while a detector runs.
+// Rules are the rules in force: what is seen, and what follows from it. While a detector runs only its policies may change, between
+// batches, when their file does.
 type Rules struct {
 	Catalogue *anomaly.Catalogue
 	Policies  *policy.Set
@@ -45,6 +46,8 @@ type Tenant struct {
 	Context *org.Context
 	// Breaker holds what a runaway policy would do to the tenant's users.
 	Breaker policy.Breaker
+	// prepare makes a context of what was told; nil means [org.NewContext].
+	prepare func(*events.OrgContext) *org.Context
 }
 
 // Outcome is what one event led to.
@@ -70,9 +73,7 @@ func (r Rules) Fold(t *Tenant, u *User, e *events.Event) Outcome {
 		t.Breaker.Reset()
 		return Outcome{}
 	case e.Kind == events.TenantContext:
-		if t.older(e.Org) {
-			t.Context = org.NewContext(e.Org)
-		}
+		t.hear(e.Org)
 		return Outcome{}
 	}
 	seen := r.Catalogue.Evaluate(u.Profile, t.Context, e)
@@ -90,10 +91,16 @@ func (r Rules) Fold(t *Tenant, u *User, e *events.Event) Outcome {
 // ofTenant tells an event that concerns its tenant and no user.
 func ofTenant(e *events.Event) bool { return e.Kind == events.TenantContext || policy.ResetsBreaker(e) }
 
-// older tells whether what is known of the tenant is older than what is told.
-func (t *Tenant) older(told *events.OrgContext) bool {
-	known := t.Context.Told()
-	return known == nil || known.Until < told.Until
+// hear takes a context of the network stage in, unless what is known is as new.
+func (t *Tenant) hear(told *events.OrgContext) {
+	if known := t.Context.Told(); known != nil && known.Until >= told.Until {
+		return
+	}
+	if t.prepare != nil {
+		t.Context = t.prepare(told)
+	} else {
+		t.Context = org.NewContext(told)
+	}
 }
 
 // endSessions notes the sessions that changes revoke as ended when the revocation begins to hold: their use after that is a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,8 @@ type network struct {
 	sighting events.Sighting
 	letters  []stream.Record
 	told     []stream.Record
+	// toldBytes is what told takes in memory, about.
+	toldBytes int
 }
 
 // usage is room in a record batch.
@@ -67,7 +70,7 @@ func (n *network) state(tenant string) *org.State {
 
 // Process folds sightings until what changed fills a record batch.
 func (n *network) Process(ctx context.Context, batch []stream.Record) (stream.Result, error) {
-	n.letters, n.told = n.letters[:0], n.told[:0]
+	n.letters, n.told, n.toldBytes = n.letters[:0], n.told[:0], 0
 	taken := len(batch)
 	full := false
 	for i := range batch {
@@ -76,7 +79,9 @@ func (n *network) Process(ctx context.Context, batch []stream.Record) (stream.Re
 		}
 		n.fold(&batch[i])
 		// One more sighting must fit as well.
-		if full = n.room.bytes > stream.MaxStateBytes-sightingRoom.bytes || n.room.pieces > stream.MaxStateRecords-sightingRoom.pieces; full {
+		full = n.room.bytes > stream.MaxStateBytes-sightingRoom.bytes || n.room.pieces > stream.MaxStateRecords-sightingRoom.pieces ||
+			n.toldBytes > maxToldBytes
+		if full {
 			taken = i + 1
 			break
 		}
@@ -97,9 +102,14 @@ func (n *network) Process(ctx context.Context, batch []stream.Record) (stream.Re
 	return res, nil
 }
 
-// sightingRoom is more than one sighting changes: the single pieces, four sources and what they displace, incidents, terms,
-// devices, egress.
-var sightingRoom = usage{bytes: 320 << 10, pieces: 64}
+// sightingRoom is what one sighting changes at most.
+var sightingRoom = usage{
+	bytes: org.ChangeBytes + org.ChangePieces*(events.MaxTenant+1+stream.StateOverhead), pieces: org.ChangePieces,
+}
+
+// maxToldBytes ends a batch: a context of some 100 KB goes to every partition of the events, and a batch may have those of many
+// tenants.
+const maxToldBytes = 8 << 20
 
 // fold takes in one record.
 func (n *network) fold(rec *stream.Record) {
@@ -148,10 +158,19 @@ func validate(m *events.Sighting, key []byte) error {
 		return fmt.Errorf("its key is %.80q, must be the tenant, %q", key, m.Tenant)
 	case m.User == "" || len(m.User) > events.MaxID:
 		return errors.New("user: must be an id")
-	case m.EventID == "" || m.Time == 0:
+	case m.EventID == "" || len(m.EventID) > events.MaxID || m.Time == 0:
 		return errors.New("event_id, time: must be those of an event")
-	case m.Partition < 0 || m.Offset < 0:
+	case m.Partition < 0 || m.Partition >= org.MaxPartitions || m.Offset < 0:
 		return fmt.Errorf("partition %d, offset %d: must be the event's place on the log", m.Partition, m.Offset)
+	case m.Network.Prefix != "" && !events.ValidPrefix(m.Network.Prefix):
+		return fmt.Errorf("network.prefix: is %.60q, must be a /24 of IPv4 or a /48 of IPv6 such as 192.0.2.0/24", m.Network.Prefix)
+	case len(m.Revoked) > org.MaxRevoked:
+		return fmt.Errorf("revoked: has %d prefixes, must have at most %d", len(m.Revoked), org.MaxRevoked)
+	}
+	for _, id := range [...]struct{ path, text string }{{"ip", m.IP}, {"agent", m.Agent}, {"device.id", m.Device.ID}} {
+		if len(id.text) > events.MaxID {
+			return fmt.Errorf("%s: has %d bytes, at most %d are allowed", id.path, len(id.text), events.MaxID)
+		}
 	}
 	return nil
 }
@@ -159,18 +178,31 @@ func validate(m *events.Sighting, key []byte) error {
 // tell writes what follows from a sighting: a verdict to its user, a context to every partition of the events.
 func (n *network) tell(m *events.Sighting, notice *org.Notice, offset int64) {
 	headers := []stream.Header{{Key: headerNotice, Value: heard{notice.Life, notice.Number}.header()}}
-	add := func(e *events.Event) {
-		n.told = append(n.told, stream.Record{Key: []byte(e.Key()), Value: events.Encode(e), Offset: offset, Headers: headers})
+	add := func(e *events.Event, value []byte) {
+		n.told = append(n.told, stream.Record{Key: []byte(e.Key()), Value: value, Offset: offset, Headers: headers})
+		n.toldBytes += len(value)
 	}
 	if notice.Verdict != nil {
 		n.metrics.verdicts.WithLabelValues(notice.Verdict.Detection, string(notice.Verdict.Severity)).Inc()
-		add(verdictEvent(m, notice))
+		e := verdictEvent(m, notice)
+		add(e, events.Encode(e))
 		return
 	}
 	n.metrics.contexts.Inc()
-	for _, user := range contextUsers(m.Tenant, n.partitions) {
-		add(contextEvent(m, notice.Context, user))
+	context := events.Encode(notice.Context)
+	for _, user := range keysOfPartitions(m.Tenant, contextUser, n.partitions) {
+		e := contextEvent(m, notice.Context, user)
+		add(e, encodeWith(e, context))
 	}
+}
+
+// encodeWith encodes an event of a context that is encoded already: for every partition only what is before it differs.
+func encodeWith(e *events.Event, context []byte) []byte {
+	plain := *e
+	plain.Org = nil
+	b := events.Encode(&plain)
+	b = slices.Grow(b, len(`,"org":`)+len(context))
+	return append(append(append(b[:len(b)-1], `,"org":`...), context...), '}')
 }
 
 // FamilyInternal is the source family of events that countersign itself writes.
@@ -203,11 +235,12 @@ func internalEvent(m *events.Sighting, kind events.Kind, user, source string) *e
 // contextUser begins the names under which contexts are told. No user has one: nothing is decided about it.
 const contextUser = "countersign:context:"
 
-// contextUsers are names whose keys lie in all partitions, one each.
-func contextUsers(tenant string, partitions int) []string {
+// keysOfPartitions are names with a prefix that no user has: as users of the tenant they lie in all partitions of the events, one
+// in each, in their order.
+func keysOfPartitions(tenant, prefix string, partitions int) []string {
 	names := make([]string, partitions)
 	for i, left := 0, partitions; left > 0; i++ {
-		name := contextUser + strconv.Itoa(i)
+		name := prefix + strconv.Itoa(i)
 		p := stream.PartitionFor([]byte(events.Key(tenant, name)), partitions)
 		if names[p] == "" {
 			names[p] = name

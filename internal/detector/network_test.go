@@ -16,6 +16,7 @@ import (
 	"github.com/countersign-io/countersign/internal/eval/company"
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/org"
+	"github.com/countersign-io/countersign/internal/profile"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -292,6 +293,14 @@ func TestBadSightingsBecomeDeadLetters(t *testing.T) {
 		record("acme", func(m *events.Sighting) { m.User = strings.Repeat("u", 300) }),
 		record("acme", func(m *events.Sighting) { m.Time = 0 }),
 		record("acme", func(m *events.Sighting) { m.Offset = -1 }),
+		record("acme", func(m *events.Sighting) { m.Partition = org.MaxPartitions }),
+		record("acme", func(m *events.Sighting) { m.EventID = strings.Repeat("e", 600) }),
+		record("acme", func(m *events.Sighting) { m.Network.Prefix = "192.0.2.7/24" }),
+		record("acme", func(m *events.Sighting) { m.Network.Prefix = strings.Repeat("p", 600) }),
+		record("acme", func(m *events.Sighting) { m.Device.ID = strings.Repeat("d", 600) }),
+		record("acme", func(m *events.Sighting) { m.Agent = strings.Repeat("a", 600) }),
+		record("acme", func(m *events.Sighting) { m.IP = strings.Repeat("1", 600) }),
+		record("acme", func(m *events.Sighting) { m.Revoked = make([]string, org.MaxRevoked+1) }),
 	}
 	config := org.DefaultConfig()
 	m := newMetrics(nil)
@@ -308,8 +317,88 @@ func TestBadSightingsBecomeDeadLetters(t *testing.T) {
 			t.Errorf("%s: %v", r.Value, err)
 		}
 	}
-	if len(n.tenants) != 1 || testutil.ToFloat64(m.rejected.WithLabelValues("invalid")) != 6 {
+	if len(n.tenants) != 1 || testutil.ToFloat64(m.rejected.WithLabelValues("invalid")) != 14 {
 		t.Errorf("%d tenants, %v invalid", len(n.tenants), testutil.ToFloat64(m.rejected.WithLabelValues("invalid")))
+	}
+}
+
+// A user's sessions have no more prefixes than a revocation may name.
+func TestARevocationMayNameAllSessions(t *testing.T) {
+	t.Parallel()
+	if most := 2*profile.MaxSessions + 1; most > org.MaxRevoked {
+		t.Errorf("a user's sessions have %d prefixes, a sighting at most %d", most, org.MaxRevoked)
+	}
+}
+
+func TestTooManyPartitionsAreRefused(t *testing.T) {
+	t.Parallel()
+	if err := countable(org.MaxPartitions); err != nil {
+		t.Error(err)
+	}
+	if err := countable(org.MaxPartitions + 1); err == nil || !strings.Contains(err.Error(), events.TopicEvents) {
+		t.Errorf("more than can be told apart: %v", err)
+	}
+}
+
+// A day that ends for many tenants at once does not fill the memory with their contexts, and their bytes are those of the events.
+func TestToldContextsAreBounded(t *testing.T) {
+	t.Parallel()
+	const tenants, partitions = 8, 512
+	config := org.DefaultConfig()
+	for i := range 1000 {
+		config.Egress.Pin = append(config.Egress.Pin, fmt.Sprintf("2001:db8:%x::/48", i))
+	}
+	n := newNetwork(&config, partitions, newMetrics(nil))
+	var batch []stream.Record
+	for round := range 2 {
+		for i := range tenants {
+			m := events.Sighting{
+				EventID: "e", Tenant: fmt.Sprint("tenant-", i), User: "u", Kind: events.SignIn, Offset: int64(round), Outcome: events.Success,
+				Time: 1767225600000 + events.Millis(round)*events.Day, Country: "NL", App: events.Ref{ID: "a"}, IP: "192.0.2.1",
+			}
+			batch = append(batch, stream.Record{Key: []byte(m.Tenant), Value: events.Encode(&m), Offset: int64(len(batch))})
+		}
+	}
+	contexts := 0
+	for rest := batch; len(rest) > 0; {
+		res, err := n.Process(t.Context(), rest)
+		if err != nil || res.Taken == 0 {
+			t.Fatalf("%d taken: %v", res.Taken, err)
+		}
+		rest = rest[res.Taken:]
+		size, last := 0, 0
+		for _, o := range res.Outputs {
+			for i := range o.Records {
+				last = len(o.Records[i].Value)
+				size += last
+			}
+		}
+		for _, e := range internalOf(t, res) {
+			if e.Org != nil {
+				contexts++
+			}
+		}
+		if size > maxToldBytes+partitions*last {
+			t.Errorf("%d bytes told at once", size)
+		}
+		if !res.Deferred {
+			n.Commit()
+		}
+	}
+	if contexts != tenants*partitions {
+		t.Errorf("%d contexts, want %d", contexts, tenants*partitions)
+	}
+}
+
+func TestAContextIsEncodedAsItsEvent(t *testing.T) {
+	t.Parallel()
+	e := told(1767225600000, "192.0.2.0/24")
+	e.Org.Apps = []events.OrgTerm{{Value: "<a>\"", Users: 3}}
+	if got, want := encodeWith(e, events.Encode(e.Org)), events.Encode(e); !bytes.Equal(got, want) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if e.Org == nil {
+		t.Error("the event has lost its context")
 	}
 }
 
@@ -317,7 +406,7 @@ func TestContextsReachEveryPartition(t *testing.T) {
 	t.Parallel()
 	for _, partitions := range []int{1, 2, 7, 64, 1024} {
 		reached := map[int]bool{}
-		for _, name := range contextUsers("acme", partitions) {
+		for _, name := range keysOfPartitions("acme", contextUser, partitions) {
 			reached[stream.PartitionFor([]byte(events.Key("acme", name)), partitions)] = true
 		}
 		if len(reached) != partitions {

@@ -23,8 +23,7 @@ type processor struct {
 	// live, when set, are the policies in force: those of rules are replaced at the beginning of a batch.
 	live *policies
 	log  *zap.Logger
-	// toldOf is the version of the policies of which one was reported that cannot be evaluated.
-	toldOf string
+	toldOf toldOf
 
 	// The batch in hand.
 	touched []touch
@@ -158,11 +157,7 @@ func (p *processor) fold(rec *stream.Record) error {
 	}
 	p.metrics.seen(e)
 	if ofTenant(e) {
-		if e.Kind == events.TenantContext {
-			tenant.hear(e.Org, p.tenants.contexts)
-		} else {
-			p.rules.Fold(&tenant.Tenant, nil, e)
-		}
+		p.rules.Fold(&tenant.Tenant, nil, e)
 		return nil
 	}
 	touch, err := p.touch(rec.Key)

@@ -160,6 +160,8 @@ func TestBadRecordsBecomeDeadLettersAndStopNothing(t *testing.T) {
 	batch := []stream.Record{
 		bad(`{"kind":"sign_in","ten`), bad(`{"user":17}`), bad("{\"tenant\":\"\xff\"}"), bad(strings.Repeat("x", 10<<20)), bad(""), bad("null"),
 		bad(`{"kind":"dance","tenant":"acme","user":{"id":"ana"},"time":"2026-01-01T00:00:00Z","source":{"id":"1"}}`),
+		bad(`{"id":"` + strings.Repeat("i", 600) + `","kind":"sign_in","tenant":"acme","user":{"id":"ana"},"time":"2026-01-01T00:00:00Z","source":{"id":"1"}}`),
+		bad(`{"id":"1","kind":"sign_in","tenant":"acme","user":{"id":"ana"},"time":"2026-01-01T00:00:00Z","source":{"id":"1"},"network":{"prefix":"office"}}`),
 		misplaced, foreign,
 	}
 	reasons := len(batch)

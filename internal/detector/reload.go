@@ -16,7 +16,8 @@ import (
 )
 
 // reloadEvery is how often the policy file is looked at. It is read, not asked for its date: dates stand still where
-// files are swapped by links.
+// files are swapped by links. What differs from what is in force counts when two looks have seen the same: the beginning of a
+// file that is being written may be a valid, shorter set.
 const reloadEvery = 3 * time.Second
 
 // policies are the policies in force: those of a file, loaded again when it changes. A file that does not load changes
@@ -26,8 +27,9 @@ type policies struct {
 	metrics *metrics
 	log     *zap.Logger
 	current atomic.Pointer[policy.Set]
-	// tried is what was last looked at: the hash of the content, or of the reason for which there is none.
-	tried [sha256.Size]byte
+	// seen is what the last look saw, tried what was last tried to load: the hash of the content, or of the reason for which there
+	// is none.
+	seen, tried [sha256.Size]byte
 }
 
 // LoadPolicies reads a policy file; "" is the shipped set.
@@ -83,14 +85,16 @@ func (p *policies) watch(ctx context.Context) {
 	}
 }
 
-// look reads the file and, when it is another than last time, tries to load it. What is wrong is told once per content.
+// look reads the file and, when it is the same as at the last look and has not been tried, tries to load it. What is wrong is
+// told once per content.
 func (p *policies) look() {
 	text, err := readPolicies(p.file)
 	mark := sha256.Sum256(text)
 	if err != nil {
 		mark = sha256.Sum256([]byte(err.Error()))
 	}
-	if mark == p.tried {
+	settled := mark == p.seen
+	if p.seen = mark; !settled || mark == p.tried {
 		return
 	}
 	first := p.tried == [sha256.Size]byte{}

@@ -59,6 +59,10 @@ func TestPoliciesAreLoadedAgainAndABadFileChangesNothing(t *testing.T) {
 		before := live.current.Load()
 		step.do()
 		live.look()
+		if live.current.Load() != before {
+			t.Fatalf("step %d: changed by one look", i)
+		}
+		live.look()
 		got := []float64{
 			testutil.ToFloat64(m.reloads.WithLabelValues(reloadLoaded)), testutil.ToFloat64(m.reloads.WithLabelValues(reloadSame)),
 			testutil.ToFloat64(m.reloads.WithLabelValues(reloadRefused)),
@@ -78,6 +82,56 @@ func TestPoliciesAreLoadedAgainAndABadFileChangesNothing(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(m.inForce.WithLabelValues(live.current.Load().Version())); got != 1 {
 		t.Errorf("the version in force is %v", got)
+	}
+}
+
+// The beginning of a file that is being written may be a valid set: it is not in force.
+func TestAHalfWrittenPolicyFileIsNotInForce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	const whole = goodPolicies + "- {name: tor, when: 'has_detection(\"NET-01\")', then: {action: step_up, proof: any_mfa}}\n"
+	must(t, os.WriteFile(file, []byte("version: 1\npolicies: []\n"), 0o600))
+	set, err := LoadPolicies(file)
+	must(t, err)
+	live := newPolicies(file, set, newMetrics(nil), zap.NewNop())
+	counts := map[int]bool{}
+	for n := range len(whole) + 1 {
+		must(t, os.WriteFile(file, []byte(whole[:n]), 0o600))
+		live.look()
+		counts[len(live.current.Load().Policies())] = true
+	}
+	if counts[1] || counts[2] {
+		t.Errorf("policies in force while the file was written: %v", counts)
+	}
+	live.look()
+	if n := len(live.current.Load().Policies()); n != 2 {
+		t.Errorf("%d policies are in force, want 2", n)
+	}
+}
+
+// Each policy that cannot be evaluated is reported once a version, up to a bound.
+func TestEveryBrokenPolicyIsReportedOnce(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	p := newProcessor(rules(t), newMetrics(nil), newContexts())
+	p.log = zap.New(core)
+	e := use(1, 1, "s", 64500, "laptop", "Windows")
+	for range 3 {
+		p.tell(e, &Outcome{Broken: []string{"first: no such key", "second: no such key"}})
+	}
+	if n := logs.Len(); n != 2 {
+		t.Errorf("%d warnings of two policies", n)
+	}
+	for i := range 1000 {
+		p.tell(e, &Outcome{Broken: []string{fmt.Sprint("reason ", i)}})
+	}
+	if n := logs.Len(); n != maxToldOf {
+		t.Errorf("%d warnings of one version", n)
+	}
+	set, err := policy.Load([]byte(goodPolicies))
+	must(t, err)
+	p.rules.Policies = set
+	p.tell(e, &Outcome{Broken: []string{"first: no such key"}})
+	if n := logs.Len(); n != maxToldOf+1 {
+		t.Errorf("%d warnings after another version", n)
 	}
 }
 
@@ -108,6 +162,7 @@ func TestPoliciesChangeBetweenBatches(t *testing.T) {
 		t.Fatalf("no policy, %d revocations", len(got))
 	}
 	must(t, os.WriteFile(file, []byte(goodPolicies), 0o600))
+	live.look()
 	live.look()
 	res, err = p.Process(t.Context(), log[last:])
 	must(t, err)

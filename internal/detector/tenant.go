@@ -31,7 +31,10 @@ const (
 var ErrTenantFormat = errors.New("unknown format of a tenant's state, written by another version of countersign")
 
 // heard is the last notice of the network stage that a partition has taken in, by life and number. Notices come in order,
-// so one at or before it is a repeat: the stage died before it noted that it had told it.
+// so one at or before it is a repeat: the stage died before it noted that it had told it. A stage that goes on with another
+// version of its parameters may conclude otherwise from the sightings since its checkpoint, about a second's, under numbers that
+// were heard: what it tells then is lost. State that is built anew from a log that begins later has a later life, so what it
+// tells is heard from the first notice on.
 type heard struct {
 	life   events.Millis
 	number uint64
@@ -77,26 +80,28 @@ type tenant struct {
 	newContext, newRest []byte
 }
 
-// hear takes a context of the network stage in.
-func (t *tenant) hear(told *events.OrgContext, shared *contexts) {
-	if !t.older(told) {
-		return
-	}
-	t.newContext = append([]byte{contextFormat}, events.Encode(told)...)
-	t.Context = shared.compile(t.id, t.newContext[1:], told)
-}
 
 func newTenants(shared *contexts) *tenants {
 	return &tenants{contexts: shared, known: map[string]*tenant{}}
 }
 
-// get is the tenant of an event, as the batch has it.
-func (l *tenants) get(id string) *tenant {
+// tenant is a tenant, made when it is new. A context that it is told is kept as it will be written, and shared.
+func (l *tenants) tenant(id string) *tenant {
 	t := l.known[id]
 	if t == nil {
 		t = &tenant{id: strings.Clone(id)}
+		t.prepare = func(told *events.OrgContext) *org.Context {
+			t.newContext = append([]byte{contextFormat}, events.Encode(told)...)
+			return l.contexts.compile(t.id, t.newContext[1:], told)
+		}
 		l.known[t.id] = t
 	}
+	return t
+}
+
+// get is the tenant of an event, as the batch has it.
+func (l *tenants) get(id string) *tenant {
+	t := l.tenant(id)
 	if !t.touched {
 		t.touched = true
 		l.touched = append(l.touched, t)
@@ -151,11 +156,7 @@ func (l *tenants) encode(id string, rest bool) []byte {
 
 // restore takes a record back.
 func (l *tenants) restore(id string, rest bool, payload []byte) error {
-	t := l.known[id]
-	if t == nil {
-		t = &tenant{id: id}
-		l.known[id] = t
-	}
+	t := l.tenant(id)
 	if rest {
 		if err := t.readRest(payload); err != nil {
 			return fmt.Errorf("tenant %q: %w", id, err)

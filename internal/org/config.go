@@ -202,7 +202,7 @@ func (c *Config) Validate() error {
 }
 
 // codeVersion grows when any verdict for some input changes.
-const codeVersion = 1
+const codeVersion = 2
 
 // Version names code and parameters. It changes when the verdicts for the same input may.
 func (c *Config) Version() string {
