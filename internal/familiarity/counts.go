@@ -47,7 +47,7 @@ func (c *Counts) Clone() Counts {
 
 // Total is the decayed number of logins at a time.
 func (c *Counts) Total(at events.Millis) float64 {
-	return float64(c.total) * faded(dayOf(at)-int64(c.newest))
+	return float64(float64(c.total) * faded(dayOf(at)-int64(c.newest))) // never fused with a sum
 }
 
 // Learn takes a benign login into the counters. One that comes late counts what it would have been worth by now.

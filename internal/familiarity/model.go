@@ -1,11 +1,6 @@
 package familiarity
 
-import (
-	"errors"
-	"fmt"
-
-	"github.com/countersign-io/countersign/internal/events"
-)
+import "github.com/countersign-io/countersign/internal/events"
 
 // Model are the parameters of the score.
 type Model struct {
@@ -30,34 +25,6 @@ func DefaultModel() Model {
 		},
 		Beta: 1,
 	}
-}
-
-// Validate reports every problem.
-func (m *Model) Validate() error {
-	var problems []error
-	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	for i, a := range m.Alpha {
-		if !(a >= 0.001 && a <= 1000) {
-			bad("alpha.%s: is %g, must be between 0.001 and 1000", Level(i), a)
-		}
-	}
-	for _, f := range features {
-		sum := 0.0
-		for level := f.first; level < f.last; level++ {
-			share := m.Imitation[level]
-			if !(share >= 0 && share <= 1) {
-				bad("imitation.%s: is %g, must be between 0 and 1", level, share)
-			}
-			sum += share
-		}
-		if !(sum <= 1) {
-			bad("imitation: the levels of %s have %g together, must have 1 at most", f.name, sum)
-		}
-	}
-	if !(m.Beta >= 0.001 && m.Beta <= 1000) {
-		bad("beta: is %g, must be between 0.001 and 1000", m.Beta)
-	}
-	return errors.Join(problems...)
 }
 
 // Score is how unlike its user a login is, in natural-log units: the larger, the less like. Value is the sum of the parts.
@@ -110,7 +77,7 @@ func (m Model) Score(c *Counts, p *Prior, l Login, at events.Millis) (Score, boo
 			rest -= m.Imitation[level]
 			if v := l.Values[level]; v != 0 {
 				seen, all := c.of(level, from, short(v))
-				seen, all, known = seen*left/p.share(level, v, m.Beta), all*left, true
+				seen, all, known = seen*left/p.share(level, v, m.Beta), float64(all*left), true // never fused with a sum
 				user = (seen + float64(m.Alpha[level]*user)) / (all + m.Alpha[level])
 			}
 		}

@@ -3,7 +3,6 @@ package familiarity
 import (
 	"math"
 	"math/big"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,9 +45,6 @@ func TestEveryScoreIsFinite(t *testing.T) {
 			m.Imitation[i] = rapid.Float64Range(0, 0.25).Draw(t, "imitation")
 		}
 		m.Beta = rapid.Float64Range(0.001, 1000).Draw(t, "beta")
-		if err := m.Validate(); err != nil {
-			t.Fatal(err)
-		}
 		s, ok := m.Score(drawCounts(t), drawPrior(t), logins.Draw(t, "login"), times.Draw(t, "at"))
 		if !ok {
 			return
@@ -178,21 +174,24 @@ func TestAbsenceIsAValueWhereAnAttackerChooses(t *testing.T) {
 	}
 }
 
-func TestModelValidate(t *testing.T) {
+// The attackers of every feature are a mixture: shares, together 1 at most. What is worth nothing beside a login would divide by 0.
+func TestDefaultModelIsAMixture(t *testing.T) {
 	t.Parallel()
 	m := DefaultModel()
-	if err := m.Validate(); err != nil {
-		t.Error(err)
-	}
-	m.Alpha[ASN], m.Beta, m.Imitation[IP], m.Imitation[DeviceID] = math.NaN(), 0, 0.6, -1
-	err := m.Validate()
-	if err == nil {
-		t.Fatal("valid")
-	}
-	for _, want := range []string{"alpha.asn: is NaN", "beta: is 0", "levels of network have 1.1", "imitation.device_id: is -1"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in %q", want, err)
+	for _, f := range features {
+		sum := 0.0
+		for level := f.first; level < f.last; level++ {
+			if share := m.Imitation[level]; !(share > 0) || !(m.Alpha[level] > 0) {
+				t.Errorf("%s: share %g, alpha %g", level, share, m.Alpha[level])
+			}
+			sum += m.Imitation[level]
 		}
+		if !(sum <= 1) {
+			t.Errorf("the levels of %s have %g together", f.name, sum)
+		}
+	}
+	if !(m.Beta > 0) {
+		t.Errorf("beta is %g", m.Beta)
 	}
 }
 

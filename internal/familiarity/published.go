@@ -13,8 +13,6 @@ var publishedWeights = [DeviceID]float64{
 type Published struct {
 	past  history
 	users map[string]*userHistory
-	// whole is nil, or the whole file, whose future rows too the reference implementation takes into account in one place.
-	whole *history
 }
 
 // history is what many logins have in common.
@@ -43,19 +41,6 @@ type userHistory struct {
 // NewPublished knows nothing yet.
 func NewPublished() *Published {
 	return &Published{past: newHistory(), users: map[string]*userHistory{}}
-}
-
-// NewReference is like [NewPublished], and counts as the reference implementation does: how often a value of the finest
-// level occurs within its own rows it takes from the whole file, future rows included. It is for comparison with published
-// figures only.
-func NewReference(whole []Login) *Published {
-	p := NewPublished()
-	h := newHistory()
-	p.whole = &h
-	for i := range whole {
-		p.whole.add(&whole[i])
-	}
-	return p
 }
 
 func newHistory() history {
@@ -148,12 +133,8 @@ func (p *Published) global(feature int, l *Login) float64 {
 		sum += float64(publishedWeights[level] * float64(p.past.levels[level][l.Values[level]]) / n)
 	}
 	outer := float64(max(p.past.levels[f.first][finest], 1)) / (n + unseen)
-	from := &p.past
-	if p.whole != nil {
-		from = p.whole
-	}
 	inner := 1.0
-	if c := from.finest[feature][finest]; c != nil {
+	if c := p.past.finest[feature][finest]; c != nil {
 		a := float64(c.logins)
 		inner = a / (a + 1 + float64(len(c.values)))
 	}

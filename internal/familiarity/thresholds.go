@@ -89,7 +89,7 @@ func quantile(counts *[bins]float64, above float64) float64 {
 	seen := 0.0
 	for i := bins - 1; i >= 0; i-- {
 		if n := counts[i]; n > 0 && seen+n > above {
-			return quantise(lowest + binWidth*(float64(i+1)-(above-seen)/n))
+			return quantise(lowest + float64(binWidth*(float64(i+1)-(above-seen)/n)))
 		}
 		seen += counts[i]
 	}

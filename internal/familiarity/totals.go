@@ -109,7 +109,7 @@ func (l *levelTotals) learn(hash uint64, weight float32, limit int) {
 
 // Total is the decayed number of logins at a time.
 func (t *Totals) Total(at events.Millis) float64 {
-	return float64(t.total) * faded(dayOf(at)-int64(t.newest))
+	return float64(float64(t.total) * faded(dayOf(at)-int64(t.newest))) // never fused with a sum
 }
 
 // Levels are the counters as of the newest day, for the tenant's context: the most frequent values of each level first, each
