@@ -21,7 +21,7 @@ import (
 )
 
 // codeVersion grows when any outcome for some input changes without a detection's own version telling.
-const codeVersion = 2
+const codeVersion = 3
 
 // Catalogue evaluates events. It is immutable and safe for concurrent use.
 type Catalogue struct {
@@ -109,6 +109,7 @@ type observation struct {
 	country, deviceID, agent, network novelty
 	app, appResource, grant           novelty
 	newPlace                          bool
+	farKm                             float64 // how far a place is from all that are known, 0 for one that is near
 	// moved and jumped tell where the same device was within the hour before; see follow.
 	moved, jumped bool
 
@@ -143,7 +144,7 @@ func (c *Catalogue) Evaluate(p *profile.Profile, context *org.Context, e *events
 	case events.NetworkVerdict:
 		o.judgeVerdict()
 	case events.RiskReport:
-		o.judgeReport()
+		o.judgeVendor()
 	case events.AccountChange:
 		o.judgeChange()
 	case events.SignOut:
@@ -190,6 +191,7 @@ func (o *observation) judgeSuccess() {
 		o.learn(true) // unconfirmed: nothing tested it
 		return
 	}
+	o.farPlace()
 	// The session first: what it shows corroborates the place.
 	o.judgeSession()
 	o.judgeNovelty()

@@ -16,7 +16,7 @@ const (
 	Off     Mode = "off"
 )
 
-// Detection is one entry of the catalogue. Its page is made of the comment on its variable, see tools/detections.
+// Detection is one entry of the catalogue. Its page in docs/detections is made of the comment on its variable.
 type Detection struct {
 	// ID is the catalogue id, such as "LOC-01"; Version grows when its outcome for some input changes.
 	ID      string

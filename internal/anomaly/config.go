@@ -43,25 +43,25 @@ type Config struct {
 // PlaceConfig says how far off a place may be.
 type PlaceConfig struct {
 	// CityRadiusKm stands in where the database gives no accuracy radius for a city.
-	CityRadiusKm float64 `yaml:"city_radius_km" range:"1..1000" unit:"km" of:"LOC-01 LOC-02 LOC-03 SES-02"`
+	CityRadiusKm float64 `yaml:"city_radius_km" range:"1..1000" unit:"km" of:"LOC-01 LOC-02 LOC-03 MFA-06 SES-02 SES-06"`
 	// RegionRadiusKm stands in where it gives none for a region.
-	RegionRadiusKm float64 `yaml:"region_radius_km" range:"1..2000" unit:"km" of:"LOC-01 LOC-02 LOC-03 SES-02"`
+	RegionRadiusKm float64 `yaml:"region_radius_km" range:"1..2000" unit:"km" of:"LOC-01 LOC-02 LOC-03 MFA-06 SES-02 SES-06"`
 	// MobileRadiusKm is the least radius of a mobile network, whose addresses sit at the operator's hub.
-	MobileRadiusKm float64 `yaml:"mobile_radius_km" range:"0..1000" unit:"km" of:"LOC-01 LOC-02 LOC-03 SES-02"`
+	MobileRadiusKm float64 `yaml:"mobile_radius_km" range:"0..1000" unit:"km" of:"LOC-01 LOC-02 LOC-03 MFA-06 SES-02 SES-06"`
 	// UnknownRadiusKm and more make a place unknown.
-	UnknownRadiusKm float64 `yaml:"unknown_radius_km" range:"1..20038" unit:"km" of:"LOC-01 LOC-02 LOC-03 SES-02"`
+	UnknownRadiusKm float64 `yaml:"unknown_radius_km" range:"1..20038" unit:"km" of:"LOC-01 LOC-02 LOC-03 MFA-06 SES-02 SES-06"`
 	// FixedLineRadiusKm is the largest radius, given by the database, that speaks for a fixed line.
 	FixedLineRadiusKm float64 `yaml:"fixed_line_radius_km" range:"0..500" unit:"km" of:"LOC-01 SES-02"`
 	// ConflictKm and both radii are how far our place and the provider's may differ.
-	ConflictKm float64 `yaml:"conflict_km" range:"0..20038" unit:"km" of:"LOC-01 LOC-03 SES-02"`
+	ConflictKm float64 `yaml:"conflict_km" range:"0..20038" unit:"km" of:"LOC-01 LOC-03 LOC-06 LOC-08 SES-02"`
 }
 
 // TravelConfig is about ways between places.
 type TravelConfig struct {
 	// MinKm is the least effective distance of a journey.
-	MinKm float64 `yaml:"min_km" range:"50..20038" unit:"km" of:"LOC-01 LOC-03 SES-02 MFA-06"`
+	MinKm float64 `yaml:"min_km" range:"50..20038" unit:"km" of:"LOC-01 LOC-02 LOC-03 SES-02 MFA-06"`
 	// MinFixedLineKm is the least between two fixed lines.
-	MinFixedLineKm float64 `yaml:"min_fixed_line_km" range:"50..20038" unit:"km" of:"LOC-01 SES-02"`
+	MinFixedLineKm float64 `yaml:"min_fixed_line_km" range:"50..20038" unit:"km" of:"LOC-01 SES-02 SES-06"`
 	// UnlikelyKmh is the speed from which a journey is atypical.
 	UnlikelyKmh float64 `yaml:"unlikely_kmh" range:"50..100000" unit:"km/h" of:"LOC-02"`
 	// MediumKmh is the speed from which a journey is impossible, of medium severity.
@@ -90,14 +90,14 @@ type NoveltyConfig struct {
 	// AppTTL is that of applications, clients and what they are used for.
 	AppTTL time.Duration `yaml:"app_ttl" range:"1d..3650d" of:"OAU-02 OAU-04 OAU-05"`
 	// ConfirmAfter is how long a term that came with an adverse finding stays new when nobody confirms it.
-	ConfirmAfter time.Duration `yaml:"confirm_after" range:"0s..365d" of:"LOC-04 CONJ-01 CONJ-02"`
+	ConfirmAfter time.Duration `yaml:"confirm_after" range:"0s..365d" of:"LOC-04 NET-01 NET-03 DEV-01 CONJ-01 CONJ-02"`
 	// OrgUsers is how many users of the organisation make a term common.
-	OrgUsers int `yaml:"org_users" range:"1..100000" of:"LOC-02 LOC-04 NET-01 DEV-01 OAU-03"`
+	OrgUsers int `yaml:"org_users" range:"1..100000" of:"LOC-02 LOC-04 NET-01 NET-02 NET-03 DEV-01 CONJ-02 SES-03"`
 	// OrgSpan is how long the organisation must have been watched before something is new to it.
 	OrgSpan time.Duration `yaml:"org_span" range:"1d..365d" of:"LOC-06 OAU-03"`
 	// ClusterKm is how far from all known places a new one is; ClusterMobileKm on a mobile network.
-	ClusterKm       float64 `yaml:"cluster_km" range:"10..5000" unit:"km" of:"LOC-07"`
-	ClusterMobileKm float64 `yaml:"cluster_mobile_km" range:"10..5000" unit:"km" of:"LOC-07"`
+	ClusterKm       float64 `yaml:"cluster_km" range:"10..5000" unit:"km" of:"LOC-01 LOC-02 LOC-03 LOC-07 TIM-02 SES-02 SES-04 SES-05 SES-08 OAU-05"`
+	ClusterMobileKm float64 `yaml:"cluster_mobile_km" range:"10..5000" unit:"km" of:"LOC-07 TIM-02 SES-04 SES-05 OAU-05"`
 	// WatchCountries, ISO 3166-1 alpha-2 in capitals, are reported whenever a sign-in succeeds there.
 	WatchCountries []string `yaml:"watch_countries" of:"LOC-08"`
 }
@@ -128,7 +128,7 @@ type DeviceConfig struct {
 	// Scripted are texts in user agents, in lower case, that speak for a program.
 	Scripted []string `yaml:"scripted" of:"DEV-02"`
 	// ScriptedApps are the ids of applications, clients or resources that programs may use.
-	ScriptedApps []string `yaml:"scripted_apps" of:"DEV-02 AIT-02 OAU-02 OAU-04"`
+	ScriptedApps []string `yaml:"scripted_apps" of:"DEV-02 AIT-02 OAU-01 OAU-02"`
 	// ManagedWithin is how lately a user must have used a managed device for an unmanaged one to be a step down.
 	ManagedWithin time.Duration `yaml:"managed_within" range:"1d..365d" of:"DEV-04"`
 }
@@ -148,7 +148,7 @@ type FamiliarConfig struct {
 // TimingConfig is about the times of sign-ins.
 type TimingConfig struct {
 	// OffHours is the share of a user's activity below which an hour of the week is unusual, once OffHoursAfter successes
-	// are known.
+	// are known. An hour with a whole sign-in of late is usual, whatever its share.
 	OffHours      float64 `yaml:"off_hours" range:"0..0.2" of:"TIM-01"`
 	OffHoursAfter int     `yaml:"off_hours_after" range:"10..10000" of:"TIM-01"`
 	// Quiet and Dormant are the lengths of silence from which a return is of low and of higher severity.
@@ -188,8 +188,8 @@ type MFAConfig struct {
 type SessionConfig struct {
 	// TTL is how long an unused session is remembered.
 	TTL time.Duration `yaml:"ttl" range:"1h..90d" of:"SES-01 SES-02 SES-03 SES-04 SES-05 SES-06 SES-08"`
-	// Skew is how long after its end a session may still be seen in use.
-	Skew time.Duration `yaml:"skew" range:"0s..1h" of:"SES-05"`
+	// Skew is how long after its end a session, and after it was disabled an account, may still be seen in use.
+	Skew time.Duration `yaml:"skew" range:"0s..1h" of:"TIM-03 SES-05"`
 	// TokenLife is how long an access token may be used, TokenGap within which time one must not come from two networks.
 	TokenLife time.Duration `yaml:"token_life" range:"1h..30d" of:"SES-05"`
 	TokenGap  time.Duration `yaml:"token_gap" range:"1m..24h" of:"SES-05"`
@@ -199,7 +199,7 @@ type SessionConfig struct {
 	Burst       int           `yaml:"burst" range:"2..32" of:"SES-07"`
 	BurstWindow time.Duration `yaml:"burst_window" range:"1m..24h" of:"SES-07"`
 	// FirstPartyApps are ids of applications whose own servers, in the networks backend_asns, use sessions.
-	FirstPartyApps []string `yaml:"first_party_apps" of:"SES-01 SES-08"`
+	FirstPartyApps []string `yaml:"first_party_apps" of:"SES-03 SES-08"`
 }
 
 // OAuthConfig is about clients, consents and grants.
@@ -207,7 +207,7 @@ type OAuthConfig struct {
 	// DeviceCodeTTL is after how long without use the device-code flow is new for a user.
 	DeviceCodeTTL time.Duration `yaml:"device_code_ttl" range:"1d..365d" of:"OAU-01"`
 	// BrokerApps are ids of clients that can act for others, such as authentication brokers.
-	BrokerApps []string `yaml:"broker_apps" of:"OAU-04"`
+	BrokerApps []string `yaml:"broker_apps" of:"OAU-01 OAU-04"`
 	// RiskyScopes are what a consent must not give away lightly, in lower case; a trailing * matches the rest.
 	RiskyScopes []string `yaml:"risky_scopes" of:"OAU-03"`
 	// RareUsers is how many users at most make an application rare; SoonAfter is how soon after a finding a consent is worse.
@@ -294,7 +294,7 @@ func DefaultConfig() Config {
 			ManagedWithin: 30 * day,
 		},
 		Familiar: FamiliarConfig{Threshold: 6, HighOver: 2.303, Least: 4, MinAge: 5 * day},
-		Timing:   TimingConfig{OffHours: 0.01, OffHoursAfter: 50, Quiet: 30 * day, Dormant: 90 * day},
+		Timing:   TimingConfig{OffHours: 0.005, OffHoursAfter: 50, Quiet: 30 * day, Dormant: 90 * day},
 		Credential: CredentialConfig{
 			Failures: 10, Window: 10 * time.Minute, SpreadFailures: 10, SpreadIPs: 5, SpreadASNs: 3, SpreadWindow: time.Hour,
 			After: 3 * time.Hour,
@@ -354,10 +354,14 @@ func (c *Config) Validate() error {
 	ordered("travel.unlikely_kmh", "travel.medium_kmh", c.Travel.UnlikelyKmh, c.Travel.MediumKmh)
 	ordered("travel.medium_kmh", "travel.high_kmh", c.Travel.MediumKmh, c.Travel.HighKmh)
 	ordered("risk.medium", "risk.high", c.Risk.Medium, c.Risk.High)
+	ordered("mfa.wrong_codes", "mfa.any_codes", float64(c.MFA.WrongCodes), float64(c.MFA.AnyCodes))
+	ordered("credential.spread_ips", "credential.spread_failures", float64(c.Credential.SpreadIPs), float64(c.Credential.SpreadFailures))
+	ordered("credential.spread_asns", "credential.spread_failures", float64(c.Credential.SpreadASNs), float64(c.Credential.SpreadFailures))
 	ordered("timing.quiet", "timing.dormant", c.Timing.Quiet.Hours(), c.Timing.Dormant.Hours())
 	for path, list := range map[string][]string{"allow.prefixes": c.Allow.Prefixes, "network.deny_prefixes": c.Network.DenyPrefixes} {
 		for i, text := range list {
-			if _, err := netip.ParsePrefix(text); err != nil {
+			// Addresses are compared in their own form: one of IPv4 is in no prefix of IPv6.
+			if prefix, err := netip.ParsePrefix(text); err != nil || prefix.Addr().Is4In6() {
 				bad("%s[%d]: is %.60q, must be an address and a length such as 192.0.2.0/24", path, i, text)
 			}
 		}
@@ -380,12 +384,19 @@ func (c *Config) Validate() error {
 		if k.Name == "" || k.UserAgent == "" && k.OS == "" && k.Browser == "" && len(k.ASNs) == 0 {
 			bad("aitm.kits[%d]: must have a name and something to know it by", i)
 		}
+		if len(k.UserAgent) > events.MaxName || k.UserAgent != strings.ToLower(k.UserAgent) {
+			bad("aitm.kits[%d].user_agent: is %.40q, must be text in lower case", i, k.UserAgent)
+		}
+		if len(k.ASNs) > maxList {
+			bad("aitm.kits[%d].asns: has %d entries, at most %d are allowed", i, len(k.ASNs), maxList)
+		}
 		if _, err := time.Parse(time.DateOnly, k.Noted); err != nil {
 			bad("aitm.kits[%d].noted: is %.40q, must be a day such as 2026-01-31", i, k.Noted)
 		}
 	}
 	for path, n := range map[string]int{
-		"allow.prefixes": len(c.Allow.Prefixes), "allow.asns": len(c.Allow.ASNs), "network.deny_prefixes": len(c.Network.DenyPrefixes),
+		"allow.prefixes": len(c.Allow.Prefixes), "allow.asns": len(c.Allow.ASNs), "allow.countries": len(c.Allow.Countries),
+		"novelty.watch_countries": len(c.Novelty.WatchCountries), "network.deny_prefixes": len(c.Network.DenyPrefixes),
 		"network.deny_asns": len(c.Network.DenyASNs), "device.scripted": len(c.Device.Scripted), "aitm.kits": len(c.AiTM.Kits),
 		"device.scripted_apps": len(c.Device.ScriptedApps), "session.first_party_apps": len(c.Session.FirstPartyApps),
 		"oauth.broker_apps": len(c.OAuth.BrokerApps), "oauth.risky_scopes": len(c.OAuth.RiskyScopes), "backend_asns": len(c.BackendASNs),

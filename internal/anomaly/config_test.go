@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,64 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 	}
 	if _, err := New(c); err == nil {
 		t.Error("New accepts what Validate refuses")
+	}
+}
+
+// What can never match, or would make another parameter void, is refused; so is what is too long to be meant.
+func TestValidateRefusesWhatCannotMatch(t *testing.T) {
+	t.Parallel()
+	long := make([]string, maxList+1)
+	for i := range long {
+		long[i] = "NL"
+	}
+	for problem, change := range map[string]func(*Config){
+		"aitm.kits[0].user_agent: ":                      func(c *Config) { c.AiTM.Kits[0].UserAgent = "Axios/" },
+		"aitm.kits[0].asns: has 10001 entries":           func(c *Config) { c.AiTM.Kits[0].ASNs = make([]uint32, maxList+1) },
+		"allow.prefixes[0]: ":                            func(c *Config) { c.Allow.Prefixes = []string{"::ffff:192.0.2.0/120"} },
+		"network.deny_prefixes[1]: ":                     func(c *Config) { c.Network.DenyPrefixes = []string{"192.0.2.0/24", "::ffff:192.0.2.0/120"} },
+		"allow.countries: has 10001 entries":             func(c *Config) { c.Allow.Countries = long },
+		"novelty.watch_countries: has 10001 entries":     func(c *Config) { c.Novelty.WatchCountries = long },
+		"mfa.any_codes: is 9, must not be below ":        func(c *Config) { c.MFA.AnyCodes = 9 },
+		"credential.spread_failures: is 4, must not be":  func(c *Config) { c.Credential.SpreadFailures = 4 },
+		"credential.spread_failures: is 10, must not be": func(c *Config) { c.Credential.SpreadASNs = 11 },
+	} {
+		c := DefaultConfig()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), problem) {
+			t.Errorf("%s is not the first problem of\n%v", problem, err)
+		}
+	}
+}
+
+// Parameters and lists name the detections that read them, for their pages and for the evidence of their findings.
+func TestParametersNameTheDetectionsThatReadThem(t *testing.T) {
+	t.Parallel()
+	of := map[string][]string{}
+	leaves(reflect.ValueOf(DefaultConfig()), "", func(path string, f reflect.StructField, _ reflect.Value) {
+		of[path] = strings.Fields(f.Tag.Get("of"))
+		for i, id := range of[path] {
+			if byID[id] == nil || slices.Contains(of[path][:i], id) {
+				t.Errorf("%s: %s is no detection, or named twice", path, id)
+			}
+		}
+	})
+	for path, want := range map[string]string{
+		"session.first_party_apps":  "SES-03 SES-08",
+		"device.scripted_apps":      "DEV-02 AIT-02 OAU-01 OAU-02",
+		"oauth.broker_apps":         "OAU-01 OAU-04",
+		"novelty.org_users":         "LOC-02 LOC-04 NET-01 NET-02 NET-03 DEV-01 CONJ-02 SES-03",
+		"session.skew":              "TIM-03 SES-05",
+		"travel.min_km":             "LOC-01 LOC-02 LOC-03 SES-02 MFA-06",
+		"travel.min_fixed_line_km":  "LOC-01 SES-02 SES-06",
+		"novelty.cluster_km":        "LOC-01 LOC-02 LOC-03 LOC-07 TIM-02 SES-02 SES-04 SES-05 SES-08 OAU-05",
+		"novelty.cluster_mobile_km": "LOC-07 TIM-02 SES-04 SES-05 OAU-05",
+		"novelty.confirm_after":     "LOC-04 NET-01 NET-03 DEV-01 CONJ-01 CONJ-02",
+		"place.city_radius_km":      "LOC-01 LOC-02 LOC-03 MFA-06 SES-02 SES-06",
+		"place.conflict_km":         "LOC-01 LOC-03 LOC-06 LOC-08 SES-02",
+	} {
+		if got := strings.Join(of[path], " "); got != want {
+			t.Errorf("%s is of %q, want %q", path, got, want)
+		}
 	}
 }
 
@@ -128,7 +187,7 @@ func TestParametersReadAsTheyAreWritten(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"travel.same_device": "10m", "travel.window": "1d", "session.token_life": "28h", "credential.spread_window": "1h",
-		"timing.off_hours": "0.01", "credential.failures": "10", "novelty.country_ttl": "90d",
+		"timing.off_hours": "0.005", "credential.failures": "10", "novelty.country_ttl": "90d",
 	} {
 		if texts[path] != want {
 			t.Errorf("%s is %q, want %q", path, texts[path], want)

@@ -32,7 +32,7 @@ var conj02 = Detection{ID: "CONJ-02", Version: 1, Title: "New network and new de
 // State: the user's latest findings (U7).
 // Evidence: the change and the finding.
 // False positives: a user or an administrator who reacts to a warning: what somebody else changes is medium. A phishing-resistant step-up in between makes it medium.
-var conj03 = Detection{ID: "CONJ-03", Version: 1, Title: "Account changed after a finding", Technique: "T1098.005", Severity: severities(events.Medium, events.Critical)}
+var conj03 = Detection{ID: "CONJ-03", Version: 2, Title: "Account changed after a finding", Technique: "T1098.005", Severity: severities(events.Medium, events.Critical)}
 
 // novelDevice tells whether the device is new by its id, or its kind is. The identity provider's id tells devices apart;
 // without one, or of a user who never had one, the kind of device does.
@@ -113,7 +113,7 @@ func (o *observation) changedAfterFinding() {
 	const within = events.Hour
 	for i := len(o.p.Raised) - 1; i >= 0; i-- {
 		r := &o.p.Raised[i]
-		if gap := o.e.Time - r.Time; gap < 0 || gap > within || r.Observed || !gotIn(r.Detection) {
+		if gap := o.e.Time - r.Time; gap < 0 || gap > within || r.Observed || r.Tried || !gotIn(r.Detection) {
 			continue
 		}
 		l := ladder{severity: events.Critical}
@@ -121,7 +121,7 @@ func (o *observation) changedAfterFinding() {
 			l.severity = events.Medium
 			l.rung(rungActor, effectLowered, "somebody else made the change, such as an administrator who reacts: medium")
 		}
-		if o.p.Marks.StrongAt > r.Time {
+		if at := o.p.Marks.StrongAt; at > r.Time && at <= o.e.Time {
 			l.severity = events.Medium
 			l.rung(rungProof, effectLowered, "a phishing-resistant proof was given since: medium")
 		} else {
@@ -146,6 +146,17 @@ func onlyTried(d profile.Detection) bool {
 		return true
 	}
 	return false
+}
+
+// tried tells a finding of an attempt that failed: an outsider can raise as many as they like. What the user reports as fraud, and what
+// the provider is sure of, is none.
+func (o *observation) tried(f *events.Finding) bool {
+	if onlyTried(profile.DetectionOf(f.Detection)) {
+		return true
+	}
+	e := o.e
+	failed := (e.Kind == events.SignIn || e.Kind == events.AccountChange) && (e.Outcome == events.Failure || e.Outcome == events.Blocked)
+	return failed && f.Detection != mfa04.ID && (f.Detection != idp01.ID || f.Severity != events.Critical)
 }
 
 func (o *observation) deviceTerms(device, agent bool) []events.NovelTerm {

@@ -18,7 +18,7 @@ import (
 // Evidence: the failures with their causes and networks.
 // False positives: a program that goes on trying an old password. From a network known of the user, with a known device, it
 // is recorded only.
-var crd01 = Detection{ID: "CRD-01", Version: 1, Title: "Brute force against one user", Technique: "T1110.001", Severity: severities(events.Low)}
+var crd01 = Detection{ID: "CRD-01", Version: 2, Title: "Brute force against one user", Technique: "T1110.001", Severity: severities(events.Low)}
 
 // CRD-02 sees wrong passwords for one user from several addresses and networks within an hour.
 //
@@ -61,12 +61,13 @@ var crd05 = Detection{ID: "CRD-05", Version: 1, Title: "Credential stuffing", Te
 //
 // From an unfamiliar network with an unfamiliar device it is critical, with one of them familiar high, with a familiar device
 // low: that is the user, who signs in as always. A device is familiar by its id, or by operating system and browser on a familiar
-// network. At the attacking address it is high at least.
+// network. At the attacking address it is high at least. After one attack it is reported once, and again when it is graver;
+// high of every sign-in, because it is about that session.
 //
 // State: attacks on the user, found here or by the network stage (U6, R1).
 // Evidence: the attack, and what is unfamiliar.
 // False positives: a user who at last remembers the password.
-var crd06 = Detection{ID: "CRD-06", Version: 1, Title: "Success after an attack", Technique: "T1110", Severity: severities(events.Low, events.High, events.Critical)}
+var crd06 = Detection{ID: "CRD-06", Version: 2, Title: "Success after an attack", Technique: "T1110", Severity: severities(events.Low, events.High, events.Critical)}
 
 // CRD-07 sees one source try many names that belong to nobody.
 //
@@ -94,7 +95,7 @@ func (o *observation) judgeFailure() {
 		return
 	}
 	if e.Outcome == events.Interrupt || e.Outcome == events.Challenge {
-		o.stepOfFlow(profile.FlowStep)
+		o.stepOfFlow()
 		return
 	}
 	if e.Outcome != events.Failure && e.Outcome != events.Blocked {
@@ -161,7 +162,8 @@ func (o *observation) bruteForce() {
 	}
 	l := ladder{severity: events.Low}
 	if o.knownFailure() {
-		before := o.p.Failures[:len(o.p.Failures)-1]
+		upTo := within(o.p.Failures, o.e.Time, events.Day) // the event is the last, if it is late, too
+		before := upTo[:len(upTo)-1]
 		if len(within(before, before[len(before)-1].Time, ms(limit.Window))) >= limit.Failures {
 			return // it goes on, and was recorded when it began
 		}
@@ -199,7 +201,10 @@ func (o *observation) attack(d *Detection) {
 	if o.c.modes[d] == Off {
 		return
 	}
-	o.p.AddAttacked(profile.Attacked{Detection: profile.DetectionOf(d.ID), Source: sourceHash("ip " + o.e.IP), Time: o.e.Time, Incident: profile.Hash(o.e.ID)}, events.Day)
+	o.p.AddAttacked(profile.Attacked{
+		Detection: profile.DetectionOf(d.ID), Source: sourceHash("ip " + o.e.IP), Time: o.e.Time, Incident: profile.Hash(o.e.ID),
+		Observed: o.c.modes[d] == Observe,
+	}, events.Day)
 }
 
 // attacked tells an attack of a kind within a time.
@@ -240,19 +245,28 @@ func (o *observation) judgeCredential() {
 	if l.severity != events.Low {
 		l.proof(o, effectRecord, true)
 	}
+	if l.disposition() == events.Active {
+		told, rank := *latest, uint8(l.severity.Rank())
+		// What is high is about this session, and policies end that alone: the next one is news.
+		if told.Told > rank || told.Told == rank && l.severity != events.High {
+			return
+		}
+		told.Told = rank
+		o.p.AddAttacked(told, events.Day)
+	}
 	o.report(&crd06, &l, fmt.Sprintf("Signed in with %s %s after %s", what, span(o.e.Time-latest.Time), latest.Detection), events.Evidence{
 		Earlier:  []events.Earlier{{Detection: latest.Detection.String(), Time: latest.Time}},
 		Attempts: attempts(within(o.p.Failures, o.e.Time, ms(o.c.config.Credential.After))),
 	})
 }
 
-// attackBefore is the latest attack on the user not too long before the event, nil when there was none, and whether any came from
+// attackBefore is the latest attack that counts on the user not too long before the event, nil when there was none, and whether any came from
 // where the event does.
 func (o *observation) attackBefore() (latest *profile.Attacked, sameSource bool) {
 	ip, prefix := sourceHash("ip "+o.e.IP), sourceHash("prefix "+o.at.IP.Prefix())
 	for i := range o.p.Attacked {
 		a := &o.p.Attacked[i]
-		if gap := o.e.Time - a.Time; gap < 0 || gap > ms(o.c.config.Credential.After) {
+		if gap := o.e.Time - a.Time; gap < 0 || gap > ms(o.c.config.Credential.After) || a.Observed {
 			continue
 		}
 		if latest == nil || a.Time >= latest.Time {
@@ -282,6 +296,7 @@ func (o *observation) judgeVerdict() {
 	case d == &crd03, d == &crd04, d == &crd05, d == &crd08:
 		a := profile.Attacked{
 			Detection: profile.DetectionOf(d.ID), Source: sourceHash(v.Source), Time: max(v.To, v.From), Incident: profile.Hash(v.Incident),
+			Observed: o.c.modes[d] == Observe,
 		}
 		told := slices.ContainsFunc(o.p.Attacked, func(b profile.Attacked) bool { return b.Detection == a.Detection && b.Incident == a.Incident })
 		o.p.AddAttacked(a, events.Day)

@@ -66,12 +66,20 @@ func (l *ladder) disposition() events.Disposition {
 	return events.Active
 }
 
+// graver tells whether a finding says more than another: what counts goes before what does not, then the severity decides.
+func (l *ladder) graver(than *ladder) bool {
+	if counts := l.disposition() == events.Active; counts != (than.disposition() == events.Active) {
+		return counts
+	}
+	return l.severity.Rank() > than.severity.Rank()
+}
+
 // gate is rung 1. Findings about sessions do not pass it.
 func (l *ladder) gate(o *observation) {
 	h := &o.history
 	fact := fmt.Sprintf("%d successes in %s before this one", h.Successes, span(o.e.Time-h.FirstSeen))
 	if o.p.Forgotten > 0 {
-		fact += fmt.Sprintf("; %d terms or sessions forgotten for want of room", o.p.Forgotten)
+		fact += fmt.Sprintf("; %d terms, sessions, places or ways forgotten for want of room", o.p.Forgotten)
 	}
 	if o.learning {
 		l.rung(rungLearning, effectRecord, fact)
@@ -392,5 +400,5 @@ func (o *observation) stepUp() bool {
 		return false // a program: nobody proves anything
 	}
 	return phishingResistant(e) ||
-		o.spot != nil && e.Kind == events.SignIn && e.Interactive != events.No && e.Auth.MFA == events.MFAPerformed && !o.spot.Classes.Any(anonymous)
+		e.Kind == events.SignIn && e.Interactive != events.No && e.Auth.MFA == events.MFAPerformed && !o.spot.Classes.Any(anonymous)
 }

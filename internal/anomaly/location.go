@@ -67,7 +67,7 @@ var loc06 = Detection{ID: "LOC-06", Version: 1, Title: "Country new to the organ
 // State: the user's places as clusters (U3).
 // Evidence: the distance to the nearest known place.
 // False positives: every journey; it is information for people and for other detections.
-var loc07 = Detection{ID: "LOC-07", Version: 1, Title: "New place", Technique: "T1078", Severity: severities(events.Info)}
+var loc07 = Detection{ID: "LOC-07", Version: 2, Title: "New place", Technique: "T1078", Severity: severities(events.Info)}
 
 // LOC-08 sees a sign-in from a country that the operator watches or denies.
 //

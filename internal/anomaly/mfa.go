@@ -16,12 +16,13 @@ import (
 // False positives: a user who does not hear the phone; five within ten minutes are rare.
 var mfa01 = Detection{ID: "MFA-01", Version: 1, Title: "Push fatigue", Technique: "T1621", Severity: severities(events.High)}
 
-// MFA-02 sees an approval within ten minutes of the last of many refusals: the user has given in.
+// MFA-02 sees an approval within ten minutes of the last of many refusals: the user has given in. The first approval is reported;
+// another is when as many refusals have come since.
 //
 // State: the user's last 16 prompts (U6).
 // Evidence: the prompts, and the approval.
 // False positives: none are suppressed.
-var mfa02 = Detection{ID: "MFA-02", Version: 1, Title: "Push fatigue, then approval", Technique: "T1621", Severity: severities(events.Critical)}
+var mfa02 = Detection{ID: "MFA-02", Version: 2, Title: "Push fatigue, then approval", Technique: "T1621", Severity: severities(events.Critical)}
 
 // MFA-03 sees somebody guess one-time codes: ten wrong ones in five attempts within ten minutes, or fifteen in however few, since
 // some providers let the client choose what an attempt is called. Whoever may guess has the password.
@@ -113,17 +114,34 @@ func (o *observation) gaveIn() {
 	}
 	limit := &o.c.config.MFA
 	window := ms(limit.Window)
-	all := refused(within(o.p.Pushes, e.Time, 2*window))
-	if len(all) == 0 || e.Time-all[len(all)-1].Time > window {
+	var recent []profile.Attempt // since the approval before, of which this is no repeat
+	for _, a := range within(o.p.Pushes, e.Time, 2*window) {
+		if a.Cause == "" {
+			recent = nil
+			continue
+		}
+		recent = append(recent, a)
+	}
+	if len(recent) == 0 {
 		return
 	}
-	recent := within(all, all[len(all)-1].Time, window)
-	if len(recent) < limit.Denies {
+	last := recent[len(recent)-1].Time
+	recent = within(recent, last, window)
+	if len(recent) < limit.Denies || e.Time-last > window || o.approvedAfter(last) {
 		return
 	}
 	l := ladder{severity: events.Critical}
-	o.report(&mfa02, &l, fmt.Sprintf("Approved %s after the last of %d prompts that were not", span(e.Time-all[len(all)-1].Time), len(recent)),
+	o.report(&mfa02, &l, fmt.Sprintf("Approved %s after the last of %d prompts that were not", span(e.Time-last), len(recent)),
 		events.Evidence{Attempts: attempts(recent)})
+	approval := profile.AttemptOf(e)
+	approval.Cause = ""
+	o.p.AddPush(approval, events.Day)
+}
+
+// approvedAfter tells whether an approval has been reported of a burst of prompts, of which the last was at the time given, though
+// it may have come after the event.
+func (o *observation) approvedAfter(last events.Millis) bool {
+	return slices.ContainsFunc(within(o.p.Pushes, last+ms(o.c.config.MFA.Window), ms(o.c.config.MFA.Window)), func(a profile.Attempt) bool { return a.Cause == "" })
 }
 
 // downgraded is MFA-05.
@@ -162,7 +180,7 @@ func proofName(e *events.Event) string {
 
 // approvedElsewhere is MFA-06: the flow began in one place and was finished in another.
 func (o *observation) approvedElsewhere() {
-	pt := o.flowStep(profile.FlowStep)
+	pt := o.flowStep()
 	if pt == nil || pt.Event == o.id {
 		return
 	}
@@ -179,13 +197,13 @@ func (o *observation) approvedElsewhere() {
 }
 
 // flowStep is where another step of the event's flow was, or nil.
-func (o *observation) flowStep(kind profile.SuspicionKind) *profile.Point {
+func (o *observation) flowStep() *profile.Point {
 	if o.e.Correlation == "" {
 		return nil
 	}
 	flow := profile.Hash(o.e.Correlation)
 	for i := range o.p.Suspicions {
-		if s := &o.p.Suspicions[i]; s.Kind == kind && s.Session == flow {
+		if s := &o.p.Suspicions[i]; s.Kind == profile.FlowStep && s.Session == flow {
 			return &s.Point
 		}
 	}
@@ -193,11 +211,11 @@ func (o *observation) flowStep(kind profile.SuspicionKind) *profile.Point {
 }
 
 // stepOfFlow remembers where a step of a flow was that is not over yet.
-func (o *observation) stepOfFlow(kind profile.SuspicionKind) {
+func (o *observation) stepOfFlow() {
 	if o.e.Correlation == "" {
 		return
 	}
 	o.p.AddSuspicion(profile.Suspicion{
-		Point: o.p.Observe(o.e, o.id, o.c.conflict(o.e)), Session: profile.Hash(o.e.Correlation), Kind: kind,
+		Point: o.p.Observe(o.e, o.id, o.c.conflict(o.e)), Session: profile.Hash(o.e.Correlation), Kind: profile.FlowStep,
 	}, events.Hour)
 }

@@ -60,21 +60,31 @@ func (o *observation) recognise() {
 	}
 }
 
-// recognisePlace tells a place far from all that are known, and reports it as LOC-07.
+// recognisePlace tells a place far from all that are known.
 func (o *observation) recognisePlace() {
 	if _, ok := o.c.radius(o.spot); !ok || o.spot.Classes.Any(anonymous) {
 		return
 	}
 	least := o.clusterKm()
 	nearest, km := o.p.NearestCluster(o.spot)
-	o.newPlace = nearest != nil && (km > least || nearest.Unconfirmed)
-	if nearest == nil || km <= least || !o.begins {
+	if nearest == nil {
+		return
+	}
+	o.newPlace = km > least || nearest.Unconfirmed
+	if km > least {
+		o.farKm = km
+	}
+}
+
+// farPlace is LOC-07.
+func (o *observation) farPlace() {
+	if o.farKm == 0 || !o.begins {
 		return
 	}
 	l := ladder{severity: events.Info}
 	l.gate(o)
 	l.egress(o, &o.at, nil, effectRecord)
-	o.report(&loc07, &l, fmt.Sprintf("Seen in %s, %s km from the nearest place known of the user", placeName(o.spot), grouped(km)), events.Evidence{
+	o.report(&loc07, &l, fmt.Sprintf("Seen in %s, %s km from the nearest place known of the user", placeName(o.spot), grouped(o.farKm)), events.Evidence{
 		Novel: []events.NovelTerm{{Kind: "place", Value: placeName(o.spot), Known: len(o.p.Clusters)}},
 	})
 }
@@ -109,7 +119,7 @@ func (o *observation) compare(kind profile.Kind, value uint64, ttl events.Millis
 		if proved == 0 {
 			proved = now
 		}
-		if o.stepUp() && proved > t.First.Millis() || now-max(t.First.Millis(), o.p.LastAdverse) >= o.c.confirmAfter {
+		if o.stepUp() && proved > t.First.Millis() || o.undisputed(t.First) {
 			t.Unconfirmed = false
 			return n
 		}
@@ -121,6 +131,11 @@ func (o *observation) compare(kind profile.Kind, value uint64, ttl events.Millis
 	return n
 }
 
+// undisputed tells what was first seen long enough ago, and has been without an adverse finding for as long.
+func (o *observation) undisputed(first profile.Minutes) bool {
+	return o.e.Time-max(first.Millis(), o.p.LastAdverse) >= o.c.confirmAfter
+}
+
 // learn takes the event into the profile: terms, places, session, habits and, when it raised something new, the time of that.
 func (o *observation) learn(adverse bool) {
 	e, p := o.e, o.p
@@ -129,7 +144,7 @@ func (o *observation) learn(adverse bool) {
 	}
 	if radius, ok := o.c.radius(o.spot); ok && !o.spot.Classes.Any(anonymous) {
 		cluster := p.LearnCluster(o.spot, radius, o.clusterKm(), e.Time, adverse)
-		if cluster != nil && cluster.Unconfirmed && !adverse && (o.stepUp() || e.Time-cluster.First.Millis() >= o.c.confirmAfter) {
+		if cluster != nil && cluster.Unconfirmed && !adverse && (o.stepUp() || o.undisputed(cluster.First)) {
 			cluster.Unconfirmed = false
 		}
 	}
@@ -155,7 +170,6 @@ func (o *observation) learn(adverse bool) {
 func (o *observation) mark(adverse bool) {
 	e, m := o.e, &o.p.Marks
 	if o.login() {
-		m.LastInteractive = max(m.LastInteractive, e.Time)
 		o.p.Hours.Add(profile.HourOfWeek(e.Time, 0), e.Time)
 	}
 	if o.login() && o.spot.Classes.Any(profile.Hosting) && (!adverse || phishingResistant(e) && o.novelOnly()) {
@@ -164,14 +178,13 @@ func (o *observation) mark(adverse bool) {
 	if adverse {
 		return
 	}
-	if e.Device.Managed == events.Yes && e.Time > m.ManagedAt {
-		m.ManagedAt, m.ManagedDevice = e.Time, o.device.Hash
+	if e.Device.Managed == events.Yes {
+		m.ManagedAt = max(m.ManagedAt, e.Time)
 	}
 	if phishingResistant(e) {
-		m.Prove(events.PhishingResistant, e.Time, ms(o.c.config.MFA.StrongWithin))
+		m.StrongAt = max(m.StrongAt, e.Time)
 	}
 	if o.stepUp() {
-		m.StepUpAt = max(m.StepUpAt, e.Time)
 		o.provedWay()
 	}
 }
@@ -201,8 +214,8 @@ func (o *observation) teach(n *novelty, adverse bool) {
 	if n.value == 0 {
 		return
 	}
-	if n.lastSeen != 0 { // known long ago: it begins anew
-		t := o.p.Term(n.kind, n.value)
+	// Known long ago, it begins anew; unless another of the event's terms has just taken its room.
+	if t := o.p.Term(n.kind, n.value); t != nil && n.lastSeen != 0 {
 		t.First, t.Unconfirmed = profile.MinutesOf(o.e.Time), adverse
 	}
 	o.p.Learn(n.kind, n.value, o.e.Time, adverse)

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/countersign-io/countersign/internal/events"
-	"github.com/countersign-io/countersign/internal/profile"
 )
 
 // OAU-01 sees the device-code flow, by which a user signs in a device without a keyboard, or an attacker who sent the code.
@@ -96,7 +95,7 @@ func (o *observation) deviceCode() {
 		signs = append(signs, "the user's first use of it")
 	}
 	var chain []events.Sight
-	pt := o.flowStep(profile.FlowStep)
+	pt := o.flowStep()
 	if pt == nil && o.session != 0 {
 		if s := o.p.Session(o.session); s != nil && s.Start.Event != o.id {
 			pt = &s.Start

@@ -3,6 +3,7 @@ package anomaly
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/profile"
@@ -12,15 +13,14 @@ import (
 //
 // A deciban is ten times the decimal logarithm of a likelihood ratio: 10 decibans are ten to one. Until a detection's ratio is
 // measured, information is worth 2, low 5, medium 15, high 30, critical 60. Of one event and one group of detections that see
-// the same thing the greatest counts; a repeat within a week counts a quarter, or what it is graver by, and attempts that failed
-// count a quarter. The sum halves in a week. A phishing-resistant
-// proof clears it; another second factor halves it, because such proofs can be relayed; a change of the credential clears all
+// the same thing the greatest counts; a repeat within a week counts a quarter, or what it is graver by. Attempts that failed count a
+// quarter and make it medium at most: anybody can fail. The sum halves in a week. A phishing-resistant proof clears it; another second factor halves it, because such proofs can be relayed; a change of the credential clears all
 // but what is about sessions.
 //
 // State: the sum and its greatest parts (U8).
 // Evidence: the sum before and after, the parts.
 // False positives: findings that are about the same thing add up though they are not independent; take it as a ranking.
-var rsk01 = Detection{ID: "RSK-01", Version: 1, Title: "Accumulated risk", Technique: "T1078", Severity: severities(events.Medium, events.High)}
+var rsk01 = Detection{ID: "RSK-01", Version: 2, Title: "Accumulated risk", Technique: "T1078", Severity: severities(events.Medium, events.High)}
 
 // decibans is what a finding is worth until its likelihood ratio is known.
 var decibans = map[events.Severity]float64{events.Info: 2, events.Low: 5, events.Medium: 15, events.High: 30, events.Critical: 60}
@@ -43,7 +43,8 @@ func group(id string) string {
 // judgeRisk is RSK-01: it takes the event's findings into the user's risk.
 func (o *observation) judgeRisk() {
 	r, now := &o.p.Risk, o.e.Time
-	before := o.riskAt(now)
+	unrelieved := o.riskAt(now)
+	before := unrelieved
 	if !o.adverse() {
 		o.relieve(&before)
 	}
@@ -64,7 +65,7 @@ func (o *observation) judgeRisk() {
 		}
 	}
 	if len(groups) == 0 {
-		if r.Sum != 0 {
+		if before != unrelieved { // else it fades by itself: written for every event, that would be lost to rounding
 			r.Sum, r.At = float32(before), max(r.At, now)
 		}
 		return
@@ -74,7 +75,7 @@ func (o *observation) judgeRisk() {
 		f := worth[g]
 		d := profile.DetectionOf(f.Detection)
 		v := decibans[f.Severity]
-		if onlyTried(d) {
+		if o.tried(f) {
 			v /= 4 // somebody tries: that says little of whether anybody is in
 		}
 		earlier := 0.0
@@ -115,7 +116,8 @@ const maxRisk = 1000
 func (o *observation) accumulated(before, after float64) {
 	limits := &o.c.config.Risk
 	l := ladder{severity: events.Medium}
-	if after >= limits.High && o.adverse() { // what is low alone must not end in a revocation
+	// What is low alone, and what was only tried, must not end in a revocation.
+	if after >= limits.High && slices.ContainsFunc(o.findings, func(f events.Finding) bool { return adverse(f) && !o.tried(&f) }) {
 		l.severity = events.High
 	}
 	if rank := uint8(l.severity.Rank()); after < limits.Medium || o.p.Risk.Told >= rank {
@@ -141,14 +143,14 @@ func (o *observation) relieve(sum *float64) {
 	switch {
 	case phishingResistant(e) && success(e):
 		*sum, r.Parts = 0, nil
-	case o.spot != nil && o.stepUp() && success(e):
+	case o.stepUp():
 		*sum /= 2
 	case e.Kind == events.AccountChange && e.Change.Type == events.CredentialChange && len(o.findings) == 0:
 		kept, left := r.Parts[:0:0], 0.0
 		for _, part := range r.Parts {
 			if group(part.Detection.String()) == "session" {
 				kept = append(kept, part)
-				left += float64(part.Decibans) * o.halved(e.Time-part.Time)
+				left += float64(float64(part.Decibans) * o.halved(e.Time-part.Time))
 			}
 		}
 		*sum, r.Parts = min(*sum, left), kept
@@ -169,10 +171,34 @@ func (o *observation) riskNow() float64 { return o.riskAt(o.e.Time) }
 
 // halved is what is left of a weight after a time.
 func (o *observation) halved(age events.Millis) float64 {
+	return halved(age, ms(o.c.config.Risk.HalfLife))
+}
+
+// roots are what is left after a half, a quarter and so on of a half-life. Square roots are the same on every processor, which
+// [math.Exp2] is not.
+var roots = func() (table [32]float64) {
+	v := 0.5
+	for i := range table {
+		v = math.Sqrt(v)
+		table[i] = v
+	}
+	return table
+}()
+
+// halved is 2^(-age/half), 1 for a time in the future.
+func halved(age, half events.Millis) float64 {
 	if age <= 0 {
 		return 1
 	}
-	return math.Exp2(-float64(age) / float64(ms(o.c.config.Risk.HalfLife)))
+	left := math.Ldexp(1, -int(min(age/half, 2000))) // 2^-2000 is 0
+	rest := age % half
+	for _, root := range roots {
+		if rest *= 2; rest >= half {
+			rest -= half
+			left = float64(left * root)
+		}
+	}
+	return left
 }
 
 // PRV-01 sees a privileged user with something new: a country, a network or a device. What is low for others is medium for

@@ -52,12 +52,12 @@ var ses04 = Detection{ID: "SES-04", Version: 1, Title: "Session renewed from a n
 var ses05 = Detection{ID: "SES-05", Version: 1, Title: "Token replayed", Technique: "T1550.001", Severity: severities(events.Low, events.Critical)}
 
 // SES-06 sees two sessions of one user in two countries at once, or, medium, a second one on another network with a device that
-// is new.
+// is new. Of all sessions in use the one that makes it gravest counts; within an hour it is reported again only when it is graver.
 //
 // State: the user's sessions with their last use (S1).
 // Evidence: both sessions.
 // False positives: mobile networks, which are exempt because roaming phones come from their own country; VPN users.
-var ses06 = Detection{ID: "SES-06", Version: 1, Title: "Sessions in two countries at once", Technique: "T1078.004", Severity: severities(events.Medium, events.High)}
+var ses06 = Detection{ID: "SES-06", Version: 2, Title: "Sessions in two countries at once", Technique: "T1078.004", Severity: severities(events.Medium, events.High)}
 
 // SES-07 sees four or more sessions begin within half an hour.
 //
@@ -361,45 +361,68 @@ func (o *observation) burst() {
 
 // twoCountries is SES-06.
 func (o *observation) twoCountries() {
-	if o.spot.Country == "" || o.spot.Classes.Any(profile.Mobile|hidden) || o.raised(&ses06, events.Hour) {
+	if o.spot.Country == "" || o.spot.Classes.Any(profile.Mobile|hidden) {
 		return
 	}
 	device, agent := o.novelDevice()
+	var beside *profile.Session
+	var worst ladder
+	inTwo := false
 	for i := range o.p.Sessions {
 		s := &o.p.Sessions[i]
-		if s.Key == o.session || s.Ended != 0 && s.Ended <= o.e.Time {
+		if s.Key == o.session || s.Ended != 0 && s.Ended <= o.e.Time || !o.overlaps(s) {
 			continue
 		}
-		gap := max(o.e.Time-s.Last.Time, s.Last.Time-o.e.Time)
 		spot := o.p.Spot(&s.Last)
-		if gap > ms(o.c.config.Session.Overlap) || spot.Classes.Any(profile.Mobile|hidden) || spot.ASN == 0 || spot.ASN == o.spot.ASN {
+		way, ok := o.leg(&s.Last, &o.at)
+		countries := ok && spot.Country != "" && spot.Country != o.spot.Country && way.effectiveKm >= o.c.config.Travel.MinFixedLineKm
+		if !countries && !device && !agent {
 			continue
 		}
-		l := ladder{severity: events.High}
-		how := "in two countries"
-		if way, ok := o.leg(&s.Last, &o.at); spot.Country == "" || spot.Country == o.spot.Country || !ok || way.effectiveKm < o.c.config.Travel.MinFixedLineKm {
-			if !device && !agent {
-				continue
-			}
-			l.severity, how = events.Medium, "on two networks, one with a new device"
-			l.gate(o)
+		if l := o.besideLadder(s, countries); beside == nil || l.graver(&worst) {
+			beside, worst, inTwo = s, l, countries
 		}
-		if o.device.Managed == events.Yes && o.p.Device(&s.Last).Managed == events.Yes {
-			l.severity = events.Low
-			l.rung(rungProof, effectLowered, "the organisation holds both devices: low")
-		}
-		if desktop(o.spot, o.device) || desktop(spot, o.p.Device(&s.Last)) {
-			l.severity = events.Low
-			l.rung(rungProof, effectLowered, "one of them is a virtual desktop that the organisation holds: low")
-		}
-		l.allow(o, &o.at, &s.Last)
-		l.officeEnd(o, &s.Last)
-		l.proof(o, effectLower, true)
-		o.report(&ses06, &l, fmt.Sprintf("Two sessions %s within %s: %s and %s", how, span(gap), placeName(spot), placeName(o.spot)), events.Evidence{
-			Chain: []events.Sight{o.p.Sight(&s.Last)}, Session: o.sessionUsed(&s.Start, o.otherDevice(&s.Last)),
-		}, &s.Last)
+	}
+	if beside == nil || o.worst(&ses06, events.Hour) >= worst.severity.Rank() {
 		return
 	}
+	how := "on two networks, one with a new device"
+	if inTwo {
+		how = "in two countries"
+	}
+	last := &beside.Last
+	gap := max(o.e.Time-last.Time, last.Time-o.e.Time)
+	o.report(&ses06, &worst, fmt.Sprintf("Two sessions %s within %s: %s and %s", how, span(gap), placeName(o.p.Spot(last)), placeName(o.spot)), events.Evidence{
+		Chain: []events.Sight{o.p.Sight(last)}, Session: o.sessionUsed(&beside.Start, o.otherDevice(last)),
+	}, last)
+}
+
+// overlaps tells a session that is in use at the time of the event, on another network that says where it is.
+func (o *observation) overlaps(s *profile.Session) bool {
+	spot := o.p.Spot(&s.Last)
+	return max(o.e.Time-s.Last.Time, s.Last.Time-o.e.Time) <= ms(o.c.config.Session.Overlap) && !spot.Classes.Any(profile.Mobile|hidden) &&
+		spot.ASN != 0 && spot.ASN != o.spot.ASN
+}
+
+// besideLadder weighs the event beside another session in use, in two countries or on two networks.
+func (o *observation) besideLadder(s *profile.Session, countries bool) ladder {
+	l := ladder{severity: events.High}
+	if !countries {
+		l.severity = events.Medium
+		l.gate(o)
+	}
+	if o.device.Managed == events.Yes && o.p.Device(&s.Last).Managed == events.Yes {
+		l.severity = events.Low
+		l.rung(rungProof, effectLowered, "the organisation holds both devices: low")
+	}
+	if desktop(o.spot, o.device) || desktop(o.p.Spot(&s.Last), o.p.Device(&s.Last)) {
+		l.severity = events.Low
+		l.rung(rungProof, effectLowered, "one of them is a virtual desktop that the organisation holds: low")
+	}
+	l.allow(o, &o.at, &s.Last)
+	l.officeEnd(o, &s.Last)
+	l.proof(o, effectLower, true)
+	return l
 }
 
 // desktop tells a managed device in a data centre.
@@ -432,7 +455,6 @@ func (o *observation) endSessions() {
 		return // those of a device or application only: which, the session's events do not say
 	}
 	o.p.EndSession(0, e.Time)
-	o.p.Marks.RevokedAt = max(o.p.Marks.RevokedAt, e.Time)
 }
 
 // secondDevice is SES-01: another operator's network and another device than at the start.

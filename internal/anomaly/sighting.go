@@ -96,19 +96,17 @@ func (o *observation) remember() {
 			continue
 		}
 		r := profile.Raised{
-			Detection: profile.DetectionOf(f.Detection), Severity: uint8(f.Severity.Rank()), Observed: observed, Time: f.Time, Event: o.id,
+			Detection: profile.DetectionOf(f.Detection), Severity: uint8(f.Severity.Rank()), Observed: observed, Tried: o.tried(f),
+			Time: f.Time, Event: o.id,
 			Session: profile.SessionKey(o.e.Session.ID), Flow: profile.Hash32(o.e.Correlation), IP: profile.AddressOf(o.e.IP).Hash(),
 		}
 		if f.Detection == idp01.ID && o.e.Risk.SignIn != "" {
 			r.Event = o.concerned()
 		}
 		o.p.AddRaised(r, keep)
-		if o.spot == nil && !observed && gotIn(r.Detection) { // a success has noted it when it was learned
+		if o.spot == nil && !observed && !r.Tried && gotIn(r.Detection) { // a success has noted it when it was learned
 			o.p.LastAdverse = max(o.p.LastAdverse, f.Time)
 		}
-	}
-	if o.e.Kind == events.SignIn && o.e.Outcome == events.Failure {
-		o.p.Marks.LastFailure = max(o.p.Marks.LastFailure, o.e.Time)
 	}
 }
 

@@ -10,12 +10,13 @@ import (
 
 // TIM-01 sees a sign-in at an hour of the week at which the user is hardly ever active.
 //
-// Hours are UTC: a user's own habit is compared with itself, wherever that is.
+// Hours are UTC: a user's own habit is compared with itself, wherever that is. The hours beside one count half. An hour that has
+// seen a whole sign-in of late is usual, however small its share.
 //
 // State: a histogram of 168 hours, decayed with a half-life of 60 days (U5), once 50 successes are known.
 // Evidence: the hour and its share.
 // False positives: people on call, travellers. It is information, for people and for other detections.
-var tim01 = Detection{ID: "TIM-01", Version: 1, Title: "Off hours", Technique: "T1078", Severity: severities(events.Info)}
+var tim01 = Detection{ID: "TIM-01", Version: 2, Title: "Off hours", Technique: "T1078", Severity: severities(events.Info)}
 
 // TIM-02 sees the return of an account that was silent for a month or more.
 //
@@ -55,7 +56,7 @@ func (o *observation) offHours() {
 	count := func(hour int) float64 { return hours.Count(hour%profile.HoursOfWeek, o.e.Time) }
 	seen := count(h) + float64((count(h+profile.HoursOfWeek-1)+count(h+1))/2)
 	share := (seen + 1.0/168) / (total + 1)
-	if share >= o.c.config.Timing.OffHours/2 || seen >= 1 {
+	if share >= o.c.config.Timing.OffHours || seen >= 1 {
 		return
 	}
 	l := ladder{severity: events.Info}

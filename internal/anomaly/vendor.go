@@ -13,7 +13,8 @@ import (
 // Its severity is the provider's; medium alone is low, because providers themselves call that noisy. Where it is about the same
 // as a finding of ours, by the event, the session, the flow or within ten minutes, it corroborates that and is recorded, or
 // raises it by one step when the provider thinks worse of it. What only the provider can see corroborates nothing, and an
-// account that it knows to be compromised is critical whatever we saw.
+// account that it knows to be compromised is critical whatever we saw. What it says of a sign-in that failed is no more than a try in
+// the user's accumulated risk, RSK-01, unless it is sure.
 //
 // State: the user's latest findings (U7).
 // Evidence: what the provider said, and the detection that it corresponds to.
@@ -62,10 +63,7 @@ var atLeast = map[string]events.Severity{
 	"adminconfirmedserviceprincipalcompromised": events.Critical,
 }
 
-// judgeReport takes in what a provider reports of a user or of an earlier sign-in.
-func (o *observation) judgeReport() { o.judgeVendor() }
-
-// judgeVendor is IDP-01, for a report and for what comes with an event.
+// judgeVendor is IDP-01, for a report of a user or of an earlier sign-in, and for what comes with an event.
 func (o *observation) judgeVendor() {
 	risk := &o.e.Risk
 	switch risk.State { //nolint:exhaustive // the others are open

@@ -20,19 +20,16 @@ type Attempt struct {
 	Time events.Millis
 	// Cause is "" for an approved prompt, and when the cause is not known.
 	Cause events.Cause
-	// IP is a hash of the address, Flow of the correlation id, Agent of operating system and browser family.
-	IP, Flow, Agent uint32
-	ASN             uint32
+	// IP is a hash of the address, Flow of the correlation id.
+	IP, Flow uint32
+	ASN      uint32
 }
 
 func (a Attempt) when() events.Millis { return a.Time }
 
 // AttemptOf is an event as an attempt.
 func AttemptOf(e *events.Event) Attempt {
-	return Attempt{
-		Time: e.Time, Cause: e.Cause, ASN: e.Network.ASN, IP: AddressOf(e.IP).Hash(), Flow: Hash32(e.Correlation),
-		Agent: uint32(AgentValue(e.Device.OS, e.Device.Browser)),
-	}
+	return Attempt{Time: e.Time, Cause: e.Cause, ASN: e.Network.ASN, IP: AddressOf(e.IP).Hash(), Flow: Hash32(e.Correlation)}
 }
 
 // AddFailure notes a failed first factor or a block, and drops those more than keep before the newest.
@@ -127,7 +124,7 @@ func appendAttempts(b []byte, base events.Millis, ring []Attempt) []byte {
 		head := len(b)
 		b = append(b, causes.code(a.Cause))
 		b = binary.AppendVarint(b, int64(a.Time-last.Time))
-		for bit, pair := range [...][2]uint32{{a.IP, last.IP}, {a.ASN, last.ASN}, {a.Flow, last.Flow}, {a.Agent, last.Agent}} {
+		for bit, pair := range [...][2]uint32{{a.IP, last.IP}, {a.ASN, last.ASN}, {a.Flow, last.Flow}} {
 			if pair[0] != pair[1] {
 				b[head] |= 0x10 << bit
 				b = binary.BigEndian.AppendUint32(b, pair[0])
@@ -138,17 +135,23 @@ func appendAttempts(b []byte, base events.Millis, ring []Attempt) []byte {
 	return b
 }
 
-func (r *reader) attempts(base events.Millis, limit int) []Attempt {
+func (r *reader) attempts(base events.Millis, limit int, version byte) []Attempt {
 	ring := make([]Attempt, r.count(limit))
 	last := Attempt{Time: base}
 	for i := range ring {
 		head := r.byte()
 		last.Cause = causes.name(head & 0xf)
 		last.Time += events.Millis(r.signed())
-		for bit, v := range [...]*uint32{&last.IP, &last.ASN, &last.Flow, &last.Agent} {
+		for bit, v := range [...]*uint32{&last.IP, &last.ASN, &last.Flow} {
 			if head&(0x10<<bit) != 0 {
 				*v = r.fixed32()
 			}
+		}
+		if head&0x80 != 0 {
+			if version > 2 {
+				r.fail("an attempt has an unknown part")
+			}
+			r.fixed32() // of format 2: a hash of the device
 		}
 		ring[i] = last
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 )
 
-// The encoding, version 2. Numbers are varints; signed ones in zigzag form, marked ±. Times are in milliseconds relative
+// The encoding, version 3. Numbers are varints; signed ones in zigzag form, marked ±. Times are in milliseconds relative
 // to LastSeen, terms' in minutes relative to its minute. "Text n" is the next n bytes of the text block.
 //
 //	byte    version
@@ -27,11 +27,11 @@ import (
 // spot(byte) device(byte), and family(byte: 0, 4 or 16) with the address of so many bytes. The kind of a term has bits for
 // its state and for the width of its value.
 
-// Version 1 has no sections, of a session only key, start and last, and classes in a byte and terms in another
-// form; it is read as well.
+// Older versions are read as well. Version 2 has other marks, more of an attempt and less of attacks and findings, see section.go.
+// Version 1 has no sections, of a session only key, start and last, and classes in a byte and terms in another form.
 
 // Version of the encoding that AppendBinary writes.
-const Version = 2
+const Version = 3
 
 // MaxEncoded bounds an encoded profile in bytes, whatever its user sent.
 const MaxEncoded = 32 << 10
@@ -306,7 +306,7 @@ func Decode(b []byte) (*Profile, error) {
 		}
 	}
 	if b[0] > 1 {
-		if err := points.sections(p); err != nil {
+		if err := points.sections(p, b[0]); err != nil {
 			return nil, err
 		}
 	}

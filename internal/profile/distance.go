@@ -12,5 +12,5 @@ func Kilometres(lat1, lon1, lat2, lon2 float64) float64 {
 	sinLon := math.Sin((lon2 - lon1) * rad / 2)
 	// The conversions forbid fused operations, so that every processor gets the same number.
 	h := float64(sinLat*sinLat) + float64(float64(math.Cos(lat1*rad)*math.Cos(lat2*rad))*float64(sinLon*sinLon))
-	return 2 * EarthKm * math.Asin(math.Sqrt(min(h, 1)))
+	return float64(2 * EarthKm * math.Asin(math.Sqrt(min(h, 1))))
 }

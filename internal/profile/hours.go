@@ -109,7 +109,7 @@ func (h *Hours) Total(at events.Millis) float64 {
 }
 
 func (h *Hours) logins(count int, at events.Millis) float64 {
-	return float64(count) / loginUnit * fade(day(at)-h.since)
+	return float64(float64(count) / loginUnit * fade(day(at)-h.since)) // never fused with a sum
 }
 
 // append writes the day, and the hours as runs: the gap before each, its length and its counts.

@@ -26,7 +26,6 @@ func live(p *Profile, e *events.Event) {
 		return
 	case e.Outcome == events.Failure:
 		p.AddFailure(AttemptOf(e), events.Day)
-		p.Marks.LastFailure = max(p.Marks.LastFailure, e.Time)
 		return
 	}
 	p.Count(e.Time, 90*events.Day)
@@ -35,7 +34,6 @@ func live(p *Profile, e *events.Event) {
 	p.AddVisit(pt)
 	for _, t := range []Term{
 		{Kind: Country, Value: CountryValue(spot.Country)},
-		{Kind: Region, Value: TextValue(e.Place.Region, spot.Country)},
 		{Kind: ASN, Value: uint64(spot.ASN)},
 		{Kind: DeviceID, Value: DeviceValue(device.Hash)},
 		{Kind: Agent, Value: AgentValue(device.OS, device.Browser)},
@@ -46,9 +44,6 @@ func live(p *Profile, e *events.Event) {
 		if t.Value != 0 {
 			p.Learn(t.Kind, t.Value, e.Time, false)
 		}
-	}
-	for _, m := range e.Auth.Methods {
-		p.Learn(Method, TextValue(m), e.Time, false)
 	}
 	p.LearnCluster(spot, float64(spot.RadiusKm), 100, e.Time, false)
 	if key := SessionKey(e.Session.ID); key != 0 {
@@ -63,15 +58,15 @@ func live(p *Profile, e *events.Event) {
 	if e.Interactive == events.Yes {
 		p.Hours.Add(HourOfWeek(e.Time, events.Hour), e.Time)
 		p.Familiar.Learn(familiarity.LoginOf(e), e.Time)
-		p.Marks.LastInteractive = max(p.Marks.LastInteractive, e.Time)
-		p.Marks.Prove(e.Auth.Strength, e.Time, 30*events.Day)
+		if e.Auth.Strength == events.PhishingResistant {
+			p.Marks.StrongAt = max(p.Marks.StrongAt, e.Time)
+		}
 	}
 	if e.Auth.MFA == events.MFAPerformed {
-		p.Marks.StepUpAt = max(p.Marks.StepUpAt, e.Time)
 		p.AddPush(Attempt{Time: e.Time}, events.Hour)
 	}
 	if device.Managed == events.Yes {
-		p.Marks.ManagedAt, p.Marks.ManagedDevice = max(p.Marks.ManagedAt, e.Time), device.Hash
+		p.Marks.ManagedAt = max(p.Marks.ManagedAt, e.Time)
 	}
 }
 
@@ -132,7 +127,7 @@ func step(t *rapid.T, p *Profile) {
 	attempt := func() Attempt {
 		return Attempt{
 			Time: at, Cause: rapid.SampledFrom(append([]events.Cause{"", "other"}, events.Causes...)).Draw(t, "cause"),
-			IP: small.Draw(t, "ip"), ASN: rapid.Uint32().Draw(t, "asn"), Flow: small.Draw(t, "flow"), Agent: small.Draw(t, "agent"),
+			IP: small.Draw(t, "ip"), ASN: rapid.Uint32().Draw(t, "asn"), Flow: small.Draw(t, "flow"),
 		}
 	}
 	detection := func() Detection { return Detection(rapid.Uint16().Draw(t, "detection")) }
@@ -147,11 +142,14 @@ func step(t *rapid.T, p *Profile) {
 	case 2:
 		p.AddCode(attempt(), keep)
 	case 3:
-		p.AddAttacked(Attacked{Detection: detection(), Source: number.Draw(t, "source"), Incident: number.Draw(t, "incident"), Time: at}, keep)
+		p.AddAttacked(Attacked{
+			Detection: detection(), Source: number.Draw(t, "source"), Incident: number.Draw(t, "incident"), Time: at,
+			Told: uint8(small.Draw(t, "told")), Observed: rapid.Bool().Draw(t, "observed"),
+		}, keep)
 	case 4:
 		p.AddRaised(Raised{
 			Detection: detection(), Severity: uint8(small.Draw(t, "severity")), Time: at, Event: IDOf(e.ID), Session: number.Draw(t, "session"),
-			Flow: small.Draw(t, "flow"), IP: small.Draw(t, "ip"),
+			Flow: small.Draw(t, "flow"), IP: small.Draw(t, "ip"), Tried: rapid.Bool().Draw(t, "tried"),
 		}, keep)
 	case 5:
 		pt := p.Observe(e, IDOf(e.ID), false)
@@ -174,9 +172,7 @@ func step(t *rapid.T, p *Profile) {
 		p.Risk.Sum, p.Risk.At = rapid.Float32Range(-1e6, 1e6).Draw(t, "sum"), at
 		p.Risk.Add(RiskPart{Detection: detection(), Time: at, Decibans: rapid.Float32Range(0, 60).Draw(t, "decibans")}, keep)
 	case 11:
-		p.Marks.Prove(rapid.SampledFrom(events.Strengths).Draw(t, "strength"), at, keep)
-		*p.Marks.times()[rapid.IntRange(0, 9).Draw(t, "mark")] = at
-		p.Marks.ManagedDevice = number.Draw(t, "device")
+		*p.Marks.times()[rapid.IntRange(0, 3).Draw(t, "mark")] = at
 	case 12:
 		p.EndSession(SessionKey(e.Session.ID), at)
 	case 13:
@@ -354,13 +350,13 @@ func worst() *Profile {
 	p.recents = MaxRecent
 	ring := func(most int) (ring []Attempt) {
 		for i := range most {
-			ring = append(ring, Attempt{Time: far(i), Cause: events.PolicyBlock, IP: h32(), Flow: h32(), Agent: h32(), ASN: h32()})
+			ring = append(ring, Attempt{Time: far(i), Cause: events.PolicyBlock, IP: h32(), Flow: h32(), ASN: h32()})
 		}
 		return ring
 	}
 	p.Failures, p.Pushes, p.Codes = ring(MaxFailures), ring(MaxPushes), ring(MaxCodes)
 	for i := range MaxAttacked {
-		p.Attacked = append(p.Attacked, Attacked{Detection: 0xfff, Source: hash(), Incident: hash(), Time: far(i)})
+		p.Attacked = append(p.Attacked, Attacked{Detection: 0xfff, Source: hash(), Incident: hash(), Time: far(i), Told: 7, Observed: true})
 	}
 	for i := range MaxRaised {
 		p.Raised = append(p.Raised, Raised{Detection: 0xfff, Severity: 5, Time: far(i), Event: id(), Session: hash(), Flow: h32(), IP: h32()})
@@ -387,7 +383,6 @@ func worst() *Profile {
 	for i := range MaxRiskParts {
 		p.Risk.Parts = append(p.Risk.Parts, RiskPart{Detection: 0xfff, Time: far(i), Decibans: math.MaxFloat32})
 	}
-	p.Marks.Strongest, p.Marks.ManagedDevice = 255, hash()
 	for _, t := range p.Marks.times() {
 		*t = math.MaxInt64
 	}

@@ -35,10 +35,11 @@ type Profile struct {
 	FirstSeen, LastSeen events.Millis
 	// Successes counts successes since FirstSeen.
 	Successes uint32
-	// LastAdverse is when an active finding of medium severity or more last fell, other than one that only repeats that a
-	// term is still new.
+	// LastAdverse is when an active finding of medium severity or more last fell, other than one of an attempt that failed and one
+	// that only repeats that a term is still new, or when something new came too late to be tested.
 	LastAdverse events.Millis
-	// Late counts events that came too late to be tested; Forgotten counts terms and sessions dropped for want of room.
+	// Late counts events that came too late to be tested; Forgotten counts terms, sessions, clusters and transitions dropped for
+	// want of room.
 	Late, Forgotten uint32
 
 	Visits   []Visit   // by First.Time, oldest first

@@ -21,6 +21,11 @@ type Attacked struct {
 	// Source is the [Hash] of what is guilty, such as "ip 192.0.2.1", 0 when nothing single is; Incident that of the firing.
 	Source, Incident uint64
 	Time             events.Millis
+	// Told is the rank of the gravest severity as which a success after it was reported, 0 for none; at most 7.
+	Told uint8
+	// Observed attacks are of a detection that is only watched: they are remembered so that they are not told again and again, and
+	// nothing builds on them.
+	Observed bool
 }
 
 func (a Attacked) when() events.Millis { return a.Time }
@@ -32,7 +37,7 @@ func (p *Profile) AddAttacked(a Attacked, keep events.Millis) {
 		return b.Detection == a.Detection && b.Source == a.Source && b.Incident == a.Incident
 	})
 	if i >= 0 {
-		a.Time = max(a.Time, ring[i].Time)
+		a.Time, a.Told = max(a.Time, ring[i].Time), max(a.Told, ring[i].Told)
 		ring = without(ring, i)
 	}
 	p.Attacked = insert(ring, a, MaxAttacked, keep)
@@ -41,13 +46,15 @@ func (p *Profile) AddAttacked(a Attacked, keep events.Millis) {
 // Raised is an active finding of medium severity or more, or a provider's word that supports one.
 type Raised struct {
 	Detection Detection
-	// Severity is the rank of its severity.
+	// Severity is the rank of its severity, at most 7.
 	Severity uint8
 	Time     events.Millis
 	Event    ID
 	// Observed findings are of a detection that is only watched: they are remembered so that they are not told again and again,
 	// and nothing builds on them.
 	Observed bool
+	// Tried findings are of an attempt that failed: whoever made it need not be in.
+	Tried bool
 	// Session is its key; Flow and IP are as in [Attempt]. 0 is unknown.
 	Session  uint64
 	Flow, IP uint32
@@ -75,12 +82,10 @@ type Suspicion struct {
 // SuspicionKind is why a sign-in is suspicious.
 type SuspicionKind uint8
 
-// The kinds of suspicions. Their numbers are on the log: never renumber.
+// The kinds of suspicions. Their numbers are on the log: never renumber; 2 was one.
 const (
-	// RelayedSignIn is one from a hosting network and an unmanaged device with the second factor satisfied; KitAgent one with
-	// the mark of a phishing kit.
+	// RelayedSignIn is one from a hosting network and an unmanaged device with the second factor satisfied.
 	RelayedSignIn SuspicionKind = 1
-	KitAgent      SuspicionKind = 2
 	// FlowStep is no suspicion but a step of a flow that is not over: Session is the [Hash] of its correlation id.
 	FlowStep SuspicionKind = 3
 )

@@ -13,17 +13,19 @@ import (
 // with a count, but for the last four. Times are ± relative to LastSeen, in a ring to the entry before; terms of minutes
 // as in terms; hashes of 32 and 64 bits take 4 and 8 bytes, a detection 2.
 //
-//	attempts:    parts(byte: cause, and which of the following differ from the attempt before) ±time [ip] [asn] [flow] [agent]
-//	attacked:    detection source incident ±time
-//	raised:      detection parts(byte: severity, and which follow) ±time event [session] [flow] [ip]
+//	attempts:    parts(byte: cause, and which of the following differ from the attempt before) ±time [ip] [asn] [flow]
+//	attacked:    state(byte) detection source incident ±time
+//	raised:      detection parts(byte: severity, state, and which follow) ±time event [session] [flow] [ip]
 //	suspicions:  kind(byte) session point
 //	changes:     type and action(byte) ±time event
 //	clusters:    state(byte) ±lat ±lon radius weight(float, 4 bytes) ±last, last less first
 //	transitions: a b count(byte) ±last
 //	hours:       ±day runs(byte); runs: gap(byte) length(byte) counts
 //	risk:        sum(float, 4 bytes) ±at told and count(byte); parts: detection ±time decibans(float, 4 bytes)
-//	marks:       a set of bits, ±times, strongest(byte), managed device(8 bytes)
+//	marks:       a set of bits, ±times
 //	familiar:    length(2 bytes) and so many bytes in the format of package familiarity
+//
+// Version 2 has a hash of 4 bytes more of attempts, no state of attacks, in marks more times and a byte and 8 bytes after them.
 const (
 	hasFailures = 1 << iota
 	hasPushes
@@ -108,24 +110,24 @@ func (p *Profile) appendSections(b []byte, w *pointWriter) []byte {
 	return b
 }
 
-// sections reads them. The error is one of the familiarity counters, which have a format of their own.
-func (r *pointReader) sections(p *Profile) error {
+// sections reads those of a version. The error is one of the familiarity counters, which have a format of their own.
+func (r *pointReader) sections(p *Profile, version byte) error {
 	set := r.unsigned()
 	if set > allSections {
 		r.fail("a section is unknown")
 		return nil
 	}
 	if set&hasFailures != 0 {
-		p.Failures = r.attempts(r.base, MaxFailures)
+		p.Failures = r.attempts(r.base, MaxFailures, version)
 	}
 	if set&hasPushes != 0 {
-		p.Pushes = r.attempts(r.base, MaxPushes)
+		p.Pushes = r.attempts(r.base, MaxPushes, version)
 	}
 	if set&hasCodes != 0 {
-		p.Codes = r.attempts(r.base, MaxCodes)
+		p.Codes = r.attempts(r.base, MaxCodes, version)
 	}
 	if set&hasAttacked != 0 {
-		p.Attacked = r.attacked(r.base)
+		p.Attacked = r.attacked(r.base, version)
 	}
 	if set&hasRaised != 0 {
 		p.Raised = r.raised(r.base)
@@ -152,7 +154,7 @@ func (r *pointReader) sections(p *Profile) error {
 		r.risk(&p.Risk, r.base)
 	}
 	if set&hasMarks != 0 {
-		r.marks(&p.Marks, r.base)
+		r.marks(&p.Marks, r.base, version)
 	}
 	if set&hasFamiliar != 0 {
 		return r.familiar(&p.Familiar)
@@ -160,11 +162,21 @@ func (r *pointReader) sections(p *Profile) error {
 	return nil
 }
 
+// What an attack is, as a bit beside what was told of it.
+const (
+	attackedTold     = 0x07
+	attackedObserved = 0x08
+)
+
 func appendAttacked(b []byte, last events.Millis, ring []Attacked) []byte {
 	b = append(b, byte(len(ring)))
 	for i := range ring {
 		a := &ring[i]
-		b = binary.BigEndian.AppendUint16(b, uint16(a.Detection))
+		state := min(a.Told, attackedTold)
+		if a.Observed {
+			state |= attackedObserved
+		}
+		b = binary.BigEndian.AppendUint16(append(b, state), uint16(a.Detection))
 		b = binary.BigEndian.AppendUint64(b, a.Source)
 		b = binary.BigEndian.AppendUint64(b, a.Incident)
 		b = binary.AppendVarint(b, int64(a.Time-last))
@@ -173,10 +185,17 @@ func appendAttacked(b []byte, last events.Millis, ring []Attacked) []byte {
 	return b
 }
 
-func (r *reader) attacked(last events.Millis) []Attacked {
+func (r *reader) attacked(last events.Millis, version byte) []Attacked {
 	ring := make([]Attacked, r.count(MaxAttacked))
 	for i := range ring {
-		ring[i] = Attacked{Detection: r.detection(), Source: r.fixed64(), Incident: r.fixed64(), Time: last + r.millis()}
+		var state byte
+		if version > 2 {
+			state = r.byte()
+		}
+		ring[i] = Attacked{
+			Told: state & attackedTold, Observed: state&attackedObserved != 0,
+			Detection: r.detection(), Source: r.fixed64(), Incident: r.fixed64(), Time: last + r.millis(),
+		}
 		last = ring[i].Time
 	}
 	return ring
@@ -184,7 +203,8 @@ func (r *reader) attacked(last events.Millis) []Attacked {
 
 // What a finding has, as bits beside the rank of its severity.
 const (
-	raisedRank     = 0x0f
+	raisedRank     = 0x07
+	raisedTried    = 0x08
 	raisedSession  = 0x10
 	raisedFlow     = 0x20
 	raisedIP       = 0x40
@@ -202,6 +222,9 @@ func appendRaised(b []byte, last events.Millis, ring []Raised) []byte {
 		b = append(b, f.Event[:]...)
 		if f.Observed {
 			b[head] |= raisedObserved
+		}
+		if f.Tried {
+			b[head] |= raisedTried
 		}
 		if f.Session != 0 {
 			b[head] |= raisedSession
@@ -228,7 +251,7 @@ func (r *reader) raised(last events.Millis) []Raised {
 		parts := r.byte()
 		f.Severity = parts & raisedRank
 		last += r.millis()
-		f.Time, f.Event, f.Observed = last, r.id(), parts&raisedObserved != 0
+		f.Time, f.Event, f.Observed, f.Tried = last, r.id(), parts&raisedObserved != 0, parts&raisedTried != 0
 		if parts&raisedSession != 0 {
 			f.Session = r.fixed64()
 		}
@@ -350,12 +373,6 @@ func (r *reader) risk(risk *Risk, last events.Millis) {
 	}
 }
 
-// Bits of the marks: those of times come first, in their order.
-const (
-	strongestMark = 1 << 10
-	managedMark   = 1 << 11
-)
-
 func (m *Marks) append(b []byte, base events.Millis) []byte {
 	var set uint64
 	times := m.times()
@@ -364,43 +381,55 @@ func (m *Marks) append(b []byte, base events.Millis) []byte {
 			set |= 1 << bit
 		}
 	}
-	if m.Strongest != 0 {
-		set |= strongestMark
-	}
-	if m.ManagedDevice != 0 {
-		set |= managedMark
-	}
 	b = binary.AppendUvarint(b, set)
 	for _, t := range times {
 		if *t != 0 {
 			b = binary.AppendVarint(b, int64(*t-base))
 		}
 	}
-	if m.Strongest != 0 {
-		b = append(b, m.Strongest)
-	}
-	if m.ManagedDevice != 0 {
-		b = binary.BigEndian.AppendUint64(b, m.ManagedDevice)
-	}
 	return b
 }
 
-func (r *reader) marks(m *Marks, base events.Millis) {
+func (r *reader) marks(m *Marks, base events.Millis, version byte) {
+	if version == 2 {
+		r.marks2(m, base)
+		return
+	}
+	times := m.times()
 	set := r.unsigned()
-	if set >= managedMark<<1 {
+	if set >= 1<<len(times) {
 		r.fail("a mark is unknown")
 		return
 	}
-	for bit, t := range m.times() {
+	for bit, t := range times {
 		if set&(1<<bit) != 0 {
 			*t = base + r.millis()
 		}
 	}
-	if set&strongestMark != 0 {
-		m.Strongest = r.byte()
+}
+
+// marks2 reads the marks of format 2. After the times it has the strength of a proof in a byte, and a device in 8.
+func (r *reader) marks2(m *Marks, base events.Millis) {
+	times := m.times2()
+	const strength, device = 1 << len(times), 2 << len(times)
+	set := r.unsigned()
+	if set >= device<<1 {
+		r.fail("a mark is unknown")
+		return
 	}
-	if set&managedMark != 0 {
-		m.ManagedDevice = r.fixed64()
+	for bit, t := range times {
+		if set&(1<<bit) == 0 {
+			continue
+		}
+		if at := base + r.millis(); t != nil {
+			*t = at
+		}
+	}
+	if set&strength != 0 {
+		r.byte()
+	}
+	if set&device != 0 {
+		r.fixed64()
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // Kind is a kind of term.
 type Kind uint8
 
-// The kinds of terms. Their numbers are on the log, and at most 31: never renumber.
+// The kinds of terms. Their numbers are on the log, and at most 31: never renumber; 6, 9 and 11 were kinds.
 const (
 	// Country is a country the user was in; CountryVia one they only seemed to be in, through a VPN or the like.
 	Country    Kind = 1
@@ -22,16 +22,12 @@ const (
 	// DeviceID is a device by the identity provider's id, Agent by its operating system and browser family.
 	DeviceID Kind = 4
 	Agent    Kind = 5
-	// Region is a region of a country.
-	Region Kind = 6
-	// App is an application, AppResource one together with what it asked for, AppNetwork one with the network it came from.
+	// App is an application, AppResource one together with what it asked for.
 	App         Kind = 7
 	AppResource Kind = 8
-	AppNetwork  Kind = 9
 	// Grant is a client application with the protocol by which it gets tokens, such as a device code.
 	Grant Kind = 10
-	// Method is a way to prove identity, CredentialType a program's kind of credential.
-	Method         Kind = 11
+	// CredentialType is a program's kind of credential.
 	CredentialType Kind = 12
 )
 

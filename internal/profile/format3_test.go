@@ -3,6 +3,7 @@ package profile
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,8 +29,10 @@ func full() *Profile {
 	p.AddPush(AttemptOf(e), events.Day)
 	p.AddPush(Attempt{Time: e.Time - events.Minute}, events.Day)
 	p.AddCode(Attempt{Time: e.Time, Cause: events.BadCode, ASN: 64496}, events.Day)
-	p.AddAttacked(Attacked{Detection: DetectionOf("CRD-03"), Source: Hash("ip 192.0.2.1"), Incident: Hash("incident"), Time: e.Time}, events.Day)
-	p.AddRaised(Raised{Detection: DetectionOf("LOC-01"), Severity: 4, Time: e.Time, Event: IDOf(e.ID)}, events.Day)
+	p.AddAttacked(Attacked{
+		Detection: DetectionOf("CRD-03"), Source: Hash("ip 192.0.2.1"), Incident: Hash("incident"), Time: e.Time, Told: 5, Observed: true,
+	}, events.Day)
+	p.AddRaised(Raised{Detection: DetectionOf("LOC-01"), Severity: 4, Time: e.Time, Event: IDOf(e.ID), Tried: true}, events.Day)
 	p.AddRaised(Raised{
 		Detection: DetectionOf("SES-01"), Severity: 3, Time: e.Time, Event: IDOf(e.ID), Session: SessionKey("s1"), Flow: 7, IP: 8,
 	}, events.Day)
@@ -45,9 +48,8 @@ func full() *Profile {
 	p.Risk.Sum, p.Risk.At = 42.5, e.Time
 	p.Risk.Add(RiskPart{Detection: DetectionOf("LOC-01"), Time: e.Time, Decibans: 30}, events.Day)
 	p.Risk.Add(RiskPart{Detection: DetectionOf("SES-01"), Time: e.Time + 1, Decibans: 12.5}, events.Day)
-	p.Marks.Strongest, p.Marks.ManagedDevice = 3, Hash("device")
-	for i, t := range p.Marks.times() {
-		*t = start + events.Millis(i)*events.Hour
+	p.Marks = Marks{
+		StrongAt: start + events.Hour, ManagedAt: start + 3*events.Hour, HostingAt: start + 4*events.Hour, DisabledAt: start + 6*events.Hour,
 	}
 	for k := Country; k <= CredentialType; k++ {
 		p.Learn(k, uint64(k)<<28, e.Time+events.Millis(k)*events.Hour, k%2 == 0)
@@ -60,30 +62,48 @@ func full() *Profile {
 	return p
 }
 
-// The bytes of format 2 must be read for ever, by every later version; as long as it is the one that is written, it must
-// be written in the same way.
-func TestFormat2StaysReadable(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("testdata", "format2", "full.hex"))
-	if err != nil {
-		t.Fatal(err)
+// full2 is full as format 2 holds it.
+func full2() *Profile {
+	p := full()
+	for i := range p.Attacked {
+		p.Attacked[i].Told, p.Attacked[i].Observed = 0, false
 	}
-	golden, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
-	if err != nil {
-		t.Fatal(err)
+	for i := range p.Raised {
+		p.Raised[i].Tried = false
 	}
-	want := full()
-	if set := want.sections() | hasFamiliar; set != allSections {
+	return p
+}
+
+// The bytes of formats 2 and 3 must be read for ever, by every later version; those of the one that is written must be written in
+// the same way. Format 2 has other things beside, which nothing reads any more: they are passed over.
+func TestFormatsStayReadable(t *testing.T) {
+	if set := full().sections() | hasFamiliar; set != allSections {
 		t.Errorf("sections %b are empty", set^allSections)
 	}
-	if now := want.AppendBinary(nil); !bytes.Equal(now, golden) {
-		t.Errorf("is now written as\n%x\nwhich needs a new format, and this one kept as it is", now)
-	}
-	got, err := Decode(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(got, want, exact); diff != "" {
-		t.Errorf("(-got, +want)\n%s", diff)
+	for format, want := range map[byte]*Profile{2: full2(), 3: full()} {
+		text, err := os.ReadFile(filepath.Join("testdata", fmt.Sprint("format", format), "full.hex"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+		if err != nil || golden[0] != format {
+			t.Fatalf("no format %d: %v", format, err)
+		}
+		if now := want.AppendBinary(nil); format == Version && !bytes.Equal(now, golden) {
+			t.Errorf("is now written as\n%x\nwhich needs a new format, and this one kept as it is", now)
+		}
+		got, err := Decode(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, want, exact); diff != "" {
+			t.Errorf("format %d (-got, +want)\n%s", format, diff)
+		}
+		for n := range golden {
+			if _, err := Decode(golden[:n]); err == nil {
+				t.Fatalf("format %d: accepted %d of %d bytes", format, n, len(golden))
+			}
+		}
 	}
 }
 
