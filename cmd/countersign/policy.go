@@ -12,6 +12,7 @@ import (
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/policy"
+	"github.com/countersign-io/countersign/internal/terminal"
 )
 
 // shipped is the name of the policies that ship, in the place of a file.
@@ -66,7 +67,16 @@ func printPolicies(w io.Writer, name string, set *policy.Set) error {
 			alone = "yes"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, p.Mode, p.Then.Action, dash(proof), dash(string(p.Then.Scope)), span(p.Cooldown),
-			alone, dash(p.Owner))
+			alone, dash(terminal.Plain(p.Owner)))
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("writing policies: %w", err)
+	}
+	fmt.Fprintln(t)
+	for _, p := range list {
+		if p.Description != "" {
+			fmt.Fprintf(t, "%s\t%s\n", p.Name, terminal.Plain(p.Description))
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing policies: %w", err)
@@ -82,14 +92,7 @@ func span(m events.Millis) string {
 	if m == 0 {
 		return "-"
 	}
-	s := (time.Duration(m) * time.Millisecond).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return policy.Short(time.Duration(m) * time.Millisecond)
 }
 
 func dash(s string) string {

@@ -70,14 +70,29 @@ type Problem struct {
 	Error string `json:"error"`
 }
 
-// maxProblems is how many problems are shown.
-const maxProblems = 20
+const (
+	// maxBroken is how many pieces of a source may be no events.
+	maxBroken = 1000
+	// maxProblems is how many problems are shown.
+	maxProblems = 20
+)
 
-func (p *Problems) add(line int, err error) {
+// ErrBroken is returned for a source with more input than is allowed that is no event.
+var ErrBroken = errors.New("too many records are no events")
+
+// add notes one more; its error ends the work when there are too many.
+func (p *Problems) add(line int, err error) error {
 	p.Count++
 	if len(p.First) < maxProblems {
 		p.First = append(p.First, Problem{Line: line, Error: err.Error()})
 	}
+	if p.Count <= maxBroken {
+		return nil
+	}
+	if line > 0 {
+		err = fmt.Errorf("line %d: %w", line, err)
+	}
+	return fmt.Errorf("%w: more than %d, the last one is %w", ErrBroken, maxBroken, err)
 }
 
 // Side is one of the two things that are compared: rules, and what they are called, such as the name of their file.
@@ -96,13 +111,12 @@ type Options struct {
 	From, To events.Millis
 	// WarmUp is how long before From events are replayed without being reported, so that users are known.
 	WarmUp events.Millis
-	// Differences is how many decisions that differ are listed, of each kind; Users how many users are. 0 is 200 and 50.
-	Differences, Users int
 }
 
+// maxDifferences is how many decisions that differ are listed, of each kind; maxUsers how many users are.
 const (
-	defaultDifferences = 200
-	defaultUsers       = 50
+	maxDifferences = 200
+	maxUsers       = 50
 )
 
 func (o *Options) check(source Source) error {
@@ -134,12 +148,6 @@ func (o *Options) check(source Source) error {
 func Run(ctx context.Context, source Source, o Options, progress func(done float64)) (*Report, error) {
 	if err := o.check(source); err != nil {
 		return nil, err
-	}
-	if o.Differences == 0 {
-		o.Differences = defaultDifferences
-	}
-	if o.Users == 0 {
-		o.Users = defaultUsers
 	}
 	if progress == nil {
 		progress = func(float64) {}

@@ -12,6 +12,8 @@ import (
 	"html"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +159,11 @@ func checkStory(t *testing.T, r *backtest.Report) {
 			t.Errorf("%s: %d, (-want, +got)\n%s", c.what, c.got.Count, diff)
 		}
 	}
+	for _, d := range slices.Concat(r.OnlyNew.First, r.OnlyOld.First, r.Changed.First) {
+		if !strings.Contains(d.Found(), "LOC-0") || strings.HasSuffix(d.Found(), ": ") {
+			t.Errorf("%s: because of %q", d.EventID, d.Found())
+		}
+	}
 	if want := (backtest.Pair{New: backtest.Counts{Notify: 1, RevokeSession: 2, Watched: 3}, Old: backtest.Counts{StepUp: 5}}); r.Total != want {
 		t.Errorf("total %+v, want %+v", r.Total, want)
 	}
@@ -236,8 +243,7 @@ func TestBrokenLinesAreCountedAndLimited(t *testing.T) {
 	lines := encoded(story())
 	long := append([]byte(`{"id":"`), bytes.Repeat([]byte("x"), 3<<20)...)
 	lines = append([][]byte{[]byte(`{"kind":`), nil, long, []byte(`{"kind":"sign_in"}`)}, lines...)
-	path := write(t, lines...)
-	r, err := backtest.Run(t.Context(), backtest.File{Path: path, MaxBroken: 3}, options(t), nil)
+	r, err := backtest.Run(t.Context(), backtest.File{Path: write(t, lines...)}, options(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,8 +259,15 @@ func TestBrokenLinesAreCountedAndLimited(t *testing.T) {
 	if err := r.WriteText(&out); err != nil || !strings.Contains(out.String(), "note: line 3: record is larger") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
-	if _, err = backtest.Run(t.Context(), backtest.File{Path: path, MaxBroken: 2}, options(t), nil); !errors.Is(err, backtest.ErrBroken) || !strings.Contains(err.Error(), "line 4") {
-		t.Errorf("over the limit: %v", err)
+	junk := slices.Repeat([][]byte{[]byte("{}")}, 998)
+	for _, c := range []struct {
+		lines  [][]byte
+		broken bool
+	}{{append(junk[:997:997], lines...), false}, {append(junk, lines...), true}} {
+		_, err := backtest.Run(t.Context(), backtest.File{Path: write(t, c.lines...)}, options(t), nil)
+		if errors.Is(err, backtest.ErrBroken) != c.broken || c.broken && !strings.Contains(err.Error(), "line 1002: ") {
+			t.Errorf("%d lines, %d of them broken: %v", len(c.lines), len(c.lines)-len(encoded(story())), err)
+		}
 	}
 }
 
@@ -445,5 +458,33 @@ policies:
 	}
 	if len(r.New.Problems) != 1 || r.New.Problems[0].Events < 6 || !strings.Contains(r.New.Problems[0].Problem, "division by zero") {
 		t.Errorf("%+v", r.New.Problems)
+	}
+}
+
+func TestTablesLeaveOutWhatIsNothing(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.New = side(t, "new.yaml", newPolicies+"  - {name: silent, when: 'event.app.id == \"nothing\"', then: {action: notify}}\n")
+	r, err := backtest.Run(t.Context(), backtest.File{Path: write(t, encoded(story())...)}, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(r.Policies, func(p backtest.PolicyLine) bool { return p.Policy == "silent" }) {
+		t.Error("the report does not know the silent policy")
+	}
+	var text, page strings.Builder
+	if err := errors.Join(r.WriteText(&text), r.WriteHTML(&page)); err != nil {
+		t.Fatal(err)
+	}
+	_, tables, _ := strings.Cut(text.String(), "By policy")
+	tables, _, _ = strings.Cut(tables, "By day")
+	if strings.Contains(tables, "silent") || !strings.Contains(tables, "and 1 that decided nothing") || strings.Contains(tables, "  0  ") {
+		t.Errorf("text\n%s", tables)
+	}
+	if !regexp.MustCompile(`critical +high +medium +low +not counted`).MatchString(tables) {
+		t.Errorf("findings without severities\n%s", tables)
+	}
+	if _, policies, _ := strings.Cut(page.String(), "<h2>By policy</h2>"); strings.Contains(policies, "silent") || !strings.Contains(policies, `<td class="n">-</td>`) {
+		t.Error("the page shows nothing at length")
 	}
 }

@@ -16,16 +16,7 @@ import (
 
 // File is a source that reads a file of events in their wire form (schemas/event.json), one a line, plain or gzip. Their
 // order is that of the decisions.
-type File struct {
-	Path string
-	// MaxBroken is how many lines may be no events; 0 is 1,000.
-	MaxBroken int
-}
-
-const defaultBroken = 1000
-
-// ErrBroken is returned for a file with more broken lines than are allowed.
-var ErrBroken = errors.New("too many lines are no events")
+type File struct{ Path string }
 
 var _ Source = File{}
 
@@ -53,10 +44,6 @@ func (f File) Replay(ctx context.Context, q Query, take func(*events.Event) erro
 		}
 		in = bufio.NewReaderSize(unzip, 1<<20)
 	}
-	allowed := f.MaxBroken
-	if allowed == 0 {
-		allowed = defaultBroken
-	}
 	var line []byte
 	for number := 1; ; number++ {
 		if number%256 == 0 {
@@ -80,9 +67,8 @@ func (f File) Replay(ctx context.Context, q Query, take func(*events.Event) erro
 		}
 		e, err := parse(bytes.TrimSpace(line), whole)
 		if err != nil {
-			problems.add(number, err)
-			if problems.Count > allowed {
-				return problems, fmt.Errorf("%w: more than %d in %s, the last one is line %d: %w", ErrBroken, allowed, f.Path, number, err)
+			if err := problems.add(number, err); err != nil {
+				return problems, fmt.Errorf("reading %s: %w", f.Path, err)
 			}
 			continue
 		}

@@ -36,8 +36,7 @@ func (h History) Replay(ctx context.Context, q Query, take func(*events.Event) e
 		e, err := events.Decode(raw)
 		if err != nil {
 			// The archiver decoded it once; a row that somebody changed must not end the work.
-			problems.add(0, fmt.Errorf("reading an event of the history: %w", err))
-			return nil
+			return problems.add(0, fmt.Errorf("reading an event of the history: %w", err))
 		}
 		return take(e)
 	}, progress)

@@ -23,7 +23,7 @@ var document = template.Must(template.New("report").Funcs(template.FuncMap{
 	"policy": func() string { return contentPolicy },
 	"cells":  pairCells,
 	"counts": countRows,
-	"arrow":  arrow,
+	"found":  findingCells,
 	"chart":  chartOf,
 	"label":  label,
 	"list":   func(d Differences, title string) listed { return listed{d, title} },

@@ -180,12 +180,26 @@ func (r *replay) decided(t *tally, id, tenant string, who events.User, at events
 		return fmt.Errorf("policies match more than %d events, ask for a shorter span", MaxDecisions)
 	}
 	u := r.user(tenant, who)
+	id = strings.Clone(id)
 	j := judged{
-		at: at, user: u, event: strings.Clone(event), week: r.week(at), policy: r.names.of(d.Policy), version: r.names.of(d.Version), action: d.Action,
+		at: at, user: u, event: id, week: r.week(at), policy: r.names.of(d.Policy), version: r.names.of(d.Version), action: d.Action,
 		observed: d.Observed, held: d.Held, cooling: d.Cooling, covered: d.Covered, requirement: strings.Clone(d.Requirement),
 	}
-	j.detections, j.summary = r.names.of(detections(findings)), summary(findings)
-	t.decisions[strings.Clone(id)] = j
+	if event != id { // nearly never
+		j.event = strings.Clone(event)
+	}
+	j.detections = r.names.of(detections(findings))
+	other := r.old
+	if t == r.old {
+		other = r.new
+	}
+	if alike, both := other.decisions[id]; both && alike.effect() == j.effect() {
+		alike.summary = ""
+		other.decisions[id] = alike
+	} else if j.effect() != "" {
+		j.summary = summary(findings)
+	}
+	t.decisions[id] = j
 	to := &u.new
 	onDay := &r.day(at).new
 	if t == r.old {

@@ -141,9 +141,12 @@ type PairOfRates struct {
 	Old Rate `json:"old"`
 }
 
-// FindingCounts counts findings by whether they reach policy.
+// FindingCounts counts findings, those that reach policy by their severity.
 type FindingCounts struct {
-	Active uint64 `json:"active"`
+	Critical uint64 `json:"critical"`
+	High     uint64 `json:"high"`
+	Medium   uint64 `json:"medium"`
+	Low      uint64 `json:"low"` // or info
 	// Other are learning, suppressed or observed.
 	Other uint64 `json:"other"`
 }
@@ -205,9 +208,9 @@ type Judgement struct {
 	Cooling     bool   `json:"cooling,omitempty"`
 	Covered     bool   `json:"covered,omitempty"`
 	Requirement string `json:"requirement,omitempty"`
-	// Detections are the active findings, worst first; Summary is that of the first.
+	// Detections are the active findings, worst first; Summary is that of the first, left out when the decision has no effect.
 	Detections string `json:"detections"`
-	Summary    string `json:"summary"`
+	Summary    string `json:"summary,omitempty"`
 }
 
 func (r *replay) report(problems Problems) *Report {
@@ -368,7 +371,7 @@ func (r *replay) userLines() []UserLine {
 			cmp.Compare(b.new.sum(), a.new.sum()), cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.id, b.id))
 	})
 	var out []UserLine
-	for _, u := range concerned[:min(len(concerned), r.o.Users)] {
+	for _, u := range concerned[:min(len(concerned), maxUsers)] {
 		out = append(out, UserLine{Tenant: u.tenant, User: u.id, Name: u.name, Pair: Pair{u.new, u.old}})
 	}
 	return out
@@ -415,7 +418,7 @@ func (r *replay) differences(ids []string) Differences {
 		return cmp.Or(cmp.Compare(strength(b), strength(a)), cmp.Compare(either(a).at, either(b).at), cmp.Compare(a, b))
 	})
 	out := Differences{Count: uint64(len(ids))}
-	for _, id := range ids[:min(len(ids), r.o.Differences)] {
+	for _, id := range ids[:min(len(ids), maxDifferences)] {
 		j := either(id)
 		out.First = append(out.First, Difference{
 			EventID: j.event, Time: j.at, Tenant: j.user.tenant, User: j.user.id, Name: j.user.name,

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
@@ -57,11 +56,12 @@ func newTally() *tally {
 
 // judged is one decision, kept small: there may be many.
 type judged struct {
-	at                               events.Millis
-	user                             *user
-	event                            string
-	week                             int
-	policy, version, detections      string
+	at                          events.Millis
+	user                        *user
+	event                       string
+	week                        int
+	policy, version, detections string
+	// summary is kept only while the decision may be listed: of one with an effect that the other side has not.
 	summary, requirement             string
 	action                           events.Action
 	observed, held, cooling, covered bool
@@ -110,10 +110,17 @@ func (t *tally) finding(f *events.Finding) {
 		n = &FindingCounts{}
 		t.detections[f.Detection] = n
 	}
-	if f.Disposition == events.Active {
-		n.Active++
-	} else {
+	switch {
+	case f.Disposition != events.Active:
 		n.Other++
+	case f.Severity == events.Critical:
+		n.Critical++
+	case f.Severity == events.High:
+		n.High++
+	case f.Severity == events.Medium:
+		n.Medium++
+	default:
+		n.Low++
 	}
 }
 
@@ -173,13 +180,7 @@ func summary(findings []events.Finding) string {
 	if len(worst) == 0 {
 		return ""
 	}
-	s := worst[0].Summary
-	if len(s) > limit {
-		for s = s[:limit]; s != "" && !utf8.ValidString(s); s = s[:len(s)-1] {
-		}
-		s += "…"
-	}
-	return strings.Clone(s)
+	return strings.Clone(events.Cut(worst[0].Summary, limit))
 }
 
 // active are the findings that reach policy, worst first.

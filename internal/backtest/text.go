@@ -3,6 +3,7 @@ package backtest
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,15 +25,18 @@ func (r *Report) WriteText(w io.Writer) error {
 	t.table("\nStep-ups per user and week\tusers asked\tmean\tmedian\tp95\tmax\t", [][]string{rateRow("new", r.StepUps.New), rateRow("old", r.StepUps.Old)})
 
 	var rows [][]string
-	for _, p := range r.Policies {
+	for _, p := range r.Deciders() {
 		rows = append(rows, append([]string{p.Policy}, pairCells(p.Pair)...))
 	}
 	t.table("\nBy policy\tnotify\tstep-up\trevoke\tcovered\tcooling\theld\twatched\t", rows)
+	if silent := len(r.Policies) - len(rows); silent > 0 {
+		t.line("and %d that decided nothing", silent)
+	}
 	rows = nil
 	for _, d := range r.Detections {
-		rows = append(rows, []string{d.Detection, arrow(d.Old.Active, d.New.Active), arrow(d.Old.Other, d.New.Other)})
+		rows = append(rows, append([]string{d.Detection}, findingCells(d)...))
 	}
-	t.table("\nFindings\tactive\tnot counted\t", rows)
+	t.table("\nFindings\tcritical\thigh\tmedium\tlow\tnot counted\t", rows)
 	rows = nil
 	for _, d := range r.Days {
 		rows = append(rows, append([]string{d.Day, strconv.FormatUint(d.Events, 10)}, pairCells(d.Pair)...))
@@ -135,7 +139,7 @@ func (t *text) differences(title string, d Differences) {
 // Found is what the decision rests on.
 func (d *Difference) Found() string {
 	j := d.New
-	if j == nil {
+	if j == nil || j.Summary == "" && d.Old != nil {
 		j = d.Old
 	}
 	return j.Detections + ": " + j.Summary
@@ -182,7 +186,7 @@ func countRows(p Pair) [][]string {
 	return rows
 }
 
-// pairCells are the counts as cells "old → new", or one number when they are equal.
+// pairCells are the counts as cells.
 func pairCells(p Pair) []string {
 	return []string{
 		arrow(p.Old.Notify, p.New.Notify), arrow(p.Old.StepUp, p.New.StepUp),
@@ -191,11 +195,28 @@ func pairCells(p Pair) []string {
 	}
 }
 
-func arrow(was, would uint64) string {
-	if was == would {
-		return strconv.FormatUint(was, 10)
+// findingCells are the findings by severity, worst first, and those that do not count.
+func findingCells(d DetectionLine) []string {
+	return []string{
+		arrow(d.Old.Critical, d.New.Critical), arrow(d.Old.High, d.New.High), arrow(d.Old.Medium, d.New.Medium), arrow(d.Old.Low, d.New.Low),
+		arrow(d.Old.Other, d.New.Other),
 	}
-	return fmt.Sprintf("%d → %d", was, would)
+}
+
+// arrow is "old → new", one number when they are equal, "-" for none.
+func arrow(was, would uint64) string {
+	switch {
+	case was != would:
+		return fmt.Sprintf("%d → %d", was, would)
+	case was == 0:
+		return "-"
+	}
+	return strconv.FormatUint(was, 10)
+}
+
+// Deciders are the policies that decided anything on either side.
+func (r *Report) Deciders() []PolicyLine {
+	return slices.DeleteFunc(slices.Clone(r.Policies), func(p PolicyLine) bool { return p.New.sum()+p.Old.sum() == 0 })
 }
 
 func rateRow(side string, r Rate) []string {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/countersign-io/countersign/internal/anomaly"
 	"github.com/countersign-io/countersign/internal/policy"
 )
 
@@ -41,11 +42,20 @@ func LoadPolicies(file string) (*policy.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := policy.Load(text)
+	set, err := loadPolicies(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s:\n%w", file, err)
 	}
 	return set, nil
+}
+
+// loadPolicies lets conditions name the detections of the catalogue only: a mistyped id would never match.
+func loadPolicies(text []byte) (*policy.Set, error) {
+	var ids []string
+	for _, d := range anomaly.Detections() {
+		ids = append(ids, d.ID)
+	}
+	return policy.Load(text, ids...)
 }
 
 func readPolicies(file string) (text []byte, err error) {
@@ -101,7 +111,7 @@ func (p *policies) look() {
 	p.tried = mark
 	var set *policy.Set
 	if err == nil {
-		set, err = policy.Load(text)
+		set, err = loadPolicies(text)
 	}
 	before := p.current.Load()
 	switch {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -139,6 +140,20 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The shipped policies and those of a file may only speak of detections that there are.
+func TestPoliciesNameDetectionsOfTheCatalogue(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	must(t, os.WriteFile(file, policy.DefaultYAML(), 0o600))
+	if _, err := LoadPolicies(file); err != nil {
+		t.Error(err)
+	}
+	must(t, os.WriteFile(file, []byte(strings.ReplaceAll(goodPolicies, "SES-01", "SES-99")), 0o600))
+	if _, err := LoadPolicies(file); err == nil || !strings.Contains(err.Error(), `there is no detection "SES-99"`) {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"regexp"
@@ -134,8 +135,8 @@ type problem struct {
 	text         string
 }
 
-// compile checks a condition and makes it ready to run.
-func compile(env *cel.Env, condition string) (*cel.Ast, cel.Program, []problem) {
+// compile checks a condition, which may name these detections, and makes it ready to run.
+func compile(env *cel.Env, condition string, detections []string) (*cel.Ast, cel.Program, []problem) {
 	checked, issues := env.Compile(condition)
 	if issues.Err() != nil {
 		var problems []problem
@@ -147,7 +148,7 @@ func compile(env *cel.Env, condition string) (*cel.Ast, cel.Program, []problem) 
 	if checked.OutputType() != cel.BoolType {
 		return nil, nil, []problem{{text: fmt.Sprintf("gives %s, must give true or false", checked.OutputType())}}
 	}
-	if problems := inspect(checked); len(problems) > 0 {
+	if problems := inspect(checked, detections); len(problems) > 0 {
 		return nil, nil, problems
 	}
 	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
@@ -157,9 +158,9 @@ func compile(env *cel.Env, condition string) (*cel.Ast, cel.Program, []problem) 
 	return checked, program, nil
 }
 
-// inspect finds what the type checker lets pass and can never be meant: a comparison with a value that a field never has,
-// and the name of a time zone, whose rules differ from machine to machine.
-func inspect(checked *cel.Ast) []problem {
+// inspect finds what the type checker lets pass and can never be meant: a comparison with a value that a field never has, a
+// detection that there is not, a division by zero, and the name of a time zone, whose rules differ from machine to machine.
+func inspect(checked *cel.Ast, detections []string) []problem {
 	native := checked.NativeRep()
 	var problems []problem
 	say := func(id int64, format string, args ...any) {
@@ -175,7 +176,14 @@ func inspect(checked *cel.Ast) []problem {
 		case name == operators.Equals || name == operators.NotEquals || name == operators.In:
 			for i, arg := range call.Args() {
 				checkEnumeration(arg, call.Args()[1-i], say)
+				if arg.Kind() == ast.SelectKind && arg.AsSelect().FieldName() == "detection" {
+					checkDetections(call.Args()[1-i], detections, say)
+				}
 			}
+		case name == detected:
+			checkDetections(call.Args()[1], detections, say)
+		case name == operators.Divide || name == operators.Modulo:
+			checkDivisor(call.Args()[1], say)
 		case call.IsMemberFunction() && strings.HasPrefix(name, "get") && len(call.Args()) == 1:
 			checkZone(call.Args()[0], say)
 		}
@@ -191,16 +199,46 @@ func checkEnumeration(field, with ast.Expr, say sayFunc) {
 	if !ok {
 		return
 	}
-	literals := []ast.Expr{with}
-	if with.Kind() == ast.ListKind {
-		literals = with.AsList().Elements()
-	}
-	for _, l := range literals {
-		if l.Kind() != ast.LiteralKind {
-			continue
+	for id, text := range literals(with) {
+		if text != "" && !slices.Contains(allowed, text) {
+			say(id, "%s is never %.40q, it is one of %s", pathOf(field), text, strings.Join(allowed, ", "))
 		}
-		if text, isText := l.AsLiteral().Value().(string); isText && text != "" && !slices.Contains(allowed, text) {
-			say(l.ID(), "%s is never %.40q, it is one of %s", pathOf(field), text, strings.Join(allowed, ", "))
+	}
+}
+
+// checkDetections checks the ids that findings are compared with.
+func checkDetections(with ast.Expr, known []string, say sayFunc) {
+	for id, text := range literals(with) {
+		if len(known) > 0 && !slices.Contains(known, text) {
+			say(id, "there is no detection %.40q", text)
+		}
+	}
+}
+
+// checkDivisor refuses a zero; the floating-point one gives infinity.
+func checkDivisor(divisor ast.Expr, say sayFunc) {
+	if divisor.Kind() != ast.LiteralKind {
+		return
+	}
+	if v := divisor.AsLiteral(); v == types.IntZero || v == types.Uint(0) {
+		say(divisor.ID(), "division by zero")
+	}
+}
+
+// literals are the texts of a literal or a list of some, by the ids of their expressions.
+func literals(e ast.Expr) iter.Seq2[int64, string] {
+	list := []ast.Expr{e}
+	if e.Kind() == ast.ListKind {
+		list = e.AsList().Elements()
+	}
+	return func(yield func(int64, string) bool) {
+		for _, l := range list {
+			if l.Kind() != ast.LiteralKind {
+				continue
+			}
+			if text, isText := l.AsLiteral().Value().(string); isText && !yield(l.ID(), text) {
+				return
+			}
 		}
 	}
 }

@@ -170,7 +170,7 @@ func (c *choice) weigh(p *Policy) {
 	matches, err := p.matches(c.scene)
 	switch {
 	case err != nil:
-		c.broken = append(c.broken, fmt.Sprintf("policy %s could not be evaluated: %s", p.label(), shorten(err.Error())))
+		c.broken = append(c.broken, fmt.Sprintf("policy %s could not be evaluated: %s", p.label(), events.Cut(err.Error(), maxQuoted)))
 	case !matches:
 	case p.Then.Action == events.StepUp && c.highest < events.Medium.Rank() && p.answered(c.proof, c.event.Time):
 		// What it would ask for is what has just been given, and nothing serious speaks against whoever gave it.

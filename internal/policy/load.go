@@ -62,8 +62,9 @@ var (
 )
 
 // Load reads and checks a policy file. Every problem is reported at once, each on a line of its own that starts with its
-// path and line, such as "policies[2].when (line 31): column 5: undeclared reference to 'evnt'".
-func Load(text []byte) (*Set, error) {
+// path and line, such as "policies[2].when (line 31): column 5: undeclared reference to 'evnt'". Where detections are given,
+// conditions may name no others.
+func Load(text []byte, detections ...string) (*Set, error) {
 	if len(text) > MaxFile {
 		return nil, fmt.Errorf("policy file has %d bytes, at most %d are allowed", len(text), MaxFile)
 	}
@@ -77,7 +78,7 @@ func Load(text []byte) (*Set, error) {
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, errors.New("policy file holds more than one document")
 	}
-	r := &reader{}
+	r := &reader{detections: detections}
 	set := r.set(document.Content[0])
 	if len(r.problems) > 0 {
 		return nil, errors.Join(r.problems...)
@@ -86,7 +87,7 @@ func Load(text []byte) (*Set, error) {
 }
 
 func (r *reader) set(n *yaml.Node) *Set {
-	s := &Set{breaker: DefaultBreakerLimits(), proofs: defaultProofs()}
+	s, proofs := &Set{breaker: DefaultBreakerLimits()}, defaultProofs()
 	fields := r.mapping("", n, "version", "lists", "proofs", "breaker", "policies")
 	if fields == nil {
 		return s
@@ -100,7 +101,7 @@ func (r *reader) set(n *yaml.Node) *Set {
 		r.lists("lists", v, &s.lists)
 	}
 	if v := fields["proofs"]; v != nil {
-		r.proofs("proofs", v, s.proofs)
+		r.proofs("proofs", v, proofs)
 	}
 	if v := fields["breaker"]; v != nil {
 		r.breaker("breaker", v, &s.breaker)
@@ -120,16 +121,16 @@ func (r *reader) set(n *yaml.Node) *Set {
 		r.bad("policies", list, "has %d elements, at most %d are allowed", len(items), MaxPolicies)
 		return s
 	}
-	r.policies(s, env, items)
+	r.policies(s, env, proofs, items)
 	return s
 }
 
 // policies reads the policies and completes the set, when nothing is wrong.
-func (r *reader) policies(s *Set, env *cel.Env, items []*yaml.Node) {
+func (r *reader) policies(s *Set, env *cel.Env, proofs map[ProofWanted][]string, items []*yaml.Node) {
 	seen := map[string]int{}
 	for i, item := range items {
 		path := "policies[" + strconv.Itoa(i) + "]"
-		p := r.policy(path, item, env, s.proofs)
+		p := r.policy(path, item, env, proofs)
 		if first, twice := seen[p.Name]; twice && p.Name != "" {
 			r.bad(path+".name", item, "%q is already the name of policies[%d]", p.Name, first)
 		} else {
@@ -220,7 +221,7 @@ func (r *reader) when(path string, n *yaml.Node, env *cel.Env, p *Policy) {
 	}
 	p.When = strings.TrimSpace(n.Value)
 	var problems []problem
-	p.checked, p.program, problems = compile(env, p.When)
+	p.checked, p.program, problems = compile(env, p.When, r.detections)
 	for _, problem := range problems {
 		line := n.Line
 		if n.Style == yaml.LiteralStyle {
@@ -304,8 +305,7 @@ func (r *reader) wanted(path string, n *yaml.Node, fields map[string]*yaml.Node,
 	case proof != nil && acr != nil:
 		r.bad(path+".acr_values", acr, "is given besides proof, keep one of them")
 	case proof != nil:
-		t.Proof = ProofWanted(r.oneOf(path+".proof", proof, string(AnyMFA), string(PhishingResistant)))
-		t.ACRValues = proofs[t.Proof]
+		t.ACRValues = proofs[ProofWanted(r.oneOf(path+".proof", proof, string(AnyMFA), string(PhishingResistant)))]
 	case acr != nil:
 		t.ACRValues = r.acrValues(path+".acr_values", acr)
 	case t.Action != events.RevokeSession:

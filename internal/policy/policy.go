@@ -82,8 +82,6 @@ func (p *Policy) Unprompted() bool { return p.reach != nil }
 // Then is the consequence of a policy.
 type Then struct {
 	Action events.Action
-	// Proof is the proof wanted, "" when the file names classes of its own.
-	Proof ProofWanted
 	// ACRValues are the authentication context classes one of which is enough, best first.
 	ACRValues []string
 	// MaxAge is the age of the proof that applications should ask for, in seconds.
@@ -101,7 +99,6 @@ type Then struct {
 type Set struct {
 	policies []*Policy // strongest action first, then priority, then name
 	lists    lists
-	proofs   map[ProofWanted][]string
 	breaker  BreakerLimits
 	version  string
 

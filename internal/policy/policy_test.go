@@ -187,7 +187,7 @@ policies:
 - {name: b, priority: 5, when: "true", then: {action: step_up, acr_values: [mfa]}}
 - {name: a, priority: 5, when: "true", then: {action: step_up, acr_values: [mfa]}}
 - {name: c, priority: 4, when: "true", then: {action: step_up, acr_values: [mfa]}}
-- {name: broken, priority: 9, when: "1 / 0 == 1 || max_severity > critical / (size(findings) - 1)", then: {action: revoke_session}}
+- {name: broken, priority: 9, when: "max_severity > critical / (size(findings) - 1)", then: {action: revoke_session}}
 - {name: watcher, mode: observe, when: "true", then: {action: revoke_session, scope: user}}
 `
 	s, err := Load([]byte(text))
@@ -358,6 +358,48 @@ func TestVersionOfAPolicyFollowsTheLists(t *testing.T) {
 	}
 	if load("{privileged: {users: [ana, bo]}}") != load("{privileged: {users: [bo, ana]}}") {
 		t.Error("the order changes the version")
+	}
+}
+
+// What can never be evaluated is refused, not found out by the first event.
+func TestConditionsThatCanOnlyFailAreRefused(t *testing.T) {
+	for when, want := range map[string]string{
+		`1 / 0 == 1`:                             "column 5: division by zero",
+		`max_severity >= high || 7 % 0 == 1`:     "column 29: division by zero",
+		`event.user.privileged && 1u / 0u == 1u`: "column 31: division by zero",
+		`1 / (2 - 2) == 1`:                       "can only fail: division by zero",
+		`int("x") == 1`:                          "type conversion error",
+		`event.user.id == ["a", "b"][7]`:         "can only fail: index out of bounds",
+		`1.0 / 0.0 > 2.0`:                        "",
+		`1 / size(findings) == 1`:                "",
+		`max_severity % 2 == 1`:                  "",
+	} {
+		_, err := Load(fmt.Appendf(nil, "version: 1\npolicies:\n- {name: a, when: %q, then: {action: notify}}\n", when))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), "policies[0].when (line 3): "+want)) {
+			t.Errorf("%s: %v, want %q", when, err, want)
+		}
+	}
+}
+
+func TestUnknownDetectionsAreRefused(t *testing.T) {
+	known := []string{"LOC-01", "SES-01"}
+	for when, want := range map[string]string{
+		`has_detection("LOC-01", high)`:                                  "",
+		`has_detection("LOC-99", high)`:                                  `column 15: there is no detection "LOC-99"`,
+		`has_detection(["LOC-01", "POL-01"])`:                            `column 26: there is no detection "POL-01"`,
+		`findings.exists(f, f.detection == "SES-01")`:                    "",
+		`findings.exists(f, f.detection in ["SES-01", "SES-1"])`:         `column 46: there is no detection "SES-1"`,
+		`findings.exists(f, !("XXX-01" == f.detection))`:                 `column 22: there is no detection "XXX-01"`,
+		`findings.exists(f, f.technique == "T1078" && f.severity > low)`: "",
+	} {
+		text := fmt.Appendf(nil, "version: 1\npolicies:\n- {name: a, when: %q, then: {action: notify}}\n", when)
+		_, err := Load(text, known...)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), "policies[0].when (line 3): "+want)) {
+			t.Errorf("%s: %v, want %q", when, err, want)
+		}
+		if _, err := Load(text); err != nil {
+			t.Errorf("%s, with detections unknown: %v", when, err)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"reflect"
 	"slices"
 	"time"
@@ -131,6 +130,9 @@ func (p *Policy) explore(env *cel.Env, l *lists) error {
 	if err != nil {
 		return fmt.Errorf("preparing a partial evaluation: %w", err)
 	}
+	if err := canFailOnly(program, l); err != nil {
+		return err
+	}
 	probe := func(severity int, findings bool, known []string, v *viewEvent) bool {
 		can, problem := canHold(program, l, severity, findings, known, v)
 		err = errors.Join(err, problem)
@@ -155,6 +157,22 @@ func (p *Policy) explore(env *cel.Env, l *lists) error {
 		}
 	}
 	return err
+}
+
+// canFailOnly evaluates with nothing known but the lists: what is an error then is one for every event.
+func canFailOnly(program cel.Program, l *lists) error {
+	var unknown []*cel.AttributePatternType
+	for _, name := range []string{varEvent, varFindings, varSeverity, varRisk, varScore, varScored} {
+		unknown = append(unknown, cel.AttributePattern(name))
+	}
+	vars, err := cel.PartialVars(&scene{event: &viewEvent{}, lists: l.named}, unknown...)
+	if err != nil {
+		return fmt.Errorf("preparing a partial evaluation: %w", err)
+	}
+	if _, _, err := program.Eval(vars); err != nil {
+		return fmt.Errorf("can only fail: %w", err)
+	}
+	return nil
 }
 
 // canHold evaluates with the worst severity and the known fields of the event, and with no findings or unknown ones.
@@ -212,12 +230,6 @@ type mask [MaxPolicies / 64]uint64
 func (m *mask) add(i int)      { m[i/64] |= 1 << (i % 64) }
 func (m *mask) has(i int) bool { return m[i/64]&(1<<(i%64)) != 0 }
 func (m *mask) empty() bool    { return *m == mask{} }
-func (m *mask) len() (n int) {
-	for _, word := range m {
-		n += bits.OnesCount64(word)
-	}
-	return n
-}
 
 func (m *mask) and(o *mask) {
 	for i := range m {

@@ -14,7 +14,10 @@ import (
 )
 
 // reader walks the YAML tree and collects problems, each with its path and line.
-type reader struct{ problems []error }
+type reader struct {
+	detections []string // that conditions may name; empty is all
+	problems   []error
+}
 
 func (r *reader) bad(path string, at *yaml.Node, format string, args ...any) {
 	r.badLine(path, at.Line, format, args...)
@@ -123,14 +126,14 @@ func (r *reader) oneOf(path string, n *yaml.Node, allowed ...string) string {
 func (r *reader) duration(path string, n *yaml.Node, low, high time.Duration) events.Millis {
 	d, err := time.ParseDuration(r.text(path, n))
 	if err != nil || d < low || d > high {
-		r.bad(path, n, "is %.40q, must be a duration between %s and %s, such as 12h", n.Value, short(low), short(high))
+		r.bad(path, n, "is %.40q, must be a duration between %s and %s, such as 12h", n.Value, Short(low), Short(high))
 		return 0
 	}
 	return events.Millis(d.Truncate(time.Second).Milliseconds())
 }
 
-// short is a duration without its empty parts: 720h, not 720h0m0s.
-func short(d time.Duration) string {
+// Short is a duration without its empty parts: 720h, not 720h0m0s.
+func Short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

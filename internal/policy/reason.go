@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -27,6 +26,9 @@ func Unprompted(e *events.Event, d *Decision) events.Finding {
 		Severity: events.Info, Disposition: events.Active, Evidence: events.Evidence{Sight: events.SightOf(e)},
 	}
 }
+
+// maxQuoted is how much of what others wrote a reason has, in bytes.
+const maxQuoted = 160
 
 // describe lists findings, worst first: "LOC-01 Impossible travel (high), LOC-04 New country (learning)".
 func describe(fs []events.Finding) string {
@@ -57,23 +59,10 @@ func describe(fs []events.Finding) string {
 		if fs[i].Disposition != events.Active {
 			note = string(fs[i].Disposition)
 		}
-		parts = append(parts, fmt.Sprintf("%s (%s)", strings.TrimSpace(fs[i].Detection+" "+shorten(fs[i].Title)), note))
+		parts = append(parts, fmt.Sprintf("%s (%s)", strings.TrimSpace(fs[i].Detection+" "+events.Cut(fs[i].Title, maxQuoted)), note))
 	}
 	if more := len(order) - shown; more > 0 {
 		parts = append(parts, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// shorten bounds a text that others wrote, never inside a character.
-func shorten(s string) string {
-	const limit = 160
-	if len(s) <= limit {
-		return s
-	}
-	s = s[:limit]
-	for s != "" && !utf8.ValidString(s) {
-		s = s[:len(s)-1]
-	}
-	return s + "…"
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/policy"
@@ -386,7 +385,7 @@ func (s *State) raise(e *events.Event, fs []events.Finding, d *policy.Decision, 
 			Action: d.Action, Session: session, ACRValues: slices.Clone(d.ACRValues), MaxAge: d.MaxAge,
 			// The next full second: tokens count proofs in seconds, and one made in the second of the event is not later.
 			NotBefore: floor(policy.Clock(e)) + 1, CredentialChange: d.CredentialChange,
-			Severity: d.Severity, ReasonAdmin: shorten(d.Reason, maxReason), ReasonUser: maps.Clone(d.Message),
+			Severity: d.Severity, ReasonAdmin: events.Cut(d.Reason, maxReason), ReasonUser: maps.Clone(d.Message),
 			Policy: d.Policy, PolicyVersion: d.Version, Findings: causes(fs), EventID: e.ID, EventTime: floor(e.Time),
 			UserName: shorten(e.User.Name, events.MaxID), NoncompliantDevice: e.Device.Compliant == events.No,
 		},
@@ -446,25 +445,13 @@ func causes(fs []events.Finding) []Cause {
 	var out []Cause
 	for i := range fs {
 		if f := &fs[i]; f.Disposition == events.Active {
-			out = append(out, Cause{ID: f.ID, Detection: f.Detection, Severity: f.Severity, Summary: shorten(f.Summary, maxSummary)})
+			out = append(out, Cause{ID: f.ID, Detection: f.Detection, Severity: f.Severity, Summary: events.Cut(f.Summary, maxSummary)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Cause) int {
 		return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), cmp.Compare(a.Detection, b.Detection))
 	})
 	return out[:min(len(out), maxFindings)]
-}
-
-// shorten bounds a text, never inside a character.
-func shorten(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "�")
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit]
 }
 
 // hash is 64 bits of an event's id: a collision would make one event look like a repeat among the last few.

@@ -1,7 +1,5 @@
 package rba
 
-import "slices"
-
 // Fit says what figures from the data set mean something. The report prints it beside them.
 type Fit struct {
 	// For and Not are what may and what must not be concluded; Notes are what was done to the rows; Cite is whom to name.
@@ -10,9 +8,6 @@ type Fit struct {
 	// Detections are the catalogue ids that may be measured.
 	Detections []string
 }
-
-// Suits tells whether a detection may be measured on the data set.
-func (f *Fit) Suits(detection string) bool { return slices.Contains(f.Detections, detection) }
 
 // Fitness is what the data set is fit for.
 func Fitness() Fit {
