@@ -387,12 +387,12 @@ func (s *State) raise(e *events.Event, fs []events.Finding, d *policy.Decision, 
 			NotBefore: floor(policy.Clock(e)) + 1, CredentialChange: d.CredentialChange,
 			Severity: d.Severity, ReasonAdmin: events.Cut(d.Reason, maxReason), ReasonUser: maps.Clone(d.Message),
 			Policy: d.Policy, PolicyVersion: d.Version, Findings: causes(fs), EventID: e.ID, EventTime: floor(e.Time),
-			UserName: shorten(e.User.Name, events.MaxID), NoncompliantDevice: e.Device.Compliant == events.No,
+			UserName: events.Cut(e.User.Name, events.MaxID), NoncompliantDevice: e.Device.Compliant == events.No,
 		},
 		issued: issued(e), cooldown: d.Cooldown,
 	}
 	if r.NoncompliantDevice {
-		r.Device = shorten(e.Device.ID, events.MaxID)
+		r.Device = events.Cut(e.Device.ID, events.MaxID)
 	}
 	r.Expires = r.NotBefore + max(1, int64(d.TTL)/events.Second)
 	r.jti = setID(r.ID, Open, e)
