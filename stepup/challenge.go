@@ -32,6 +32,8 @@ type Challenge struct {
 	ACRValues []string
 	// MaxAge is the greatest age of the proof in seconds; [NoMaxAge] when the challenge does not say.
 	MaxAge int
+	// Scope is what the token has to be good for, as the authorization server names it; empty when the challenge does not say.
+	Scope string
 	// Claims is the JSON of an Entra claims request, to be passed on as the `claims` parameter.
 	Claims string
 	// AuthorizationURI and Realm stand in Entra's form.
@@ -83,6 +85,9 @@ func (c Challenge) String() string {
 	if c.MaxAge >= 0 {
 		param("max_age", strconv.Itoa(c.MaxAge))
 	}
+	if c.Scope != "" {
+		param("scope", c.Scope)
+	}
 	if c.Claims != "" {
 		param("claims", base64.StdEncoding.EncodeToString([]byte(c.Claims)))
 	}
@@ -100,8 +105,8 @@ func (c Challenge) acr() string {
 	return strings.Join(values, " ")
 }
 
-// AuthorizationParams returns the challenge as parameters of an OpenID Connect authorization request: acr_values, max_age
-// and claims, those of them that the challenge names.
+// AuthorizationParams returns the challenge as parameters of an OpenID Connect authorization request: acr_values, max_age,
+// scope and claims, those of them that the challenge names.
 func (c Challenge) AuthorizationParams() map[string]string {
 	params := map[string]string{}
 	if acr := c.acr(); acr != "" {
@@ -109,6 +114,9 @@ func (c Challenge) AuthorizationParams() map[string]string {
 	}
 	if c.MaxAge >= 0 {
 		params["max_age"] = strconv.Itoa(c.MaxAge)
+	}
+	if c.Scope != "" {
+		params["scope"] = c.Scope
 	}
 	if c.Claims != "" {
 		params["claims"] = c.Claims
@@ -151,7 +159,7 @@ func ParseChallenges(h http.Header) []Challenge {
 func challengeOf(scheme string, params map[string]string) Challenge {
 	c := Challenge{
 		Scheme: scheme, Error: params["error"], Description: params["error_description"], MaxAge: NoMaxAge,
-		Realm: params["realm"], AuthorizationURI: params["authorization_uri"], ACRValues: strings.Fields(params["acr_values"]),
+		Realm: params["realm"], Scope: params["scope"], AuthorizationURI: params["authorization_uri"], ACRValues: strings.Fields(params["acr_values"]),
 	}
 	if n, err := strconv.Atoi(params["max_age"]); err == nil && n >= 0 {
 		c.MaxAge = n

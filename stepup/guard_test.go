@@ -149,7 +149,7 @@ func TestGuardAnswersByTheCaller(t *testing.T) {
 			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"}}}`,
 		},
 		{
-			name: "Entra bearer token with cp1, by authentication context", token: entra(time.Hour, []string{"x", "cp1"}), status: 401,
+			name: "Entra bearer token with cp1, by authentication context", token: entra(time.Hour, []string{"x", "CP1"}), status: 401,
 			config: func(c *Config) { c.Entra.AuthContext = "c7" },
 			claims: `{"access_token":{"nbf":{"essential":true,"value":"NBF"},"acrs":{"essential":true,"value":"c7"}}}`,
 		},

@@ -2,6 +2,7 @@ package stepup
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -111,8 +112,11 @@ type Token struct {
 	XMSCC []string
 }
 
-// handlesClaims tells whether the token's client declared that it understands a claims challenge.
-func (t *Token) handlesClaims() bool { return slices.Contains(t.XMSCC, "cp1") }
+// handlesClaims tells whether the token's client declared that it understands a claims challenge. Clients write the
+// capability in either case: azidentity sends CP1.
+func (t *Token) handlesClaims() bool {
+	return slices.ContainsFunc(t.XMSCC, func(c string) bool { return strings.EqualFold(c, "cp1") })
+}
 
 // proved is when the person last proved identity, as far as the token shows. Entra's access tokens rarely say auth_time;
 // there the time of issue counts too, because Entra issues no new token to a session before its own conditions are met.
