@@ -29,7 +29,8 @@ const (
 
 // KeyringConfig says where the signing keys are.
 type KeyringConfig struct {
-	// Directory holds the keys, each a PEM file named *.pem; the names sort by age. `countersign keys new` makes one.
+	// Directory holds the keys, each a PEM file named *.pem; the names sort by age. `countersign keys new` makes one. Who
+	// copies one there must not keep its time: a start takes a file that has been there for long for one that is known.
 	Directory string `yaml:"directory"`
 	// PublishBefore is for how long a new key is in the JWKS before anything is signed with it.
 	PublishBefore time.Duration `yaml:"publish_before"`
@@ -53,7 +54,7 @@ func (c KeyringConfig) Validate() error {
 
 // Keyring is the keys of a directory: all are published, one signs. A new key signs once it has been published for long
 // enough, so that a receiver that keeps the JWKS for [JWKSMaxAge] rejects nothing while keys are exchanged: put a new file
-// there, and remove the old one when the new one signs. A key whose file is removed is kept until another can take over
+// there, and remove the old one when `countersign keys list` calls it old. A key whose file is removed is kept until another can take over
 // and for as long again; a restart forgets it at once. It is safe for concurrent use.
 type Keyring struct {
 	config  KeyringConfig
@@ -223,10 +224,12 @@ func readKey(dir, name string) (keyFile, error) {
 
 // The roles of a key in its directory.
 const (
-	// Signs is the one that signs; Waits is newer, published only; Old is what may be removed.
+	// Signs is the one that signs; Waits is newer and only published.
 	Signs = "signs"
 	Waits = "waits"
-	Old   = "old"
+	// Retiring signs no more, or perhaps still in a courier that saw the next one late; Old may be removed.
+	Retiring = "retiring"
+	Old      = "old"
 )
 
 // KeyInfo is one key file as an operator sees it. The role is that by the ages of the files: a courier counts from when it
@@ -243,22 +246,29 @@ func ListKeys(dir string, now time.Time, before time.Duration) ([]KeyInfo, error
 	if err != nil {
 		return nil, err
 	}
+	return roles(files, now, before), errors.Join(problems...)
+}
+
+// roles are those of key files.
+func roles(files []keyFile, now time.Time, before time.Duration) []KeyInfo {
 	var r ring
 	r = r.next(files, now, before)
 	var out []KeyInfo
 	for i := range r.keys {
-		at := slices.IndexFunc(files, func(f keyFile) bool { return f.name == r.keys[i].name })
-		r.keys[i].since, r.keys[i].signed = files[at].written, time.Time{}
-		out = append(out, KeyInfo{File: r.keys[i].name, KeyID: r.keys[i].key.id, Role: Old, Written: files[at].written})
-	}
-	if len(out) > 0 {
-		signing := r.choose(now, before)
-		out[signing].Role = Signs
-		for i := range out[signing+1:] {
-			out[signing+1+i].Role = Waits
+		info := KeyInfo{File: r.keys[i].name, KeyID: r.keys[i].key.id, Written: r.keys[i].since}
+		switch {
+		case i == r.signing:
+			info.Role = Signs
+		case i > r.signing:
+			info.Role = Waits
+		case now.Sub(r.signer().since) < 2*before:
+			info.Role = Retiring
+		default:
+			info.Role = Old
 		}
+		out = append(out, info)
 	}
-	return out, errors.Join(problems...)
+	return out
 }
 
 // jwks writes the document.

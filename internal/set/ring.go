@@ -37,8 +37,9 @@ func (r *ring) signer() *ringKey { return &r.keys[r.signing] }
 // next is the ring once the files were found in the directory at now. A file without a key keeps the key that was read
 // from it before. Of several files with the same key the first counts.
 //
-// The newest key signs that has been published for overlap. When there is none, as at the start, the one that signed goes
-// on, or else the oldest signs: it is the likeliest to be known.
+// The newest key signs that has been published for overlap. When there is none, the one that signed goes on, or else the
+// oldest signs: it is the likeliest to be known. What an empty ring finds has been published for as long as its file is
+// there: by those that ran before.
 func (r *ring) next(files []keyFile, now time.Time, overlap time.Duration) ring {
 	var out ring
 	add := func(k ringKey) {
@@ -48,6 +49,9 @@ func (r *ring) next(files []keyFile, now time.Time, overlap time.Duration) ring 
 	}
 	for _, f := range files {
 		k := ringKey{name: f.name, key: f.key, since: now}
+		if len(r.keys) == 0 && f.written.Before(now) {
+			k.since = f.written
+		}
 		for i := range r.keys {
 			if old := &r.keys[i]; f.key == nil && old.name == f.name && !old.gone || f.key != nil && old.key.id == f.key.id {
 				k.key, k.since, k.signed = old.key, old.since, old.signed
