@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,12 +20,24 @@ func configCommand() *cobra.Command {
 	root.AddCommand(
 		&cobra.Command{
 			Use: "check", Short: "Report every problem of the configuration, with its path", Args: cobra.NoArgs,
+			Long: "Report every problem of the configuration, each with its path. Checked are the sections that the file or the\n" +
+				"environment name, or all when they name none: a service needs only some, and may leave them to their defaults.",
 			RunE: func(c *cobra.Command, _ []string) error {
-				if _, err := config.Load(wiring.DefaultConfig(), file, os.Environ()); err != nil {
+				named, others, err := config.Sections[wiring.Config](file, os.Environ())
+				if err != nil {
+					return err
+				}
+				if _, err := config.Load(wiring.DefaultConfig(), file, os.Environ(), named...); err != nil {
 					return fmt.Errorf("the configuration has problems:\n%w", err)
 				}
-				fmt.Fprintln(c.OutOrStdout(), "the configuration is good")
-				return nil
+				out := c.OutOrStdout()
+				if len(named) == 0 || len(others) == 0 {
+					_, err = fmt.Fprintln(out, "the configuration is good")
+					return err
+				}
+				_, err = fmt.Fprintf(out, "the configuration is good: %s\nnot named, so not checked: %s; a service that needs more of one than its defaults says so when it starts\n",
+					strings.Join(named, ", "), strings.Join(others, ", "))
+				return err
 			},
 		},
 		&cobra.Command{

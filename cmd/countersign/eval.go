@@ -42,8 +42,8 @@ func evalCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if r.Tuning {
-				fmt.Fprintf(os.Stderr, "seed %d is one of those for tuning (1 to 5): its figures are not results\n", r.Seed)
+			for _, w := range r.Warnings() {
+				fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
 			}
 			if out != "" {
 				if err := writeReport(out, r); err != nil {

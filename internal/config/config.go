@@ -36,28 +36,59 @@ type Validator interface{ Validate() error }
 // returns. The error holds every problem, one a line, each with its path. A process that uses some sections only names
 // them: the others must still be readable, but may be incomplete.
 func Load[T any](defaults T, file string, environ []string, sections ...string) (T, error) {
-	var content []byte
-	if file != "" {
-		info, err := os.Stat(file)
-		if err != nil {
-			return defaults, fmt.Errorf("reading the configuration: %w", err)
-		}
-		if info.Size() > MaxFile {
-			return defaults, fmt.Errorf("reading the configuration: %s has %d bytes, at most %d are allowed", file, info.Size(), MaxFile)
-		}
-		if content, err = os.ReadFile(file); err != nil {
-			return defaults, fmt.Errorf("reading the configuration: %w", err)
-		}
+	content, err := read(file)
+	if err != nil {
+		return defaults, err
 	}
 	return Parse(defaults, content, environ, sections...)
 }
 
-// Parse is [Load] of a file's content.
-func Parse[T any](defaults T, content []byte, environ []string, sections ...string) (T, error) {
+// Sections tells which sections of a configuration the file or the environment say anything about, and which they leave to
+// the defaults. The file's keys that are no sections are of neither.
+func Sections[T any](file string, environ []string) (named, others []string, err error) {
+	content, err := read(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := parse(content, environ)
+	if err != nil {
+		return nil, nil, err
+	}
+	for f := range reflect.TypeFor[T]().Fields() {
+		if k.Exists(name(f)) {
+			named = append(named, name(f))
+		} else {
+			others = append(others, name(f))
+		}
+	}
+	return named, others, nil
+}
+
+// read reads the file; no name is an empty one.
+func read(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	if info.Size() > MaxFile {
+		return nil, fmt.Errorf("reading the configuration: %s has %d bytes, at most %d are allowed", file, info.Size(), MaxFile)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return content, nil
+}
+
+// parse puts the environment over a file's content.
+func parse(content []byte, environ []string) (*koanf.Koanf, error) {
 	k := koanf.New(".")
 	if len(content) > 0 {
 		if err := k.Load(rawbytes.Provider(content), yaml.Parser()); err != nil {
-			return defaults, fmt.Errorf("reading the configuration: %w", err)
+			return nil, fmt.Errorf("reading the configuration: %w", err)
 		}
 	}
 	overrides := env.Provider(".", env.Opt{
@@ -73,7 +104,16 @@ func Parse[T any](defaults T, content []byte, environ []string, sections ...stri
 		EnvironFunc: func() []string { return environ },
 	})
 	if err := k.Load(overrides, nil); err != nil {
-		return defaults, fmt.Errorf("reading the environment: %w", err)
+		return nil, fmt.Errorf("reading the environment: %w", err)
+	}
+	return k, nil
+}
+
+// Parse is [Load] of a file's content.
+func Parse[T any](defaults T, content []byte, environ []string, sections ...string) (T, error) {
+	k, err := parse(content, environ)
+	if err != nil {
+		return defaults, err
 	}
 	out := defaults
 	var problems []string

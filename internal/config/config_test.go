@@ -180,3 +180,37 @@ func TestTheWholeHasItsSayWhateverTheSections(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestSectionsThatAreNamed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	for _, c := range []struct {
+		content       string
+		environ       []string
+		named, others []string
+	}{
+		{"", nil, nil, []string{"kafka", "api"}},
+		{"api: {limit: 3}", nil, []string{"api"}, []string{"kafka"}},
+		{"api:\n", nil, []string{"api"}, []string{"kafka"}},
+		{"apes: {}", []string{"COUNTERSIGN_KAFKA__TIMEOUT=3s", "COUNTERSIGN_API=x"}, []string{"kafka"}, []string{"api"}},
+	} {
+		if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		named, others, err := Sections[root](file, c.environ)
+		if err != nil || cmp.Diff([][]string{named, others}, [][]string{c.named, c.others}) != "" {
+			t.Errorf("%q: %q and %q, %v", c.content, named, others, err)
+		}
+	}
+	if named, others, err := Sections[root]("", nil); err != nil || named != nil || len(others) != 2 {
+		t.Errorf("no file: %q and %q, %v", named, others, err)
+	}
+	if _, _, err := Sections[root](filepath.Join(t.TempDir(), "none"), nil); err == nil {
+		t.Error("a file that is not there is taken")
+	}
+	if err := os.WriteFile(file, []byte("api: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Sections[root](file, nil); err == nil {
+		t.Error("broken YAML is taken")
+	}
+}

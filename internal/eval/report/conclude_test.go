@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -88,5 +89,25 @@ func TestScoresAreComparedAtTheTargets(t *testing.T) {
 		if (len(r.Behind) == 1) != c.behind {
 			t.Errorf("%s: %+v", name, r.Behind)
 		}
+	}
+}
+
+func TestFewCasesAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	figure := func(metric string, n int) Figure { return NewFigure(metric, 0.5, "share", n).AtLeast(0.4) }
+	r := &Report{Figures: []Figure{figure("many", 30), figure("uncounted", 0), figure("two", 2), figure("some", 29)}}
+	got := r.Warnings()
+	if len(got) != 1 || !strings.HasPrefix(got[0], "2 of 4 figures rest on fewer than 30 cases, such as two on 2: ") {
+		t.Errorf("%q", got)
+	}
+	var b strings.Builder
+	if err := r.Text(&b); err != nil || !strings.Contains(b.String(), "NOTE: 2 of 4") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	if got := (&Report{Figures: r.Figures[:2]}).Warnings(); got != nil {
+		t.Errorf("%q", got)
+	}
+	if got := (&Report{Seed: 3, Tuning: true}).Warnings(); len(got) != 1 || !strings.Contains(got[0], "seed 3") {
+		t.Errorf("%q", got)
 	}
 }

@@ -3,10 +3,12 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/countersign-io/countersign/internal/eval/peers"
 	"github.com/countersign-io/countersign/internal/eval/rba"
@@ -228,6 +230,24 @@ type Figure struct {
 	Target *float64 `json:"target,omitempty"`
 	Most   bool     `json:"at_most,omitempty"`
 	Met    *bool    `json:"met,omitempty"`
+}
+
+// fewest is how many cases a figure should rest on. With fewer the 95 % interval of a share may span more than a third.
+const fewest = 30
+
+// Warnings are what keeps the figures from being results.
+func (r *Report) Warnings() []string {
+	var out []string
+	if r.Tuning {
+		out = append(out, fmt.Sprintf("seed %d is one of those for tuning (1 to 5): its figures are not results", r.Seed))
+	}
+	few := slices.DeleteFunc(slices.Clone(r.Figures), func(f Figure) bool { return f.N <= 0 || f.N >= fewest })
+	if len(few) > 0 {
+		least := slices.MinFunc(few, func(a, b Figure) int { return cmp.Compare(a.N, b.N) })
+		out = append(out, fmt.Sprintf("%d of %d figures rest on fewer than %d cases, such as %s on %d: measure more users or days before you conclude from them",
+			len(few), len(r.Figures), fewest, least.Metric, least.N))
+	}
+	return out
 }
 
 // NewFigure makes a figure; a value that is no number is left out.

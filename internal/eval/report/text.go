@@ -32,9 +32,7 @@ func (r *Report) Text(w io.Writer) error {
 	p.line("%d benign events, %d of them logins; %d attack events in %d incidents; %.0f decisions/s on one core",
 		c.Events, c.Logins, c.AttackEvents, c.Incidents, c.EventsPerSecond)
 	p.line("%s", honesty)
-	if r.Tuning {
-		p.line("NOTE: seeds 1 to 5 are for tuning. Figures of this run are not results.")
-	}
+	r.warningsText(p)
 	r.curvesText(p)
 	r.recallText(p)
 	r.alarmsText(p)
@@ -54,6 +52,7 @@ func (r *Report) rbaText(p *printer) {
 	p.line("%s", fit.Cite)
 	p.line("Fit for: %s.\nNot for: %s.\nNotes: %s.", strings.Join(fit.For, "; "), strings.Join(fit.Not, "; "), strings.Join(fit.Notes, "; "))
 	p.line("Attempts but the takeovers are made of other rows; their making is ours.")
+	r.warningsText(p)
 	r.curvesText(p)
 	var rows [][]string
 	for _, t := range d.TakeoverRates {
@@ -62,6 +61,12 @@ func (r *Report) rbaText(p *printer) {
 	p.table(fmt.Sprintf("Real takeovers, at the threshold of a median rate of %g after %d logins", VeryTargetedRate, score.Longest),
 		[]string{"score", "scored", "caught", "without history"}, rows)
 	r.figuresText(p)
+}
+
+func (r *Report) warningsText(p *printer) {
+	for _, w := range r.Warnings() {
+		p.line("NOTE: %s", w)
+	}
 }
 
 // printer keeps the first error.
@@ -337,7 +342,12 @@ func (r *Report) figuresText(p *printer) {
 		case f.Value == nil:
 			met = "not measured"
 		}
-		rows = append(rows, []string{f.Metric, value, interval, bound + number(*f.Target), met})
+		cases := "-"
+		if f.N > 0 {
+			cases = strconv.Itoa(f.N)
+		}
+		rows = append(rows, []string{f.Metric, value, interval, cases, bound + number(*f.Target), met})
 	}
-	p.table("Targets (95 % interval by bootstrap over users)", []string{"figure", "value", "interval", "target", ""}, rows)
+	p.table("Targets (95 % interval by bootstrap over users; n users, incidents, logins or findings)",
+		[]string{"figure", "value", "interval", "n", "target", ""}, rows)
 }
