@@ -1,12 +1,17 @@
 package detector
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/policy"
+	"github.com/countersign-io/countersign/internal/stream"
 )
 
 // tell counts and reports what a person has to know of an outcome: a breaker that trips, and a policy that cannot be
@@ -63,4 +68,58 @@ func ResetBreaker(tenant, reason string, partitions int, at events.Millis) []*ev
 		}
 	}
 	return out
+}
+
+// BreakerState is how a tenant's breakers stand, one in each partition of the events that has seen the tenant.
+type BreakerState struct {
+	Tenant string `json:"tenant"`
+	// Partitions have seen the tenant; in Tripped of them nothing is required of its users until a reset.
+	Partitions int `json:"partitions"`
+	Tripped    int `json:"tripped"`
+	// Since is when the first of them tripped, Reason why; 0 and "" when none has.
+	Since  events.Millis `json:"since,omitempty"`
+	Reason string        `json:"reason,omitempty"`
+}
+
+// ReadBreakers reads how the breakers of all tenants stand, by name, from the state of the detectors. It reads the whole of
+// it, which has a record for every user.
+func ReadBreakers(ctx context.Context, table *stream.Table) ([]BreakerState, error) {
+	type place struct {
+		tenant    string
+		partition int
+	}
+	breakers := map[place]policy.Breaker{}
+	err := table.Load(ctx, events.TopicState, func(rec stream.Record) error {
+		id, rest, ours := tenantOf(rec.Key)
+		if !ours || !rest {
+			return nil
+		}
+		payload, ok, err := stream.StatePayload(&rec)
+		if err != nil || !ok {
+			return err
+		}
+		var t tenant
+		if err := t.readRest(payload); err != nil {
+			return fmt.Errorf("tenant %q: %w", id, err)
+		}
+		breakers[place{id, rec.Partition}] = t.Breaker
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the state of breakers: %w", err)
+	}
+	states := map[string]BreakerState{}
+	for _, at := range slices.SortedFunc(maps.Keys(breakers), func(a, b place) int { return cmp.Compare(a.partition, b.partition) }) {
+		s, b := states[at.tenant], breakers[at]
+		s.Tenant = at.tenant
+		s.Partitions++
+		if since, why := b.Tripped(); since != 0 {
+			s.Tripped++
+			if s.Since == 0 || since < s.Since {
+				s.Since, s.Reason = since, why
+			}
+		}
+		states[at.tenant] = s
+	}
+	return slices.SortedFunc(maps.Values(states), func(a, b BreakerState) int { return cmp.Compare(a.Tenant, b.Tenant) }), nil
 }

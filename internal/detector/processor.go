@@ -21,8 +21,8 @@ type processor struct {
 	users   map[string]*entry
 	tenants *tenants
 	// live, when set, are the policies in force: those of rules are replaced at the beginning of a batch.
-	live *policies
-	log  *zap.Logger
+	live   *policies
+	log    *zap.Logger
 	toldOf toldOf
 
 	// The batch in hand.
@@ -65,7 +65,7 @@ func newProcessor(rules Rules, m *metrics, shared *contexts) *processor {
 // Restore keeps one user, or what belongs to a tenant. A user is decoded when an event asks for it, so that a restore is as
 // fast as reading.
 func (p *processor) Restore(key, payload []byte) error {
-	if tenant, rest, ok := p.tenants.of(key); ok {
+	if tenant, rest, ok := tenantOf(key); ok {
 		return p.tenants.restore(tenant, rest, payload)
 	}
 	if payload == nil {
@@ -236,7 +236,7 @@ func (p *processor) Commit() {
 
 // Encode returns the committed state of a user, or of a tenant.
 func (p *processor) Encode(key []byte) []byte {
-	if tenant, rest, ok := p.tenants.of(key); ok {
+	if tenant, rest, ok := tenantOf(key); ok {
 		return p.tenants.encode(tenant, rest)
 	}
 	if known := p.users[string(key)]; known != nil {

@@ -80,7 +80,6 @@ type tenant struct {
 	newContext, newRest []byte
 }
 
-
 func newTenants(shared *contexts) *tenants {
 	return &tenants{contexts: shared, known: map[string]*tenant{}}
 }
@@ -133,8 +132,8 @@ func (l *tenants) commit() {
 	l.touched = l.touched[:0]
 }
 
-// of splits a state key; ok is false for a user's.
-func (l *tenants) of(key []byte) (id string, rest, ok bool) {
+// tenantOf splits a state key; ok is false for a user's.
+func tenantOf(key []byte) (id string, rest, ok bool) {
 	at := bytes.IndexByte(key, '/')
 	if at < 0 || len(key) > at+1 && string(key[at+1:]) != restKey {
 		return "", false, false

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -84,6 +85,20 @@ func parseEnvelope(r *Record) (envelope, []byte, error) {
 		return e, nil, nil
 	}
 	return e, slices.Clip(b), nil
+}
+
+// StatePayload takes a record of a state topic apart, for a reader that owns none of it: the payload as the processor wrote it, nil
+// when the key was deleted. ok is false for a checkpoint and for what no owner wrote. The last record of a key counts, except
+// that a late write of a former owner may be the last until the owner has seen it.
+func StatePayload(rec *Record) (payload []byte, ok bool, err error) {
+	if bytes.Equal(rec.Key, checkpointKey) {
+		return nil, false, nil
+	}
+	_, payload, err = parseEnvelope(rec)
+	if errors.Is(err, errBadEnvelope) {
+		return nil, false, nil
+	}
+	return payload, err == nil, err
 }
 
 // checkpoint is the value under checkpointKey, JSON so that people can read it. A claim is a checkpoint too.
