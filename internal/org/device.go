@@ -41,14 +41,14 @@ func (d *devices) name() string { return pieceDevices + "/" + strconv.Itoa(d.ind
 func (d *devices) room() int { return 32 + deviceRoom*18 + 2*deviceUsers*(maxUser+7) }
 
 func (d *devices) append(w *writer) {
-	w.count(len(d.list))
+	w.Count(len(d.list))
 	for i := range d.list {
 		v := &d.list[i]
-		w.fixed(v.hash)
-		w.count(len(v.users))
+		w.Fixed(v.hash)
+		w.Count(len(v.users))
 		for _, u := range v.users {
 			w.packed(u.packed)
-			w.uint(uint64(u.hour))
+			w.Uint(uint64(u.hour))
 		}
 		v.shared.append(w)
 	}
@@ -56,10 +56,10 @@ func (d *devices) append(w *writer) {
 
 func (d *devices) read(r *reader) {
 	d.list = nil
-	for range r.count(deviceRoom) {
-		v := device{hash: r.fixed()}
-		for range r.count(maxDeviceUsers) {
-			v.users = append(v.users, deviceUser{r.packed(), uint32(r.count(1<<32 - 1))})
+	for range r.Count(deviceRoom) {
+		v := device{hash: r.Fixed()}
+		for range r.Count(maxDeviceUsers) {
+			v.users = append(v.users, deviceUser{r.packed(), uint32(r.Count(1<<32 - 1))})
 		}
 		v.shared.read(r)
 		d.list = append(d.list, v)

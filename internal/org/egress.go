@@ -226,45 +226,45 @@ func (g *egress) ratio() float64 {
 }
 
 func (g *egress) append(w *writer) {
-	w.uint(g.seq)
+	w.Uint(g.seq)
 	w.millis(g.learned)
-	w.bool(g.many)
-	w.count(len(g.regulars))
+	w.Bool(g.many)
+	w.Count(len(g.regulars))
 	for i := range g.regulars {
-		w.fixed(g.regulars[i].hash)
+		w.Fixed(g.regulars[i].hash)
 		g.regulars[i].days.append(w)
 	}
 	w.millis(events.Millis(g.began))
 	g.users[0].append(w)
 	g.users[1].append(w)
 	g.days.append(w)
-	w.count(len(g.pending))
+	w.Count(len(g.pending))
 	for _, p := range g.pending {
 		w.millis(events.Millis(p.day))
-		w.fixed(p.hash)
+		w.Fixed(p.hash)
 	}
-	w.float(g.failed)
-	w.float(g.passed)
+	w.Float(g.failed)
+	w.Float(g.passed)
 	w.millis(g.at)
 }
 
 func (d *daySet) append(w *writer) {
 	w.millis(events.Millis(d.last))
-	w.uint(uint64(d.bits))
+	w.Uint(uint64(d.bits))
 }
 
 func (d *daySet) read(r *reader) {
-	d.last, d.bits = int64(r.millis()), uint32(r.count(1<<memoryDays-1))
+	d.last, d.bits = int64(r.millis()), uint32(r.Count(1<<memoryDays-1))
 }
 
 func readEgress(prefix string, r *reader) *egress {
 	g := &egress{prefix: prefix}
-	g.seq, g.learned, g.many = r.uint(), r.millis(), r.bool()
-	for range r.count(exactUsers) {
-		u := regular{hash: r.fixed()}
+	g.seq, g.learned, g.many = r.Uint(), r.millis(), r.Bool()
+	for range r.Count(exactUsers) {
+		u := regular{hash: r.Fixed()}
 		u.days.read(r)
 		if n := len(g.regulars); n > 0 && g.regulars[n-1].hash >= u.hash {
-			r.fail("regulars out of order")
+			r.Fail("regulars out of order")
 		}
 		g.regulars = append(g.regulars, u)
 	}
@@ -272,10 +272,10 @@ func readEgress(prefix string, r *reader) *egress {
 	g.users[0].read(r, medium)
 	g.users[1].read(r, medium)
 	g.days.read(r)
-	for range r.count((maxPending + 1) * maxPendingUsers) {
-		g.pending = append(g.pending, pending{int64(r.millis()), r.fixed()})
+	for range r.Count((maxPending + 1) * maxPendingUsers) {
+		g.pending = append(g.pending, pending{int64(r.millis()), r.Fixed()})
 	}
-	g.failed, g.passed, g.at = r.float(), r.float(), r.millis()
+	g.failed, g.passed, g.at = r.Float(), r.Float(), r.millis()
 	return g
 }
 

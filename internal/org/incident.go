@@ -62,9 +62,9 @@ func (i *incident) tell(h uint64) bool {
 func (i *incident) untold() bool { return len(i.told[0])+len(i.told[1]) == 0 }
 
 func (i *incident) append(w *writer) {
-	w.uint(i.seq)
-	w.text(i.detection)
-	w.text(i.on)
+	w.Uint(i.seq)
+	w.Text(i.detection)
+	w.Text(i.on)
 	w.millis(i.first)
 	w.millis(i.last)
 	for _, told := range i.told {
@@ -73,25 +73,25 @@ func (i *incident) append(w *writer) {
 			hashes = append(hashes, h)
 		}
 		slices.Sort(hashes)
-		w.count(len(hashes))
+		w.Count(len(hashes))
 		for _, h := range hashes {
-			w.fixed(h)
+			w.Fixed(h)
 		}
 	}
 }
 
 func readIncident(id string, r *reader) *incident {
 	i := &incident{id: id}
-	i.seq = r.uint()
+	i.seq = r.Uint()
 	i.detection, i.on = r.text(), r.text()
 	i.first, i.last = r.millis(), r.millis()
 	for k := range i.told {
-		n := r.count(maxTold)
+		n := r.Count(maxTold)
 		if n > 0 {
 			i.told[k] = make(map[uint64]struct{}, n)
 		}
 		for range n {
-			i.told[k][r.fixed()] = struct{}{}
+			i.told[k][r.Fixed()] = struct{}{}
 		}
 	}
 	return i

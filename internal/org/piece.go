@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/countersign-io/countersign/internal/codec"
 )
 
 // A tenant's state is kept in pieces, so that only what changed has to be written: one a source, a prefix, an incident, and
@@ -105,10 +107,10 @@ func (s *State) Clean() {
 }
 
 func encode(p piece) []byte {
-	w := writer{b: make([]byte, 0, 128)}
-	w.byte(pieceFormat)
+	w := writer{codec.NewWriter(make([]byte, 0, 128))}
+	w.Byte(pieceFormat)
 	p.append(&w)
-	return w.b
+	return w.Bytes()
 }
 
 // Encode returns a piece by its name, nil when there is none.
@@ -130,13 +132,10 @@ func (s *State) Restore(name string, value []byte) error {
 	if len(value) == 0 || value[0] != pieceFormat {
 		return fmt.Errorf("piece %q: %w: %.8x", name, ErrFormat, value)
 	}
-	r := &reader{b: value[1:]}
+	r := &reader{codec.NewReader(value[1:])}
 	s.read(name, r)
-	if r.err == nil && len(r.b) > 0 {
-		r.fail("%d bytes too many", len(r.b))
-	}
-	if r.err != nil {
-		return fmt.Errorf("reading piece %q of network state: %w", name, r.err)
+	if err := r.End(); err != nil {
+		return fmt.Errorf("reading piece %q of network state: %w", name, err)
 	}
 	return nil
 }

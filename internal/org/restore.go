@@ -38,17 +38,17 @@ func (s *State) read(name string, r *reader) {
 	case pieceDevices:
 		i, err := strconv.Atoi(rest)
 		if err != nil || i < 0 || strconv.Itoa(i) != rest {
-			r.fail("no such piece of devices")
+			r.Fail("no such piece of devices")
 			return
 		}
 		if i >= s.deviceBuckets() { // of a configuration that had more
 			s.strays = append(s.strays, name)
-			r.b = nil
+			r.Rest()
 			return
 		}
 		s.deviceBucket(i).read(r)
 	default:
-		r.fail("no such piece")
+		r.Fail("no such piece")
 	}
 }
 
@@ -69,13 +69,13 @@ func (s *State) readSource(name string, r *reader) {
 			return
 		}
 	}
-	r.fail("no such kind of source")
+	r.Fail("no such kind of source")
 }
 
 func (s *State) readTerms(name string, r *reader) {
 	b := s.bucket(name)
 	if b == nil {
-		r.fail("no such piece of terms")
+		r.Fail("no such piece of terms")
 		return
 	}
 	known := s.terms[b.kind].known

@@ -64,18 +64,18 @@ func (*season) room() int    { return (len(season{}.hours) + len(season{}.days) 
 
 func (b *season) append(w *writer) {
 	b.each(func(m *moments) {
-		w.uint(uint64(m.samples))
+		w.Uint(uint64(m.samples))
 		if m.samples > 0 {
-			w.float(m.mean)
-			w.float(m.variance)
+			w.Float(m.mean)
+			w.Float(m.variance)
 		}
 	})
 }
 
 func (b *season) read(r *reader) {
 	b.each(func(m *moments) {
-		if m.samples = uint32(r.count(memory)); m.samples > 0 {
-			m.mean, m.variance = r.float(), r.float()
+		if m.samples = uint32(r.Count(memory)); m.samples > 0 {
+			m.mean, m.variance = r.Float(), r.Float()
 		}
 	})
 }
@@ -155,33 +155,33 @@ func (p *span) innocent() int {
 func (p *span) append(w *writer) {
 	w.millis(p.began)
 	p.failing.append(w)
-	w.count(len(p.prints))
+	w.Count(len(p.prints))
 	for i := range p.prints {
-		w.fixed(p.prints[i].hash)
+		w.Fixed(p.prints[i].hash)
 		p.prints[i].users.append(w)
-		w.bool(p.prints[i].guilty)
+		w.Bool(p.prints[i].guilty)
 	}
 	p.locked[0].append(w)
 	p.locked[1].append(w)
-	w.bool(p.fired)
+	w.Bool(p.fired)
 }
 
 func (p *span) read(r *reader) {
 	p.began = r.millis()
 	p.failing.read(r, large)
 	p.prints = nil
-	for range r.count(maxPrints) {
-		q := printed{hash: r.fixed()}
+	for range r.Count(maxPrints) {
+		q := printed{hash: r.Fixed()}
 		q.users.read(r, small)
-		q.guilty = r.bool()
+		q.guilty = r.Bool()
 		if n := len(p.prints); n > 0 && p.prints[n-1].hash >= q.hash {
-			r.fail("fingerprints out of order")
+			r.Fail("fingerprints out of order")
 		}
 		p.prints = append(p.prints, q)
 	}
 	p.locked[0].read(r, medium)
 	p.locked[1].read(r, medium)
-	p.fired = r.bool()
+	p.fired = r.Bool()
 }
 
 // next begins another span at began; locked users of the one before stay known when it follows it.
@@ -264,14 +264,14 @@ func (*recent) room() int    { return 2*maxRecent*(10+maxUser+2+1+8+maxEvent+1) 
 
 func (l *recent) append(w *writer) {
 	for _, list := range [][]recently{l.failed, l.locked} {
-		w.count(len(list))
+		w.Count(len(list))
 		for i := range list {
 			a := &list[i]
 			w.millis(a.t)
 			w.id(a.user)
-			w.bool(a.unresolved)
-			w.fixed(a.print)
-			w.text(a.event)
+			w.Bool(a.unresolved)
+			w.Fixed(a.print)
+			w.Text(a.event)
 		}
 	}
 }
@@ -279,8 +279,8 @@ func (l *recent) append(w *writer) {
 func (l *recent) read(r *reader) {
 	for _, list := range []*[]recently{&l.failed, &l.locked} {
 		*list = nil
-		for range r.count(maxRecent) {
-			*list = append(*list, recently{t: r.millis(), user: r.id(), unresolved: r.bool(), print: r.fixed(), event: r.text()})
+		for range r.Count(maxRecent) {
+			*list = append(*list, recently{t: r.millis(), user: r.id(), unresolved: r.Bool(), print: r.Fixed(), event: r.text()})
 		}
 	}
 }
@@ -382,18 +382,18 @@ func (p *shares) share(h uint64, unknown float64) float64 {
 
 func (p *shares) append(w *writer) {
 	w.millis(p.at)
-	w.float(p.total)
-	w.count(len(p.slots))
+	w.Float(p.total)
+	w.Count(len(p.slots))
 	for i := range p.slots {
 		c := &p.slots[i]
-		w.fixed(c.hash)
-		w.float(c.count)
+		w.Fixed(c.hash)
+		w.Float(c.count)
 	}
 }
 
 func (p *shares) read(r *reader) {
-	p.at, p.total, p.slots = r.millis(), r.float(), nil
-	for range r.count(maxShares) {
-		p.slots = append(p.slots, slot{hash: r.fixed(), count: r.float()})
+	p.at, p.total, p.slots = r.millis(), r.Float(), nil
+	for range r.Count(maxShares) {
+		p.slots = append(p.slots, slot{hash: r.Fixed(), count: r.Float()})
 	}
 }

@@ -143,31 +143,31 @@ func (d *distinct) estimate(p uint8) int {
 
 func (d *distinct) append(w *writer) {
 	if d.registers != nil {
-		w.byte(255)
-		w.raw(d.registers)
+		w.Byte(255)
+		w.Raw(d.registers)
 		return
 	}
-	w.byte(byte(len(d.exact)))
+	w.Byte(byte(len(d.exact)))
 	for _, h := range d.exact {
-		w.fixed(h)
+		w.Fixed(h)
 	}
 }
 
 func (d *distinct) read(r *reader, size precision) {
 	*d = distinct{}
-	n := int(r.byte())
+	n := int(r.Byte())
 	if n == 255 {
-		d.registers = slices.Clone(r.raw(1 << (size.p - 1)))
+		d.registers = slices.Clone(r.Raw(1 << (size.p - 1)))
 		return
 	}
 	if n > size.exact {
-		r.fail("%d exact hashes, at most %d are possible", n, size.exact)
+		r.Fail("%d exact hashes, at most %d are possible", n, size.exact)
 		return
 	}
 	for range n {
-		h := r.fixed()
+		h := r.Fixed()
 		if k := len(d.exact); k > 0 && d.exact[k-1] >= h {
-			r.fail("hashes out of order")
+			r.Fail("hashes out of order")
 			return
 		}
 		d.exact = append(d.exact, h)

@@ -288,61 +288,61 @@ func (c *source) day() (failing, passing int) {
 }
 
 func (c *source) append(w *writer) {
-	w.uint(c.seq)
-	w.text(c.label)
+	w.Uint(c.seq)
+	w.Text(c.label)
 	w.millis(c.last)
 	w.millis(c.began)
 	for i := range c.parts {
 		g := &c.parts[i]
 		g.failing.append(w)
 		for _, v := range []uint32{g.failed, g.unknown, g.passed, g.explained} {
-			w.uint(uint64(v))
+			w.Uint(uint64(v))
 		}
-		w.fixed(g.limit)
+		w.Fixed(g.limit)
 	}
-	w.count(len(c.sample))
+	w.Count(len(c.sample))
 	for i := range c.sample {
 		u := &c.sample[i]
 		if u.user == "" {
-			w.uint(textGUID + 1)
-			w.fixed(u.hash)
+			w.Uint(textGUID + 1)
+			w.Fixed(u.hash)
 		} else {
 			w.id(u.user)
 		}
-		w.bool(u.unresolved)
-		w.uint(uint64(u.tries[0]))
-		w.uint(uint64(u.tries[1]))
+		w.Bool(u.unresolved)
+		w.Uint(uint64(u.tries[0]))
+		w.Uint(uint64(u.tries[1]))
 	}
 	w.millis(c.dayBegan)
 	for i := range c.days {
 		c.days[i].failing.append(w)
 		c.days[i].passing.append(w)
 	}
-	w.byte(c.open)
+	w.Byte(c.open)
 }
 
 func readSource(scope scope, key string, r *reader) *source {
 	c := &source{scope: scope, key: key}
-	c.seq = r.uint()
+	c.seq = r.Uint()
 	c.label = r.text()
 	c.last, c.began = r.millis(), r.millis()
 	for i := range c.parts {
 		g := &c.parts[i]
 		g.failing.read(r, small)
 		for _, v := range []*uint32{&g.failed, &g.unknown, &g.passed, &g.explained} {
-			*v = uint32(r.count(math.MaxUint32))
+			*v = uint32(r.Count(math.MaxUint32))
 		}
-		g.limit = r.fixed()
+		g.limit = r.Fixed()
 	}
-	for range r.count(exactUsers) {
+	for range r.Count(exactUsers) {
 		var u tried
 		if user, h, known := r.userOrHash(); known {
 			u.user, u.hash = user, hash(user)
 		} else {
 			u.hash = h
 		}
-		u.unresolved = r.bool()
-		u.tries[0], u.tries[1] = uint16(r.count(maxTries)), uint16(r.count(maxTries))
+		u.unresolved = r.Bool()
+		u.tries[0], u.tries[1] = uint16(r.Count(maxTries)), uint16(r.Count(maxTries))
 		c.sample = append(c.sample, u)
 	}
 	c.dayBegan = r.millis()
@@ -350,18 +350,15 @@ func readSource(scope scope, key string, r *reader) *source {
 		c.days[i].failing.read(r, small)
 		c.days[i].passing.read(r, small)
 	}
-	c.open = r.byte()
+	c.open = r.Byte()
 	return c
 }
 
 // userOrHash reads the id of a user, or the hash of one whose id was not kept.
 func (r *reader) userOrHash() (user string, h uint64, known bool) {
-	rest := r.b
-	if r.uint() == textGUID+1 {
-		return "", r.fixed(), false
+	n := r.Uint()
+	if n == textGUID+1 {
+		return "", r.Fixed(), false
 	}
-	if r.err == nil {
-		r.b = rest
-	}
-	return r.id(), 0, true
+	return unpack(r.packedOf(n)), 0, true
 }

@@ -106,26 +106,26 @@ func (h *head) append(w *writer) {
 	w.millis(h.since)
 	w.millis(h.now)
 	w.millis(h.told)
-	w.bool(h.due)
-	w.uint(h.next)
-	w.uint(h.notices)
+	w.Bool(h.due)
+	w.Uint(h.next)
+	w.Uint(h.notices)
 	h.users.append(w)
-	w.count(len(h.seen))
+	w.Count(len(h.seen))
 	for _, offset := range h.seen {
-		w.uint(uint64(offset + 1))
+		w.Uint(uint64(offset + 1))
 	}
 	w.millis(h.life)
 }
 
 func (h *head) read(r *reader) {
-	h.since, h.now, h.told, h.due = r.millis(), r.millis(), r.millis(), r.bool()
-	h.next, h.notices = r.uint(), r.uint()
+	h.since, h.now, h.told, h.due = r.millis(), r.millis(), r.millis(), r.Bool()
+	h.next, h.notices = r.Uint(), r.Uint()
 	h.users.read(r, large)
 	h.seen = nil
-	for range r.count(MaxPartitions) {
-		h.seen = append(h.seen, int64(r.count(math.MaxInt64))-1)
+	for range r.Count(MaxPartitions) {
+		h.seen = append(h.seen, int64(r.Count(math.MaxInt64))-1)
 	}
-	if h.life = h.since; len(r.b) > 0 { // what was written before there were lives has none
+	if h.life = h.since; r.Len() > 0 { // what was written before there were lives has none
 		h.life = r.millis()
 	}
 }
@@ -284,20 +284,19 @@ type limits struct {
 
 func (*totals) name() string       { return pieceTotals }
 func (*totals) room() int          { return 24 << 10 }
-func (t *totals) append(w *writer) { w.b = t.AppendBinary(w.b) }
+func (t *totals) append(w *writer) { w.Append(t.AppendBinary) }
 func (t *totals) read(r *reader)   { r.all(t.Decode) }
 
 func (*limits) name() string       { return pieceLimits }
 func (*limits) room() int          { return 20 << 10 }
-func (t *limits) append(w *writer) { w.b = t.AppendBinary(w.b) }
+func (t *limits) append(w *writer) { w.Append(t.AppendBinary) }
 func (t *limits) read(r *reader)   { r.all(t.Decode) }
 
 // all hands the rest over.
 func (r *reader) all(decode func([]byte) error) {
-	if err := decode(r.b); err != nil {
-		r.fail("%w", err)
+	if err := decode(r.Rest()); err != nil {
+		r.Fail("%w", err)
 	}
-	r.b = nil
 }
 
 // find returns a piece by its name, nil when there is none.

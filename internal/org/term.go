@@ -73,15 +73,15 @@ func (b *bucket) room() int {
 func (t *term) room() int { return len(t.value) + 2 + 2*10 + 65 + 2*5 + 65 }
 
 func (b *bucket) append(w *writer) {
-	w.count(len(b.terms))
+	w.Count(len(b.terms))
 	for _, t := range b.terms {
-		w.text(t.value)
+		w.Text(t.value)
 		w.millis(t.first)
 		w.millis(t.last)
 		t.users.append(w)
 		if b.kind == termNetwork {
-			w.uint(uint64(t.moved))
-			w.uint(uint64(t.jumped))
+			w.Uint(uint64(t.moved))
+			w.Uint(uint64(t.jumped))
 			t.jumpers.append(w)
 		}
 	}
@@ -89,11 +89,11 @@ func (b *bucket) append(w *writer) {
 
 func (b *bucket) read(r *reader) {
 	b.terms = nil
-	for range r.count(termRoom) {
+	for range r.Count(termRoom) {
 		t := &term{value: r.text(), first: r.millis(), last: r.millis()}
 		t.users.read(r, small)
 		if b.kind == termNetwork {
-			t.moved, t.jumped = uint32(r.count(1<<32-1)), uint32(r.count(1<<32-1))
+			t.moved, t.jumped = uint32(r.Count(1<<32-1)), uint32(r.Count(1<<32-1))
 			t.jumpers.read(r, small)
 		}
 		b.terms = append(b.terms, t)
