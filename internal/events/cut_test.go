@@ -15,8 +15,18 @@ func TestCut(t *testing.T) {
 		limit int
 		want  string
 	}{
-		{"", 0, ""}, {"Ada", 3, "Ada"}, {"Ada L", 4, "A…"}, {"Ada", 2, "Ad"}, {"Ada", 0, ""}, {"漢字漢字", 12, "漢字漢字"}, {"漢字漢字", 11, "漢字…"},
-		{"漢字", 2, ""}, {"漢字", 5, "…"}, {"a\xffb", 5, "a�b"}, {"a\xffb", 4, "a…"}, {"Ada", -1, ""},
+		{"", 0, ""},
+		{"Ada", 3, "Ada"},
+		{"Ada L", 4, "A…"},
+		{"Ada", 2, "Ad"},
+		{"Ada", 0, ""},
+		{"漢字漢字", 12, "漢字漢字"},
+		{"漢字漢字", 11, "漢字…"},
+		{"漢字", 2, ""},
+		{"漢字", 5, "…"},
+		{"a\xffb", 5, "a�b"},
+		{"a\xffb", 4, "a…"},
+		{"Ada", -1, ""},
 	} {
 		if got := events.Cut(c.in, c.limit); got != c.want {
 			t.Errorf("Cut(%q, %d) = %q, want %q", c.in, c.limit, got, c.want)
