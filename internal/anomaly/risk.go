@@ -14,8 +14,9 @@ import (
 // A deciban is ten times the decimal logarithm of a likelihood ratio: 10 decibans are ten to one. Until a detection's ratio is
 // measured, information is worth 2, low 5, medium 15, high 30, critical 60. Of one event and one group of detections that see
 // the same thing the greatest counts; a repeat within a week counts a quarter, or what it is graver by. Attempts that failed count a
-// quarter and make it medium at most: anybody can fail. The sum halves in a week. A phishing-resistant proof clears it; another second factor halves it, because such proofs can be relayed; a change of the credential clears all
-// but what is about sessions.
+// quarter, never carry the sum above the lower limit, and make it medium at most: anybody can fail. The sum halves in a week. A
+// phishing-resistant proof clears it; another second factor halves it, because such proofs can be relayed; a change of the
+// credential clears all but what is about sessions.
 //
 // State: the sum and its greatest parts (U8).
 // Evidence: the sum before and after, the parts.
@@ -64,18 +65,13 @@ func (o *observation) judgeRisk() {
 			worth[g] = f
 		}
 	}
-	if len(groups) == 0 {
-		if before != unrelieved { // else it fades by itself: written for every event, that would be lost to rounding
-			r.Sum, r.At = float32(before), max(r.At, now)
-		}
-		return
-	}
 	after := before
 	for _, g := range groups {
 		f := worth[g]
 		d := profile.DetectionOf(f.Detection)
 		v := decibans[f.Severity]
-		if o.tried(f) {
+		tried := o.tried(f)
+		if tried {
 			v /= 4 // somebody tries: that says little of whether anybody is in
 		}
 		earlier := 0.0
@@ -87,12 +83,20 @@ func (o *observation) judgeRisk() {
 		if earlier > 0 {
 			v = max(v/4, v-earlier) // a repeat, unless it is graver
 		}
-		after += v
+		if tried {
+			after = max(after, min(after+v, o.c.config.Risk.Medium)) // or an outsider's patience would make the user's next journey high
+		} else {
+			after += v
+		}
 		r.Add(profile.RiskPart{Detection: d, Time: now, Decibans: float32(v)}, 8*ms(o.c.config.Risk.HalfLife))
 	}
 	after = min(after, maxRisk)
-	r.Sum, r.At = float32(after), max(r.At, now)
-	o.accumulated(before, after)
+	if after != unrelieved { // else it fades by itself: written for every event, that would be lost to rounding
+		r.Sum, r.At = float32(after), max(r.At, now)
+	}
+	if len(groups) > 0 {
+		o.accumulated(before, after)
+	}
 }
 
 // rearmed is how far below a limit the sum must fall, as a share, before passing it is news again.

@@ -54,6 +54,40 @@ func TestTriesDoNotKeepTermsFromTrust(t *testing.T) {
 	}
 }
 
+// However often an outsider tries, the sum stays where one medium finding of the user's own does not make it high; and what was above
+// that fades as if nobody tried.
+func TestPatienceOfAnOutsiderIsWorthLittle(t *testing.T) {
+	t.Parallel()
+	c, s := catalogue(t), newScenario(t)
+	try := s.event("09:00 a sign_in tokyo none outcome=blocked level=high")
+	tries := func(p *profile.Profile, until events.Millis) (risk float64) {
+		for at := dayZero + events.Minute; at <= until; at += 10 * events.Minute {
+			e := *try
+			e.Time, e.ID = at, events.EventID("acme", "try", at.String())
+			risk = c.Evaluate(p, nil, &e).Risk
+		}
+		return risk
+	}
+	p := known(c)
+	if got := tries(p, dayZero+2*events.Day); got > c.config.Risk.Medium {
+		t.Errorf("%g decibans of tries alone", got)
+	}
+	r := c.Evaluate(p, nil, s.event("3d 09:00 trip sign_in rome laptop"))
+	if !active(r.Findings) {
+		t.Error("the journey raises nothing: the test shows little")
+	}
+	for _, f := range r.Findings {
+		if f.Detection == rsk01.ID && f.Severity != events.Medium {
+			t.Errorf("%s of a journey after tries: %g", f.Severity, r.Risk)
+		}
+	}
+	p = known(c)
+	p.Risk.Sum, p.Risk.At = 400, dayZero
+	if got := tries(p, dayZero+7*events.Day+events.Minute); got < 199 || got > 201 {
+		t.Errorf("%g after a week of tries, want half of 400", got)
+	}
+}
+
 // A weight halves with the half-life, to what a float can tell, and never grows with age.
 func TestHalved(t *testing.T) {
 	t.Parallel()

@@ -59,3 +59,25 @@ func TestTokensKeepTheirAge(t *testing.T) {
 		}
 	}
 }
+
+// What was told of an attack is not forgotten when the attack goes on; what it counts for is what the latest word says.
+func TestAttacksKeepWhatWasTold(t *testing.T) {
+	t.Parallel()
+	p := New()
+	a := Attacked{Detection: DetectionOf("CRD-03"), Source: 1, Incident: 2, Time: 100, Told: 4, Observed: true}
+	p.AddAttacked(a, events.Day)
+	before := p.Attacked
+	a.Time, a.Told, a.Observed = 200, 0, false
+	p.AddAttacked(a, events.Day)
+	a.Incident = 3
+	p.AddAttacked(a, events.Day)
+	want := []Attacked{
+		{Detection: a.Detection, Source: 1, Incident: 2, Time: 200, Told: 4}, {Detection: a.Detection, Source: 1, Incident: 3, Time: 200},
+	}
+	if diff := cmp.Diff(p.Attacked, want); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+	if len(before) != 1 || before[0].Time != 100 {
+		t.Error("a ring was changed in place")
+	}
+}
