@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,6 +56,56 @@ func TestFormat1IsRead(t *testing.T) {
 	}
 	if got := lines(s.Apply(proves(at(60, "s1"), events.MultiFactor), nil, policy.Decision{})); !slices.Equal(got, []string{"step_up user satisfied", "step_up evil open"}) {
 		t.Error(got)
+	}
+}
+
+// What format 2 wrote is read for ever: the end of all sessions, with a new credential and a cooldown.
+func TestFormat2IsRead(t *testing.T) {
+	written, err := os.ReadFile("testdata/state.v2.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := DecodeState(written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open := s.Open(); len(open) != 1 || !open[0].CredentialChange || open[0].UserName != "" || open[0].NoncompliantDevice || s.open[0].cooldown == 0 {
+		t.Errorf("%+v", s)
+	}
+	again, err := DecodeState(s.AppendBinary(nil))
+	if diff := cmp.Diff(again, s, cmp.AllowUnexported(State{}, entry{}), cmpopts.EquateEmpty()); err != nil || diff != "" {
+		t.Errorf("%v (-got, +want)\n%s", err, diff)
+	}
+	if damaged := append([]byte(nil), written...); damaged[0] == 2 {
+		damaged[0] = 3
+		if _, err := DecodeState(damaged); err == nil {
+			t.Error("format 2 that says it is 3: accepted")
+		}
+	}
+}
+
+// A requirement keeps the user's name and the non-compliant device, through the state and the claims.
+func TestNameAndDeviceAreKept(t *testing.T) {
+	s := NewState()
+	e := at(0, "s1")
+	e.User.Name, e.Device.ID, e.Device.Compliant = "ana@example.com", "d-7", events.No
+	changes := s.Apply(e, high(e), decide(events.StepUp, policy.ScopeUser))
+	read, err := ParseClaims(changes[0].Claims.Encode())
+	if err != nil || read.UserName != "ana@example.com" || !read.NoncompliantDevice || read.Device != "d-7" {
+		t.Errorf("%+v, %v", read, err)
+	}
+	again, err := DecodeState(s.AppendBinary(nil))
+	if diff := cmp.Diff(again, s, cmp.AllowUnexported(State{}, entry{}), cmpopts.EquateEmpty()); err != nil || diff != "" {
+		t.Errorf("%v (-got, +want)\n%s", err, diff)
+	}
+	calm := NewState()
+	e.ID, e.Device.Compliant = "other", events.Yes
+	if c := calm.Apply(e, high(e), decide(events.StepUp, policy.ScopeUser))[0].Claims; c.NoncompliantDevice || c.Device != "" {
+		t.Errorf("%+v", c)
+	}
+	changes[0].Claims.UserName = strings.Repeat("x", events.MaxID+1)
+	if _, err := ParseClaims(changes[0].Claims.Encode()); err == nil || !strings.Contains(err.Error(), "user_name") {
+		t.Error(err)
 	}
 }
 

@@ -104,8 +104,16 @@ func ParseSubject(b []byte) (Subject, error) {
 // ParseIdentifier reads a subject identifier of any format, at most [MaxSubject] bytes. Members that its format does not
 // have are refused (RFC 9493 §3). "phone", as an example of SSF has it, is read as phone_number.
 func ParseIdentifier(b []byte) (Identifier, error) {
+	i, err := parse(b)
+	if longest := max(len(b), len(i.canonical)); longest > MaxSubject { // what was escaped may be longer
+		return Identifier{}, fmt.Errorf("subject has %d bytes, at most %d are allowed", longest, MaxSubject)
+	}
+	return i, err
+}
+
+func parse(b []byte) (Identifier, error) {
 	if len(b) > MaxSubject {
-		return Identifier{}, fmt.Errorf("subject has %d bytes, at most %d are allowed", len(b), MaxSubject)
+		return Identifier{}, nil
 	}
 	if !utf8.Valid(b) {
 		return Identifier{}, errors.New("subject is not valid UTF-8")
@@ -232,6 +240,9 @@ func member(format, name string, raw json.RawMessage) (json.RawMessage, error) {
 	}
 	if !ok {
 		return nil, fmt.Errorf("is %.80q, which is no %s", v, format)
+	}
+	if format == FormatEmail {
+		v = strings.ToLower(v) // no provider tells people apart by case (RFC 9493 §3.2.2.1 leaves it to the recipient)
 	}
 	return text(v), nil
 }

@@ -127,10 +127,12 @@ func write(s *ssf.Stream, c *revocation.Claims, kind, why string, now time.Time)
 	}
 	e := event{
 		Subject: about.inside, Timestamp: c.EventTime, Initiator: byPolicy,
-		ReasonAdmin: map[string]string{english: why}, ReasonUser: spoken(c.ReasonUser),
+		ReasonAdmin: map[string]string{english: why},
 	}
 	open := c.Status == revocation.Open
-	if !open {
+	if open {
+		e.ReasonUser = spoken(c.ReasonUser)
+	} else {
 		e.Timestamp = c.ClosedAt
 	}
 	switch kind {
@@ -222,6 +224,9 @@ func reason(c *revocation.Claims) string {
 	}
 	if len(detections) > 0 {
 		text += ": " + strings.Join(detections, ", ")
+	}
+	if c.Status != revocation.Open {
+		text = string(c.Status) + ": " + text
 	}
 	return shorten(text)
 }
