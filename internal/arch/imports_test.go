@@ -66,6 +66,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry":   {},
 	"internal/embedded":    {},
 	"internal/kafkatest":   {},
+	"stepup/ssf":           {"stepup"},
 	"tools":                {"internal/kafkatest"},
 }
 
