@@ -206,7 +206,7 @@ func simple(format string, raw map[string]json.RawMessage, aliases bool) (string
 		case FormatIPAddresses:
 			out[name], err = addresses(value)
 		default:
-			out[name], err = member(format, name, value)
+			out[name], err = member(format, value)
 		}
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", name, err)
@@ -216,7 +216,7 @@ func simple(format string, raw map[string]json.RawMessage, aliases bool) (string
 }
 
 // member checks the text of one member against its format.
-func member(format, name string, raw json.RawMessage) (json.RawMessage, error) {
+func member(format string, raw json.RawMessage) (json.RawMessage, error) {
 	var v string
 	if err := json.Unmarshal(raw, &v); err != nil || bytes.Equal(raw, []byte("null")) {
 		return nil, errors.New("must be text")
@@ -225,16 +225,16 @@ func member(format, name string, raw json.RawMessage) (json.RawMessage, error) {
 		return nil, errors.New("must not be empty nor hold control characters")
 	}
 	ok := true
-	switch {
-	case format == FormatEmail:
+	switch format {
+	case FormatEmail:
 		ok = ValidEmail(v)
-	case format == FormatPhone:
+	case FormatPhone:
 		ok = validPhone.MatchString(v)
-	case format == FormatAccount:
+	case FormatAccount:
 		ok = strings.HasPrefix(v, "acct:") && len(v) > len("acct:")
-	case format == FormatDID:
+	case FormatDID:
 		ok = strings.HasPrefix(v, "did:") && len(v) > len("did:")
-	case format == FormatURI:
+	case FormatURI:
 		u, err := url.Parse(v)
 		ok = err == nil && u.Scheme != ""
 	}

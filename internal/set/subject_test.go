@@ -19,7 +19,7 @@ func TestSubjectsOfEveryFormat(t *testing.T) {
 		`{"format":"did","url":"did:example:123456/did/url/path"}`:                                                                          "",
 		`{"email":"Ana@Example.com","format":"email"}`:                                                                                      `{"email":"ana@example.com","format":"email"}`,
 		`{"format":"iss_sub","iss":"https://idp.example.com/","sub":"u1"}`:                                                                  "",
-		` { "format" : "opaque", "id" : "11112222333344445555" } `:                                                                          `{"format":"opaque","id":"11112222333344445555"}`,
+		"{\t\"format\" : \"opaque\",\n\"id\" : \"11112222333344445555\"}":                                                                   `{"format":"opaque","id":"11112222333344445555"}`,
 		`{"format":"phone_number","phone_number":"+12065550100"}`:                                                                           "",
 		`{"format":"phone","phone":"+12065550100"}`:                                                                                         `{"format":"phone_number","phone_number":"+12065550100"}`,
 		`{"format":"phone","phone_number":"+12065550100"}`:                                                                                  `{"format":"phone_number","phone_number":"+12065550100"}`,

@@ -29,10 +29,10 @@ func streamOf(d ssf.Dialect, requested ...string) ssf.Stream {
 		ID: "st-1", Tenant: "acme", Receiver: "app", Issuer: "https://courier.example.com/acme", Audience: []string{"https://app.example.com/ssf"},
 		Dialect: d, Requested: requested,
 	}
-	switch d {
-	case ssf.DialectGoogle:
+	if d == ssf.DialectGoogle {
 		s.Audience = []string{ssf.GoogleAudience}
-	case ssf.DialectAppleSSE:
+	}
+	if d == ssf.DialectAppleSSE {
 		s.Audience, s.SubjectIssuer = []string{"https://federation.apple.com/feeds/business/caep/org/uuid"}, "https://idp.example.com"
 	}
 	return s
@@ -48,7 +48,8 @@ func decided(action events.Action, status revocation.Status) *revocation.Claims 
 			Policy: "travel", PolicyVersion: "1-894fd3c95302",
 			Findings: []revocation.Cause{
 				{ID: "f1", Detection: "LOC-01", Severity: events.High, Summary: "Utrecht to Tokyo, 9300 km in an hour."},
-				{ID: "f2", Detection: "LOC-01", Severity: events.High}, {ID: "f3", Detection: "NET-01", Severity: events.Low},
+				{ID: "f2", Detection: "LOC-01", Severity: events.High},
+				{ID: "f3", Detection: "NET-01", Severity: events.Low},
 			},
 			EventID: "e1", EventTime: 1767225599, UserName: "Ana.Visser@example.com",
 		},
@@ -209,10 +210,12 @@ func TestSubjectsOfADecision(t *testing.T) {
 		want   string // the subject, or what the error says
 	}{
 		"ours": {func(*ssf.Stream, *revocation.Claims) {}, `{"format":"complex","tenant":{"format":"opaque","id":"acme"},"user":{"format":"opaque","id":"u1"},"session":{"format":"opaque","id":"s9"}}`},
-		"iss_sub": {func(s *ssf.Stream, _ *revocation.Claims) {
-			s.SubjectFormat, s.SubjectIssuer = "iss_sub", "https://idp.example.com"
+		"iss_sub": {
+			func(s *ssf.Stream, _ *revocation.Claims) {
+				s.SubjectFormat, s.SubjectIssuer = "iss_sub", "https://idp.example.com"
+			},
+			`{"format":"complex","user":{"format":"iss_sub","iss":"https://idp.example.com","sub":"u1"},"session":{"format":"opaque","id":"s9"}}`,
 		},
-			`{"format":"complex","user":{"format":"iss_sub","iss":"https://idp.example.com","sub":"u1"},"session":{"format":"opaque","id":"s9"}}`},
 		"email, user": {func(s *ssf.Stream, c *revocation.Claims) { s.SubjectFormat, c.Session = "email", "" }, `{"format":"email","email":"Ana.Visser@example.com"}`},
 		"interop":     {func(s *ssf.Stream, _ *revocation.Claims) { s.SubjectFormat, s.Interop = "opaque", true }, `{"format":"opaque","id":"u1"}`},
 		"no issuer":   {func(s *ssf.Stream, _ *revocation.Claims) { s.SubjectFormat = "iss_sub" }, "no subject_issuer"},
