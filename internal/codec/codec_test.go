@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -85,7 +86,7 @@ func TestAReaderFailsOnce(t *testing.T) {
 		c.read(&r)
 		first := r.Err()
 		r.Fail("another")
-		if first == nil || r.Err() != first || r.End() != first {
+		if first == nil || !errors.Is(r.Err(), first) || !errors.Is(r.End(), first) {
 			t.Errorf("%s: %v, then %v", name, first, r.Err())
 		}
 		if r.Byte() != 0 || r.Uint() != 0 || r.Int() != 0 || r.Fixed() != 0 || r.Float() != 0 || r.Count(9) != 0 || r.Bool() || r.Text(9) != "" || len(r.Raw(1)) > 0 || len(r.Rest()) > 0 {

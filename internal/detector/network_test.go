@@ -267,6 +267,7 @@ func TestNetworkStateFitsARecordBatch(t *testing.T) {
 		writes++
 		n.Commit()
 	}
+	t.Logf("%d writes", writes)
 	if writes < 5 {
 		t.Errorf("%d writes: the batch was not split", writes)
 	}

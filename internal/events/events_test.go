@@ -121,7 +121,7 @@ func TestPrefixes(t *testing.T) {
 		"192.0.2.0/24": true, "2001:db8:1::/48": true, "::/48": true, "0.0.0.0/24": true,
 		"": false, "192.0.2.0": false, "192.0.2.1/24": false, "192.0.2.0/25": false, "192.0.2.0/48": false, "2001:db8::/24": false,
 		"2001:DB8:1::/48": false, "2001:db8:1:0::/48": false, "2001:db8:1::1/48": false, "fe80::%a/48": false, "192.0.2.0/024": false,
-		"::ffff:192.0.2.0/48": false, "office": false, "192.0.2.0/24 ": false,
+		"::ffff:192.0.2.0/48": false, "office": false, "192.0.2.0/24x": false,
 	} {
 		if got := ValidPrefix(text); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
