@@ -278,9 +278,9 @@ func TestHeadKeepsToItsRoom(t *testing.T) {
 	t.Parallel()
 	n := newTenant(t)
 	for i := range MaxPartitions {
-		m := login(1, monday)
-		m.Tenant, m.Kind, m.EventID, m.Partition, m.Offset = "acme", events.SignIn, "e", i, 1<<62
-		n.Fold(&m)
+		n.Fold(&events.Sighting{
+			Tenant: "acme", EventID: "e", User: user(1), Kind: events.AccountChange, Time: monday, Partition: i, Offset: 1 << 62,
+		})
 	}
 	size := 0
 	for _, p := range n.Changed() {
