@@ -11,6 +11,9 @@
 //     answers with the challenge the caller's client understands.
 //   - [Require] marks routes that need a strong or fresh proof from everybody, whatever the anomalies say.
 //   - [Observer] reports how sessions are used, so that one that turns up elsewhere is noticed before the next sign-in.
+//   - [ReceiptSender] reports over HTTP what became of requirements.
+//   - [Transport] is the other end: an http.RoundTripper that understands the challenges, gets a better token, and sends the
+//     request once more.
 //   - [ParseClaims] reads the claims of a Security Event Token, [ParseChallenges] the challenges of an answer; the first is
 //     for feeds, the second for clients.
 //

@@ -59,6 +59,7 @@ type ReceiptStats struct {
 // NewReceiptSender checks cfg and returns a sender that sends nothing before Run.
 func NewReceiptSender(cfg ReceiptConfig) (*ReceiptSender, error) {
 	var problems []error
+	bad := func(text string) { problems = append(problems, errors.New(text)) }
 	s, err := newSender(sending{
 		what: "receipts", url: cfg.URL, plain: cfg.PlainHTTP, token: cfg.Token, tokenFile: cfg.TokenFile, queue: cfg.Queue,
 		batch: cfg.Batch, flushEvery: cfg.FlushEvery, http: cfg.HTTP, onError: cfg.OnError,
@@ -74,7 +75,7 @@ func NewReceiptSender(cfg ReceiptConfig) (*ReceiptSender, error) {
 		problems = append(problems, err)
 	}
 	if len(cfg.App) > maxIdentity {
-		problems = append(problems, errors.New("App: too long"))
+		bad("App: too long")
 	}
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("stepup: %w", errors.Join(problems...))

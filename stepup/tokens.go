@@ -40,9 +40,9 @@ type failure struct {
 	err   error
 }
 
-func newTokens(cfg TransportConfig, capabilities string) tokens {
+func newTokens(cfg TransportConfig) tokens {
 	return tokens{
-		source: cfg.Source, interact: cfg.Interact, capabilities: capabilities, hold: cfg.Hold, turn: make(chan struct{}, 1),
+		source: cfg.Source, interact: cfg.Interact, capabilities: capabilityClaims(cfg.Capabilities), hold: cfg.Hold, turn: make(chan struct{}, 1),
 		flights: map[string]*flight{}, held: map[string]failure{},
 	}
 }

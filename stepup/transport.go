@@ -103,9 +103,10 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 	if len(cfg.Hosts) == 0 {
 		bad("Hosts: is empty, name the hosts that may see the tokens")
 	}
-	capabilities, err := capabilityClaims(cfg.Capabilities)
-	if err != nil {
-		problems = append(problems, err)
+	for i, c := range cfg.Capabilities {
+		if !validACR(c) {
+			bad("Capabilities[%d]: is %.40q, must be one such as cp1", i, c)
+		}
 	}
 	if cfg.Hold < 0 {
 		bad("Hold: must not be negative")
@@ -122,7 +123,7 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 	if cfg.Base == nil {
 		cfg.Base = http.DefaultTransport
 	}
-	return &Transport{cfg: cfg, hosts: hosts, tokens: newTokens(cfg, capabilities)}, nil
+	return &Transport{cfg: cfg, hosts: hosts, tokens: newTokens(cfg)}, nil
 }
 
 // RoundTrip sends a request. A request with an Authorization header of its own, and one to a host that may not see the
@@ -192,10 +193,9 @@ func (t *Transport) CloseIdleConnections() {
 
 // trusted tells whether a request to u may carry the token.
 func (t *Transport) trusted(u *url.URL) bool {
-	defaultPort := ""
+	defaultPort := "443"
 	switch {
 	case u.Scheme == "https":
-		defaultPort = "443"
 	case u.Scheme == "http" && (t.cfg.PlainHTTP || loopback(u.Hostname())):
 		defaultPort = "80"
 	default:

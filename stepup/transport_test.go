@@ -106,7 +106,7 @@ func clientOf(t *testing.T, h http.Handler, d *desk, change func(*TransportConfi
 
 func get(t *testing.T, client *http.Client, url string) (int, error) {
 	t.Helper()
-	resp, err := client.Get(url) //nolint:noctx // the test's own server
+	resp, err := client.Get(url)
 	if err != nil {
 		return 0, err
 	}
@@ -244,32 +244,31 @@ func TestTransportAsksOnceForManyRequests(t *testing.T) {
 func TestTransportRepeatsBodies(t *testing.T) {
 	t.Parallel()
 	const text = "transfer 100"
-	stream := func() io.ReadCloser { return io.NopCloser(strings.NewReader(text)) }
+	fixed := func() io.Reader { return strings.NewReader(text) }
+	stream := func() io.Reader { return io.NopCloser(strings.NewReader(text)) }
 	for name, c := range map[string]struct {
-		request func(url string) (*http.Request, error)
-		limit   int64
-		again   bool
+		body  func() io.Reader
+		size  int64 // as the request says
+		limit int64
+		again bool
 	}{
-		"with GetBody":       {func(u string) (*http.Request, error) { return http.NewRequest("POST", u, strings.NewReader(text)) }, -1, true}, //nolint:noctx // below
-		"a stream":           {func(u string) (*http.Request, error) { return http.NewRequest("POST", u, stream()) }, 0, true},                 //nolint:noctx // below
-		"a stream that fits": {func(u string) (*http.Request, error) { return http.NewRequest("POST", u, stream()) }, int64(len(text)), true},  //nolint:noctx // below
-		"a stream too long":  {func(u string) (*http.Request, error) { return http.NewRequest("POST", u, stream()) }, 5, false},                //nolint:noctx // below
-		"a stream not kept":  {func(u string) (*http.Request, error) { return http.NewRequest("POST", u, stream()) }, -1, false},               //nolint:noctx // below
-		"a length that is big": {func(u string) (*http.Request, error) {
-			r, err := http.NewRequest("POST", u, stream())
-			r.ContentLength = 12
-			return r, err
-		}, 5, false}, //nolint:noctx // below
+		"with GetBody":         {fixed, int64(len(text)), -1, true},
+		"a stream":             {stream, 0, 0, true},
+		"a stream that fits":   {stream, 0, int64(len(text)), true},
+		"a stream too long":    {stream, 0, 5, false},
+		"a stream not kept":    {stream, 0, -1, false},
+		"a length that is big": {stream, int64(len(text)), 5, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			api, d := &demanding{challenge: wantsMore, least: 2}, &desk{}
 			client, server := clientOf(t, api, d, func(cfg *TransportConfig) { cfg.MaxBody = c.limit })
-			req, err := c.request(server.URL)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, c.body())
 			if err != nil {
 				t.Fatal(err)
 			}
-			resp, err := client.Do(req.WithContext(t.Context()))
+			req.ContentLength = c.size
+			resp, err := client.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -363,7 +362,7 @@ func TestRequestsWithTheirOwnAuthorizationAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if tokens, _ := api.seen(); resp.StatusCode != 401 || cmp.Diff([]string{"Bearer mine"}, tokens) != "" || len(d.requests()) != 0 {
+	if tokens, _ := api.seen(); resp.StatusCode != http.StatusUnauthorized || cmp.Diff([]string{"Bearer mine"}, tokens) != "" || len(d.requests()) != 0 {
 		t.Errorf("%d, sent %v", resp.StatusCode, tokens)
 	}
 }

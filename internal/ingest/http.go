@@ -296,7 +296,7 @@ func (s *Server) tooLarge() error {
 }
 
 // taker takes the values of a body in. See [Intake].
-type taker interface {
+type taker interface { //nolint:interfacebloat // what is left of Intake when its records are others
 	Add(value []byte, line int)
 	Refuse(head []byte, size, line int, err error)
 	Records() int
