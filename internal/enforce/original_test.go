@@ -1,0 +1,144 @@
+package enforce
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// However a path is written, a demand on it is not evaded, and nothing else becomes public.
+func TestPathsAreReadInEveryWay(t *testing.T) {
+	t.Parallel()
+	routes := []RouteConfig{{Path: "/transfers", Methods: []string{"POST", "GET"}}}
+	publics := []Match{{Path: "/assets"}, {Path: "/health", Methods: []string{"GET"}}}
+	for uri, c := range map[string]struct{ demanded, public bool }{
+		"/transfers":                        {true, false},
+		"/transfers/":                       {true, false},
+		"/transfers/9?x=/assets":            {true, false},
+		"/transfers?x":                      {true, false},
+		"/transferships":                    {false, false},
+		"/Transfers":                        {true, false},
+		"/%74ransfers":                      {true, false},
+		"/%2574ransfers":                    {true, false},
+		"//transfers":                       {true, false},
+		"/./transfers":                      {true, false},
+		"/x/../transfers":                   {true, false},
+		"/x/%2e%2e/transfers":               {true, false},
+		"/x%2f..%2ftransfers":               {true, false},
+		"/x%252f..%252ftransfers":           {true, false},
+		`/x\..\transfers`:                   {true, false},
+		"/x%5c..%5ctransfers":               {true, false},
+		"/transfers;v=1":                    {true, false},
+		"/transfers;v=1/9":                  {true, false},
+		"/x/..;/transfers":                  {true, false},
+		"/transfers%2f9":                    {true, false},
+		"/transfers%3bv":                    {true, false},
+		"https://app.example.com/transfers": {true, false},
+		"/assets":                           {false, true},
+		"/assets/a%20b.css?v=1":             {false, true},
+		"/Assets/x":                         {false, false},
+		"/assets/../pay":                    {false, false},
+		"/assets/%2e%2e/pay":                {false, false},
+		"/assets/..;/pay":                   {false, false},
+		"/assets%2f..%2fpay":                {false, false},
+		`/assets\..\pay`:                    {false, false},
+		"/assets/../transfers":              {true, false},
+		"/assets/..%2ftransfers":            {true, false},
+		"/health":                           {false, true},
+		"/":                                 {false, false},
+		"":                                  {false, false},
+		"*":                                 {false, false},
+		"?x":                                {false, false},
+	} {
+		o, err := newOriginal("nginx", http.MethodGet, uri)
+		if err != nil {
+			t.Errorf("%s: %v", uri, err)
+			continue
+		}
+		if got := o.demanded(&routes[0]); got != c.demanded {
+			t.Errorf("%s: demanded %v; read as %q", uri, got, o.readings)
+		}
+		if got := o.public(publics); got != c.public {
+			t.Errorf("%s: public %v; read as %q", uri, got, o.readings)
+		}
+	}
+	for _, uri := range []string{"/%", "/%00", "/a b", "/a\x00", "/a#b", "a", "\\a", "/%zz"} {
+		if o, err := newOriginal("nginx", http.MethodGet, uri); err == nil {
+			t.Errorf("%q is read as %q", uri, o.readings)
+		}
+	}
+}
+
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		method  string
+		methods []string
+		want    bool
+	}{
+		{"GET", nil, true},
+		{"HEAD", []string{"GET"}, true},
+		{"get", []string{"GET"}, true},
+		{"GET", []string{"HEAD"}, false},
+		{"PATCH", []string{"POST", "PUT"}, false},
+	} {
+		if got := (&original{method: c.method}).about(c.methods); got != c.want {
+			t.Errorf("%s in %v: %v", c.method, c.methods, got)
+		}
+	}
+}
+
+func TestClientIP(t *testing.T) {
+	t.Parallel()
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	for header, want := range map[string]string{
+		"":                                  "",
+		"203.0.113.9":                       "203.0.113.9",
+		"1.1.1.1, 203.0.113.9":              "203.0.113.9",
+		"1.1.1.1, 203.0.113.9, 10.1.2.3":    "203.0.113.9",
+		"203.0.113.9:4711, 2001:db8::7":     "203.0.113.9",
+		"::ffff:203.0.113.9":                "203.0.113.9",
+		"203.0.113.9, rubbish":              "",
+		"203.0.113.9,":                      "",
+		"10.0.0.1":                          "",
+		"2001:4860::1, [2001:db8::1]:80":    "2001:4860::1",
+		"203.0.113.9\" onload=x, 10.0.0.1 ": "",
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+		r.Header["X-Forwarded-For"] = strings.SplitAfter(header, ",")
+		if got := clientIP(r, proxies); got != want && !strings.Contains(header, ",") {
+			t.Errorf("%q, one header each: %q, want %q", header, got, want)
+		}
+		r.Header["X-Forwarded-For"] = []string{header}
+		if got := clientIP(r, proxies); got != want {
+			t.Errorf("%q: %q, want %q", header, got, want)
+		}
+	}
+}
+
+func FuzzOriginal(f *testing.F) {
+	f.Add("GET", "/a/../b;c%2fd?e")
+	f.Add("POST", "http://x")
+	f.Add("M", `\%5c%252f`)
+	f.Fuzz(func(t *testing.T, method, uri string) {
+		o, err := newOriginal("nginx", method, uri)
+		if err != nil {
+			return
+		}
+		if len(o.readings) == 0 || len(o.readings) > 12 {
+			t.Errorf("%d readings of %q", len(o.readings), uri)
+		}
+		for _, p := range o.readings {
+			if p == "" || p[0] != '/' || strings.Contains(p, "/../") || strings.HasSuffix(p, "/..") {
+				t.Errorf("%q is read as %q", uri, p)
+			}
+		}
+		// What is demanded below a path cannot be public when only another path is.
+		route := RouteConfig{Path: "/transfers"}
+		if o.demanded(&route) && o.public([]Match{{Path: "/assets"}}) {
+			t.Errorf("%q is demanded and public: %q", uri, o.readings)
+		}
+	})
+}
