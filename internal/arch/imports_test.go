@@ -60,6 +60,7 @@ var mayImport = map[string][]string{
 	"internal/geo":         {"internal/events"},
 	"internal/stream":      {},
 	"internal/outbound":    {},
+	"internal/webhook":     {},
 	"internal/set":         {},
 	"internal/config":      {},
 	"internal/lifecycle":   {},
