@@ -221,6 +221,7 @@ func (w *world) start(change func(*Config)) *running {
 	if _, err := c.Addr(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+	eventually(w.t, "the courier holds streams", func() bool { return len(c.held()) > 0 })
 	return r
 }
 

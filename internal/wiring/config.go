@@ -10,26 +10,33 @@ import (
 
 	"github.com/countersign-io/countersign/internal/api"
 	"github.com/countersign-io/countersign/internal/archiver"
+	"github.com/countersign-io/countersign/internal/courier"
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/geo"
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/ingest"
+	"github.com/countersign-io/countersign/internal/set"
+	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/stream"
 	"github.com/countersign-io/countersign/internal/telemetry"
 )
 
 // Config is the configuration of an installation: one file serves all its processes, each reads its sections.
 type Config struct {
-	Kafka      stream.Config    `yaml:"kafka"`
-	Topics     TopicsConfig     `yaml:"topics"`
-	ClickHouse history.Config   `yaml:"clickhouse"`
-	Geo        geo.Config       `yaml:"geo"`
-	Ingest     ingest.Config    `yaml:"ingest"`
-	Sources    SourcesConfig    `yaml:"sources"`
-	Detector   detector.Config  `yaml:"detector"`
-	Archiver   archiver.Config  `yaml:"archiver"`
-	API        api.Config       `yaml:"api"`
-	Telemetry  telemetry.Config `yaml:"telemetry"`
+	Kafka      stream.Config   `yaml:"kafka"`
+	Topics     TopicsConfig    `yaml:"topics"`
+	ClickHouse history.Config  `yaml:"clickhouse"`
+	Geo        geo.Config      `yaml:"geo"`
+	Ingest     ingest.Config   `yaml:"ingest"`
+	Sources    SourcesConfig   `yaml:"sources"`
+	Detector   detector.Config `yaml:"detector"`
+	Archiver   archiver.Config `yaml:"archiver"`
+	API        api.Config      `yaml:"api"`
+	// Courier delivers to the receivers that SSF names, with SETs that SigningKeys sign.
+	Courier     courier.Config    `yaml:"courier"`
+	SSF         ssf.Config        `yaml:"ssf"`
+	SigningKeys set.KeyringConfig `yaml:"signing_keys"`
+	Telemetry   telemetry.Config  `yaml:"telemetry"`
 }
 
 // Validate reports what concerns several parts: the formats that tokens name are known to the sources.
@@ -51,6 +58,7 @@ func DefaultConfig() Config {
 	return Config{
 		Kafka: stream.DefaultConfig(), Topics: DefaultTopics(), ClickHouse: history.DefaultConfig(), Geo: geo.DefaultConfig(),
 		Ingest: ingest.DefaultConfig(), Sources: DefaultSources(), Detector: detector.DefaultConfig(), Archiver: archiver.DefaultConfig(),
-		API: api.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
+		API: api.DefaultConfig(), Courier: courier.DefaultConfig(), SSF: ssf.DefaultConfig(), SigningKeys: set.DefaultKeyringConfig(),
+		Telemetry: telemetry.DefaultConfig(),
 	}
 }

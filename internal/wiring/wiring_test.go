@@ -16,7 +16,11 @@ func TestEveryShippedConfigurationLoads(t *testing.T) {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	for _, file := range files {
-		if _, err := config.Load(DefaultConfig(), file, nil); err != nil {
+		named, _, err := config.Sections[Config](file, nil)
+		if err != nil || len(named) < 5 {
+			t.Fatalf("%s: sections %q, %v", file, named, err)
+		}
+		if _, err := config.Load(DefaultConfig(), file, nil, named...); err != nil {
 			t.Errorf("%s:\n%v", file, err)
 		}
 	}

@@ -1,0 +1,176 @@
+package courier
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign-io/countersign/internal/ssf"
+	"github.com/countersign-io/countersign/internal/ssf/dialect"
+)
+
+// operate asks the operator endpoints.
+func (r *running) operate(method, path, body, token string) (int, string) {
+	r.t.Helper()
+	addr, err := r.Addr(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	q, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+addr+"/operator/v1/"+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if token != "" {
+		q.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := http.DefaultClient.Do(q)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+func TestOperatorsAreLetInByTheirTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	s := c.pushTo("https://receiver.example.com/events?secret=in-the-address")
+	for _, token := range []string{"", "wrong", operatorToken + "x"} {
+		for _, path := range []string{"streams", "streams/" + s.ID, "nothing"} {
+			if status, _ := c.operate("GET", path, "", token); status != http.StatusUnauthorized {
+				t.Errorf("%s with %q: %d", path, token, status)
+			}
+		}
+	}
+	status, body := c.operate("GET", "streams", "", operatorToken)
+	if status != http.StatusOK || strings.Contains(body, "of the receiver") || !strings.Contains(body, s.ID) {
+		t.Errorf("%d %s", status, body)
+	}
+	for path, want := range map[string]int{
+		"streams/unknown": 404, "streams/..%2f": 404, "streams/" + s.ID: 200,
+	} {
+		if status, body := c.operate("GET", path, "", operatorToken); status != want {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+// An operator can verify, emit, pause, enable and disable; what the transmitter changes is announced.
+func TestOperatorsChangeStreams(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	r := newReceiver(t, nil)
+	s := c.pushTo(r.URL)
+	do := func(want int, path, body string) StreamView {
+		t.Helper()
+		status, text := c.operate("POST", "streams/"+s.ID+"/"+path, body, operatorToken)
+		var v StreamView
+		if status != want || want == 200 && json.Unmarshal([]byte(text), &v) != nil {
+			t.Fatalf("%s %s: %d %s", path, body, status, text)
+		}
+		return v
+	}
+	types := func(n int) []string {
+		t.Helper()
+		r.await(t, n)
+		var out []string
+		for _, g := range r.accepted() {
+			kind := g.Type[strings.LastIndex(g.Type, "/")+1:]
+			if status, ok := g.Event["status"].(string); ok {
+				kind += " " + status
+			}
+			out = append(out, kind)
+		}
+		return out
+	}
+	do(200, "verify", `{"state":"s"}`)
+	do(200, "emit", `{"type":"`+dialect.SessionRevoked+`"}`)
+	do(400, "emit", `{"type":"https://example.com/none"}`)
+	do(400, "emit", `{"kind":1}`)
+	types(2)
+	if v := do(200, "pause", `{"reason":"maintenance"}`); v.Status != ssf.Paused || v.Reason != "maintenance" {
+		t.Errorf("%+v", v)
+	}
+	types(3)
+	w.decide("alice")
+	c.seenAll(w)
+	do(200, "enable", "")
+	types(5)
+	do(200, "disable", `{"reason":"over"}`)
+	do(409, "verify", "")
+	got := types(6)
+	want := []string{"verification", "session-revoked open", "stream-updated paused", "stream-updated enabled", "session-revoked open", "stream-updated disabled"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("SETs (-want, +got):\n%s", d)
+	}
+}
+
+// What was delivered can be delivered again, from a time on or one by one, with the same ids and in order.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	refusing := true
+	r := newReceiver(t, func(_ int, g got, w http.ResponseWriter) {
+		if g.JTI == "jti-bad" && refusing {
+			refuse(w, "invalid_request")
+		}
+	})
+	s := c.pushTo(r.URL)
+	before := w.decide("alice")
+	r.await(t, 1)
+	began := time.Now().Add(time.Millisecond)
+	eventually(t, "a millisecond passes", func() bool { return time.Now().After(began) })
+	w.decideAs("alice", "bad")
+	want := []string{w.decide("alice"), w.decide("alice")}
+	r.await(t, 3)
+	letters := w.letters()
+	if len(letters) != 1 {
+		t.Fatalf("%d dead letters", len(letters))
+	}
+	r.answers(nil)
+	one := func(jti string, partition int, offset int64) int {
+		status, _ := c.operate("POST", "streams/"+s.ID+"/replay", fmt.Sprintf(`{"jti":%q,"partition":%d,"offset":%d}`, jti, partition, offset), operatorToken)
+		return status
+	}
+	d := letters[0]
+	if got := one("jti-other", d.Partition, d.Offset); got != http.StatusBadRequest {
+		t.Errorf("another's place: %d", got)
+	}
+	if got := one("jti-bad", 7, 0); got != http.StatusBadRequest {
+		t.Errorf("no place: %d", got)
+	}
+	if got := one("jti-bad", d.Partition, d.Offset); got != http.StatusOK {
+		t.Errorf("replay: %d", got)
+	}
+	r.await(t, 4)
+	n := len(r.accepted())
+	status, body := c.operate("POST", "streams/"+s.ID+"/replay", fmt.Sprintf(`{"since":%q}`, began.Format(time.RFC3339Nano)), operatorToken)
+	if status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	eventually(t, "three come again", func() bool { return len(r.accepted()) == n+3 })
+	var again []string
+	for _, g := range r.accepted()[n:] {
+		again = append(again, g.JTI)
+	}
+	if diff := cmp.Diff(append([]string{"jti-bad"}, want...), again); diff != "" {
+		t.Errorf("(-want, +got):\n%s", diff)
+	}
+	if slices.Contains(again, before) {
+		t.Error("what was before came too")
+	}
+}

@@ -1,0 +1,223 @@
+package courier
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/kafkatest"
+	"github.com/countersign-io/countersign/internal/stream"
+)
+
+// Two couriers share the streams, any of them answers for all, and when one leaves the other takes up its streams where
+// they were.
+func TestStreamsMoveBetweenCouriers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.start(nil)
+	r := newReceiver(t, nil)
+	var ids []string
+	for range 6 {
+		ids = append(ids, a.pushTo(r.URL).ID)
+	}
+	b := w.start(nil)
+	eventually(t, "each holds one partition", func() bool { return len(a.held()) == 1 && len(b.held()) == 1 })
+	made := b.pushTo(r.URL)
+	ids = append(ids, made.ID)
+	eventually(t, "both list all", func() bool { return len(a.all()) == 7 && len(b.all()) == 7 })
+	// A request for any stream may go to any courier.
+	for _, id := range ids {
+		for _, c := range []*running{a, b} {
+			addr, _ := c.Addr(t.Context())
+			answer, err := http.Post("http://"+addr+"/"+id, "text/plain", strings.NewReader("body"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(answer.Body)
+			_ = answer.Body.Close()
+			if want := id + " body"; answer.StatusCode != http.StatusOK || string(text) != want {
+				t.Errorf("%d %q, want %q", answer.StatusCode, text, want)
+			}
+		}
+	}
+	want := map[string]int{}
+	for i := range 5 {
+		want[w.decide(fmt.Sprint("user-", i))] = 7
+	}
+	count := func() map[string]int {
+		got := map[string]int{}
+		for _, g := range r.accepted() {
+			got[g.JTI]++
+		}
+		return got
+	}
+	eventually(t, "all are delivered", func() bool { return cmp.Diff(want, count()) == "" })
+	a.stop()
+	eventually(t, "one holds all", func() bool { return len(b.held()) == 2 })
+	want[w.decide("later")] = 7
+	eventually(t, "that too", func() bool { return len(count()) == 6 && count()[w.last()] == 7 })
+	if d := cmp.Diff(want, count()); d != "" {
+		t.Errorf("deliveries (-want, +got):\n%s", d)
+	}
+}
+
+func (w *world) last() string { return fmt.Sprintf("jti-later-%d", w.made) }
+
+// Whoever is claimed away from writes nothing that counts, and what it wrote late is replaced.
+func TestAFormerHolderIsFenced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	s := c.pollStream()
+	p := stream.PartitionFor([]byte(s.ID), 2)
+	o, err := c.find(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := o.holding
+	produce := func(r stream.Record) {
+		t.Helper()
+		if _, err := w.cluster.Producer().Produce(t.Context(), events.TopicStreams, p, []stream.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Another claims, and is gone at once: the courier claims it back, for its assignment still stands.
+	produce(stream.Record{
+		Key: []byte(claimKey(p)), Value: encodeClaim(claim{Member: "another", URL: "http://127.0.0.1:1"}),
+		Headers: []stream.Header{{Key: stream.HeaderRank, Value: rank{epoch: old.epoch + 5}.bytes()}},
+	})
+	eventually(t, "the partition is claimed back", func() bool {
+		h := c.holdingOf(p)
+		return h != nil && h != old && h.epoch == old.epoch+6
+	})
+	if err := old.save(t.Context(), o); err == nil {
+		t.Error("a former holder's write counted")
+	}
+	// A record of the old epoch, late.
+	late := s
+	late.Description = "written late"
+	value, err := encodeConfig(late, nil, c.secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	produce(old.record(prefixStream+s.ID, value, rank{old.epoch, 1 << 40}))
+	produce(old.record(prefixStream+"nobody", value, rank{old.epoch, 1 << 40}))
+	eventually(t, "it is written again", func() bool {
+		var last stream.Record
+		if err := w.cluster.Table(nil).Load(t.Context(), events.TopicStreams, func(r stream.Record) error {
+			if string(r.Key) == prefixStream+s.ID {
+				last = r
+				last.Headers, last.Value = append([]stream.Header(nil), r.Headers...), bytes.Clone(r.Value)
+			}
+			return nil
+		}); err != nil {
+			return false
+		}
+		at, err := parseRank(last.Header(stream.HeaderRank))
+		return err == nil && at.epoch == old.epoch+6 && !bytes.Contains(last.Value, []byte("written late"))
+	})
+	now, err := c.Stream(t.Context(), app, s.ID)
+	if err != nil || now.Description != "" {
+		t.Errorf("%+v, %v", now, err)
+	}
+}
+
+func (c *Courier) holdingOf(partition int) *holding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holdings[partition]
+}
+
+// crash ends a courier as kill -9 does: nothing is finished or written, and its member of the group stays behind.
+func (r *running) crash() {
+	for _, h := range r.held() {
+		h.cancel(errFenced)
+	}
+	r.stop()
+}
+
+// Crashes under load lose nothing, change no id and no order.
+func TestCrashesLoseNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	r := newReceiver(t, func(n int, _ got, w http.ResponseWriter) {
+		if n%5 == 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	c.pushTo(r.URL)
+	want := map[string][]string{}
+	var mu sync.Mutex
+	ctx, cancel := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	load.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			user := fmt.Sprint("user-", i%9)
+			id := fmt.Sprintf("%s-%d", user, i)
+			mu.Lock()
+			want[user] = append(want[user], "jti-"+id)
+			mu.Unlock()
+			w.append(claimsOf(user, id))
+			pause(ctx, time.Millisecond)
+		}
+	})
+	for round := range 6 {
+		r.await(t, 20*(round+1))
+		c.crash()
+		c = w.start(nil)
+	}
+	cancel()
+	load.Wait()
+	total := 0
+	for _, list := range want {
+		total += len(list)
+	}
+	r.await(t, total)
+	if d := cmp.Diff(want, firsts(r.accepted())); d != "" {
+		t.Errorf("order (-want, +got):\n%s", d)
+	}
+}
+
+// firsts is bySubject for long lists.
+func firsts(list []got) map[string][]string {
+	out, known := map[string][]string{}, map[string]bool{}
+	for _, g := range list {
+		if !known[g.JTI] {
+			out[g.User] = append(out[g.User], g.JTI)
+		}
+		known[g.JTI] = true
+	}
+	return out
+}
+
+// A courier that comes back under its address takes its streams up without waiting for the group, which has not missed it
+// yet.
+func TestARestartTakesItsStreamsUpAtOnce(t *testing.T) {
+	t.Parallel()
+	kafkatest.NeedFake(t)
+	fake := kafkatest.Fake(t)
+	w := newWorldOn(t, fake.Addrs())
+	fixed := func(cfg *Config) { cfg.Advertise = "http://127.0.0.1:9" }
+	c := w.start(fixed)
+	r := newReceiver(t, nil)
+	c.pushTo(r.URL)
+	eventually(t, "it holds all", func() bool { return len(c.held()) == 2 })
+	c.stop()
+	jti := w.decide("alice")
+	fake.HangUp(kafkatest.KeyJoinGroup, 1_000_000, nil)
+	w.start(fixed)
+	r.await(t, 1)
+	if got := r.jtis(); got[0] != jti {
+		t.Errorf("delivered %q", got)
+	}
+}
