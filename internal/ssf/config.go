@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/set"
 )
 
 // Config says what the transmitter is called, who may use it, and its limits.
@@ -115,9 +116,9 @@ const (
 
 // Subject formats of a client.
 const (
-	FormatEmail  = "email"
-	FormatIssSub = "iss_sub"
-	FormatOpaque = "opaque"
+	FormatEmail  = set.FormatEmail
+	FormatIssSub = set.FormatIssSub
+	FormatOpaque = set.FormatOpaque
 )
 
 // GoogleAudience is the only aud that Google takes.
@@ -196,8 +197,8 @@ func (c Config) Validate() error {
 	issuers := map[string]bool{}
 	for i, e := range c.ExternalIssuers {
 		e.validate(func(format string, args ...any) { add("external_issuers[%d]."+format, append([]any{i}, args...)...) })
-		if issuers[e.Issuer] {
-			add("external_issuers[%d].issuer: is %.200q, must be there once only", i, e.Issuer)
+		if issuers[e.Issuer] || e.Issuer == c.BaseURL {
+			add("external_issuers[%d].issuer: is %.200q, must be there once only, and not be base_url", i, e.Issuer)
 		}
 		issuers[e.Issuer] = true
 	}

@@ -44,6 +44,7 @@ type Handler struct {
 	deps    Deps
 	log     *zap.Logger
 	metrics *metrics
+	guard   *guard
 	mux     *http.ServeMux
 }
 
@@ -68,16 +69,13 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering the metrics of ssf: %w", err)
 	}
-	h := &Handler{cfg: cfg, deps: deps, log: deps.Logger, metrics: m, mux: http.NewServeMux()}
+	g, err := newGuard(cfg, deps)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{cfg: cfg, deps: deps, log: deps.Logger, metrics: m, guard: g, mux: http.NewServeMux()}
 	h.routes()
 	return h, nil
-}
-
-func (h *Handler) routes() {
-	for _, t := range h.cfg.Tenants {
-		h.route(epMetadata, "GET "+PathWellKnown+"ssf-configuration/"+t.Name, h.serveMetadata(t))
-		h.route(epKeys, "GET "+tenantPath(t.Name)+"jwks.json", h.serveKeys(t))
-	}
 }
 
 // route counts what it answers.

@@ -137,12 +137,14 @@ type Registry interface {
 	// Streams lists the receiver's streams, oldest first.
 	Streams(ctx context.Context, r Receiver) ([]Stream, error)
 	Stream(ctx context.Context, r Receiver, id string) (Stream, error)
-	// Update applies change to the newest version of the stream; an error of change is returned and nothing is kept.
+	// Update applies change to a copy of the newest version of the stream; an error of change is returned and nothing is
+	// kept. change leaves the arrays of that version alone, and may be called again.
 	Update(ctx context.Context, r Receiver, id string, change func(*Stream) error) (Stream, error)
 	Delete(ctx context.Context, r Receiver, id string) error
 	// Verify queues a verification SET, ahead of what waits. state is nil without one. ErrDisabled; *TooManyError.
 	Verify(ctx context.Context, r Receiver, id string, state *string) error
-	// Poll takes acknowledgements in, then waits for SETs unless told not to, until ctx ends at the latest.
+	// Poll takes acknowledgements in, then waits for SETs unless told not to, until ctx ends at the latest: that is no error.
+	// MaxEvents is set, and within the limit. ErrNotPoll.
 	Poll(ctx context.Context, r Receiver, id string, q PollRequest) (PollResponse, error)
 }
 
