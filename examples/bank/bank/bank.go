@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/countersign-io/countersign/examples/bank/access"
 	"github.com/countersign-io/countersign/examples/bank/expiring"
 	"github.com/countersign-io/countersign/examples/bank/idp"
 	"github.com/countersign-io/countersign/stepup"
@@ -25,7 +26,8 @@ const (
 	// CLIClient asks for access tokens by RFC 9470, EntraClient as clients of Microsoft Entra ID do.
 	CLIClient   = "bank-cli"
 	EntraClient = "bank-cli-entra"
-	audience    = "bank-api"
+	// Audience is what access tokens are for.
+	Audience = "bank-api"
 	// CLIRedirect is where programs on the user's machine listen, on any port.
 	CLIRedirect = "http://127.0.0.1/callback"
 )
@@ -46,7 +48,8 @@ type Bank struct {
 	cfg      Config
 	provider *idp.Provider
 	guard    *stepup.Guard
-	keys     *keySet
+	keys     *access.Keys
+	client   *http.Client // towards the identity provider
 	reporter *reporter
 	handler  http.Handler
 	sessions *expiring.Map[*session]
@@ -63,7 +66,7 @@ func New(cfg Config) (*Bank, error) {
 		return nil, fmt.Errorf("bank: %w", err)
 	}
 	b := &Bank{
-		cfg: cfg, reporter: newReporter(cfg.Events, cfg.Logger), sessions: expiring.New[*session](maxHeld),
+		cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}, reporter: newReporter(cfg.Events, cfg.Logger), sessions: expiring.New[*session](maxHeld),
 		flows: expiring.New[flow](maxHeld), uses: expiring.New[struct{}](maxHeld), ledger: newLedger(),
 	}
 	users := make([]idp.User, len(cfg.Users))
@@ -74,15 +77,15 @@ func New(cfg Config) (*Bank, error) {
 	b.provider, err = idp.New(idp.Config{
 		Issuer: b.issuer(), Tenant: cfg.Tenant, Users: users, Report: b.reportSignIn,
 		Clients: []idp.Client{
-			{ID: WebClient, RedirectURIs: []string{b.redirectURI()}, Audience: audience},
-			{ID: CLIClient, RedirectURIs: []string{CLIRedirect}, Audience: audience},
-			{ID: EntraClient, RedirectURIs: []string{CLIRedirect}, Audience: audience, Entra: true},
+			{ID: WebClient, RedirectURIs: []string{b.redirectURI()}, Audience: Audience},
+			{ID: CLIClient, RedirectURIs: []string{CLIRedirect}, Audience: Audience},
+			{ID: EntraClient, RedirectURIs: []string{CLIRedirect}, Audience: Audience, Entra: true},
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bank: identity provider: %w", err)
 	}
-	b.keys = newKeySet(b.provider.JWKSURL())
+	b.keys = access.NewKeys(b.provider.JWKSURL())
 	b.guard, err = stepup.New(stepup.Config{
 		Index: cfg.Index, Identify: b.identify, Stale: cfg.Stale, App: "bank", Receipts: cfg.Receipts, Logger: cfg.Logger,
 		Ranking: stepup.Ranking{idp.Password, idp.MultiFactor, idp.PhishingResistant},

@@ -203,6 +203,9 @@ type Walk struct {
 	// password, from the place AttackFrom, which is tokyo when empty.
 	Attack     func(context.Context) error
 	AttackFrom string
+	// Challenged, if set, is told of the first challenge: the token that was refused, and the requirement. Its error ends
+	// the walk.
+	Challenged func(ctx context.Context, token, requirement string) error
 	// Within bounds the wait for the challenge. Default 10 seconds.
 	Within time.Duration
 }
@@ -212,6 +215,8 @@ type Walked struct {
 	// Header is the challenge as it came, Challenge what it asks for.
 	Header    string           `json:"www_authenticate"`
 	Challenge stepup.Challenge `json:"-"`
+	// Requirement is what was required.
+	Requirement string `json:"requirement"`
 	// Challenged is the time from the attack to the first challenge, SteppedUp from there to the stronger token, Cleared
 	// from there to the API's answer.
 	Challenged time.Duration `json:"challenged_ns"`
@@ -249,6 +254,11 @@ func (w Walk) Run(ctx context.Context) (*Walked, error) {
 		return nil, err
 	}
 	result.Challenged = time.Since(began)
+	if w.Challenged != nil {
+		if err := w.Challenged(ctx, first, result.Requirement); err != nil {
+			return nil, err
+		}
+	}
 
 	if err := stepUp(ctx, person, result); err != nil {
 		return nil, err
@@ -322,6 +332,11 @@ func (w Walk) awaitChallenge(ctx context.Context, person *Client, result *Walked
 			return err
 		case a.Status == http.StatusUnauthorized && len(a.Challenges) == 1:
 			result.Header, result.Challenge = a.Header, a.Challenges[0]
+			var problem struct{ Requirement string }
+			if err := json.Unmarshal([]byte(a.Body), &problem); err != nil {
+				return fmt.Errorf("reading the challenge's body: %w", err)
+			}
+			result.Requirement = problem.Requirement
 			return nil
 		case a.Status != http.StatusOK:
 			return fmt.Errorf("the API answers %d after the attack: %.200s", a.Status, a.Body)

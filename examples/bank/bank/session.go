@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign-io/countersign/examples/bank/idp"
+	"github.com/countersign-io/countersign/examples/bank/access"
 	"github.com/countersign-io/countersign/stepup"
 )
 
@@ -69,37 +69,14 @@ func (b *Bank) session(r *http.Request) (*session, bool) {
 
 // identify is what the guard asks: who is this, and how and when did they prove it?
 func (b *Bank) identify(r *http.Request) (stepup.Token, error) {
-	if header := r.Header.Get("Authorization"); header != "" {
-		raw, ok := strings.CutPrefix(header, "Bearer ")
-		if !ok {
-			return stepup.Token{}, errors.New("authorization scheme must be Bearer")
-		}
-		c, err := b.keys.verify(r.Context(), raw, expectation{"at+jwt", b.issuer(), audience})
-		if err != nil {
-			return stepup.Token{}, err
-		}
-		t := tokenOf(c)
-		t.Kind = stepup.Bearer
-		return t, nil
+	t, err := b.keys.Bearer(r, b.issuer(), Audience)
+	if !errors.Is(err, stepup.ErrNoToken) {
+		return t, err
 	}
 	if s, ok := b.session(r); ok {
 		return s.token, nil
 	}
 	return stepup.Token{}, stepup.ErrNoToken
-}
-
-func tokenOf(c *idp.Claims) stepup.Token {
-	t := stepup.Token{
-		Subject:  stepup.Subject{Tenant: c.Tenant, User: c.Subject, Session: c.Session},
-		IssuedAt: c.IssuedAt.Time(), ACR: c.ACR, ACRS: c.ACRS, AMR: c.AMR, XMSCC: c.XMSCC,
-	}
-	if c.TenantID != "" {
-		t.Tenant, t.Entra = c.TenantID, true
-	}
-	if c.AuthTime != nil {
-		t.AuthTime = c.AuthTime.Time()
-	}
-	return t
 }
 
 // signInURL is where the guard sends browsers.
@@ -173,19 +150,19 @@ func (b *Bank) callback(w http.ResponseWriter, r *http.Request) {
 		b.say(w, r, http.StatusForbidden, "You are not signed in", "The identity provider says: "+q.Get("error_description"))
 		return
 	}
-	tokens, err := exchange(r.Context(), b.keys.client, b.issuer()+"/token", WebClient, b.redirectURI(), q.Get("code"), f.verifier)
+	tokens, err := exchange(r.Context(), b.client, b.issuer()+"/token", WebClient, b.redirectURI(), q.Get("code"), f.verifier)
 	if err != nil {
 		b.cfg.Logger.Warn("exchanging the code", "error", err)
 		b.say(w, r, http.StatusBadGateway, "The sign-in did not work", "Please start again.")
 		return
 	}
-	claims, err := b.keys.verify(r.Context(), tokens.ID, expectation{"JWT", b.issuer(), WebClient})
+	claims, err := b.keys.Verify(r.Context(), tokens.ID, access.Expectation{Type: "JWT", Issuer: b.issuer(), Audience: WebClient})
 	if err != nil || claims.Nonce != f.nonce {
 		b.cfg.Logger.Warn("checking the ID token", "error", err)
 		b.say(w, r, http.StatusBadGateway, "The sign-in did not work", "Please start again.")
 		return
 	}
-	s := &session{token: tokenOf(claims), name: claims.Name}
+	s := &session{token: access.TokenOf(claims), name: claims.Name}
 	s.token.Kind = stepup.Cookie
 	if old, err := r.Cookie(b.cookieName(sessionCookie)); err == nil {
 		// A new cookie for the stronger session; the old one, and every copy of it, is worth nothing from now on.
