@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ func (p *party) published(ctx context.Context) (*published, error) {
 	if have != nil && now.Sub(have.at) < keysFresh {
 		return have, nil
 	}
-	fresh, err := p.ask(ctx, now)
+	fresh, err := p.ask(ctx, now.Add(-keysFresh))
 	if err == nil {
 		return fresh, nil
 	}
@@ -97,8 +98,11 @@ func (p *party) key(ctx context.Context, kid string, alg jose.SignatureAlgorithm
 		return nil, err
 	}
 	keys, refusal := have.find(kid, alg)
-	if refusal == nil {
+	switch {
+	case refusal == nil:
 		return keys, nil
+	case have.has(kid):
+		return nil, refusal
 	}
 	return p.newKey(ctx, came, kid, alg)
 }
@@ -208,6 +212,11 @@ func wellKnown(issuer string) string {
 		return ""
 	}
 	return u.Scheme + "://" + u.Host + "/.well-known/ssf-configuration" + strings.TrimSuffix(u.EscapedPath(), "/")
+}
+
+// has tells whether there is a key of that id, whatever it is for.
+func (p *published) has(kid string) bool {
+	return kid != "" && slices.ContainsFunc(p.keys, func(key jose.JSONWebKey) bool { return key.KeyID == kid })
 }
 
 // find returns the keys that may be meant; without a refusal there is at least one.

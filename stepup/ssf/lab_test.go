@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -65,10 +67,14 @@ func (p *transmitter) app(delivery stepupssf.Delivery, edit func(*stepupssf.Conf
 	if err != nil {
 		p.Fatal(err)
 	}
-	a := &app{index: index}
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.ServeHTTP(w, r) }))
-	p.Cleanup(server.Close)
-	a.URL = server.URL + "/ssf"
+	a := &app{index: index, URL: "https://app.example/ssf"}
+	if _, bare := p.client.Transport.(inProcess); bare {
+		p.direct = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.ServeHTTP(w, r) })
+	} else {
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.ServeHTTP(w, r) }))
+		p.Cleanup(server.Close)
+		a.URL = server.URL + "/ssf"
+	}
 	cfg := p.config(delivery)
 	if delivery == stepupssf.Push {
 		cfg.PushURL = a.URL
@@ -188,4 +194,18 @@ func both(t *testing.T, test func(t *testing.T, delivery stepupssf.Delivery)) {
 			test(t, delivery)
 		})
 	}
+}
+
+func newIndex(t testing.TB) *stepup.Index {
+	t.Helper()
+	index, err := stepup.NewIndex(stepup.IndexConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index
+}
+
+// logger writes to a text that the test reads when everything has ended.
+func logger(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -97,11 +97,16 @@ func (p *poller) ask(ctx context.Context) (*pollAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestPoll)
 	defer cancel()
 	got, err := p.send(ctx, &body)
-	if status(err) == http.StatusBadRequest && len(p.ack)+len(p.errs) > 0 {
-		// It does not understand what it is told. It will send again what it has not heard of.
-		p.trouble("the transmitter does not take acknowledgements", err)
-		p.ack, p.errs = nil, map[string]*Refusal{}
-		body.Ack, body.SetErrs = nil, nil
+	if status(err) == http.StatusBadRequest && len(p.errs) > 0 {
+		// Some know no setErrs. What was refused would come for ever, and it is in the log here.
+		p.trouble("the transmitter takes no errors, they are acknowledged", err)
+		body.Ack, body.SetErrs = slices.Concat(p.ack, slices.Sorted(maps.Keys(p.errs))), nil
+		got, err = p.send(ctx, &body)
+	}
+	if status(err) == http.StatusBadRequest && len(body.Ack) > 0 {
+		// It will send again what it has not heard of.
+		p.trouble("the transmitter takes no acknowledgements", err)
+		body.Ack = nil
 		got, err = p.send(ctx, &body)
 	}
 	if err == nil {

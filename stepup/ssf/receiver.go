@@ -62,7 +62,7 @@ type Receiver struct {
 	complained    atomic.Int64 // when, in Unix nanoseconds
 
 	mu       sync.Mutex
-	stream   *Stream // nil before it is set up
+	stream   *Stream       // nil before it is set up
 	found    chan struct{} // closed when it is
 	state    State
 	told     State     // the last that was told of

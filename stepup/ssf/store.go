@@ -224,11 +224,14 @@ func parseLine(line []byte) ([]Record, error) {
 }
 
 func formatLine(records []Record) ([]byte, error) {
-	text, err := json.Marshal(records)
-	if err != nil {
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(records); err != nil { // ends with the line break
 		return nil, err
 	}
-	return append(fmt.Appendf(nil, "%08x %s", crc32.Checksum(text, castagnoli), text), '\n'), nil
+	sum := crc32.Checksum(text.Bytes()[:text.Len()-1], castagnoli)
+	return append(fmt.Appendf(nil, "%08x ", sum), text.Bytes()...), nil
 }
 
 // Load hands out what is kept and still needed.

@@ -424,7 +424,9 @@ func (r *Receiver) revive() {
 }
 
 // isGone tells whether the transmitter does not know the stream any more.
-func isGone(err error) bool { return status(err) == http.StatusNotFound || status(err) == http.StatusGone }
+func isGone(err error) bool {
+	return status(err) == http.StatusNotFound || status(err) == http.StatusGone
+}
 
 // trouble counts and logs what will be tried again.
 func (r *Receiver) trouble(doing string, err error) {

@@ -115,8 +115,11 @@ type call struct {
 // transmitter is a scripted one: streams, verification, push and poll as SSF 1.0 has them, and faults on demand.
 type transmitter struct {
 	*testing.T
-	URL    string
-	client *http.Client
+	URL      string
+	client   *http.Client
+	handler  http.Handler
+	direct   http.Handler  // takes pushes without a network
+	patience time.Duration // for how long polls are held
 
 	mu       sync.Mutex
 	keys     []signer
@@ -150,11 +153,26 @@ type transmitter struct {
 
 type offered struct{ jti, set string }
 
+// newTransmitter serves one over TLS.
 func newTransmitter(t *testing.T) *transmitter {
+	t.Helper()
+	p := bareTransmitter(t)
+	server := httptest.NewTLSServer(p.handler)
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	p.URL, p.client = server.URL, server.Client()
+	return p
+}
+
+// bareTransmitter is one without a network, for tests by a clock of their own. Its pushes go to p.app.
+func bareTransmitter(t *testing.T) *transmitter {
 	t.Helper()
 	p := &transmitter{
 		T: t, keys: []signer{key1()}, streams: map[string]object{}, status: map[string]object{}, acked: map[string]int{},
-		reported: map[string]object{}, wake: make(chan struct{}), kept: make(chan struct{}, 1000), interval: 0,
+		reported: map[string]object{}, wake: make(chan struct{}), kept: make(chan struct{}, 1000), patience: 50 * time.Millisecond,
+		URL: "https://transmitter.example",
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/ssf-configuration/acme", p.serveMetadata)
@@ -164,7 +182,7 @@ func newTransmitter(t *testing.T) *transmitter {
 	mux.HandleFunc("/status", p.guarded(p.serveStatus))
 	mux.HandleFunc("POST /verify", p.guarded(p.serveVerify))
 	mux.HandleFunc("POST /poll", p.guarded(p.servePoll))
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		fail := p.fail
 		p.mu.Unlock()
@@ -175,13 +193,24 @@ func newTransmitter(t *testing.T) *transmitter {
 			}
 		}
 		mux.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
 	})
-	p.URL, p.client = server.URL, server.Client()
+	p.client = &http.Client{Transport: inProcess{p.handler}}
 	return p
+}
+
+// inProcess carries requests to a handler.
+type inProcess struct{ http.Handler }
+
+func (h inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
 func (p *transmitter) issuer() string { return p.URL + "/acme" }
@@ -422,7 +451,11 @@ func (p *transmitter) push(address, set string, authorization any) (int, string)
 	if value, ok := authorization.(string); ok {
 		req.Header.Set("Authorization", value)
 	}
-	resp, err := pusher.Do(req)
+	client := pusher
+	if p.direct != nil {
+		client = &http.Client{Transport: inProcess{p.direct}}
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -473,7 +506,7 @@ func (p *transmitter) servePoll(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-wake:
 		case <-r.Context().Done():
-		case <-time.After(50 * time.Millisecond): // its patience
+		case <-time.After(p.patience):
 			wake = nil
 		}
 		p.mu.Lock()
