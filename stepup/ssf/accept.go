@@ -75,7 +75,9 @@ func (r *Receiver) accept(rec Record) error {
 	if !hook {
 		rec.Event, rec.Done = nil, true
 	}
-	err = r.cfg.Store.Accept(rec)
+	if rec.Claims != nil || rec.Event != nil { // else there is nothing that could be lost
+		err = r.cfg.Store.Accept(rec)
+	}
 	if err == nil {
 		r.stats.accepted.Add(1)
 		r.apply(rec)

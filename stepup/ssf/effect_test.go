@@ -204,7 +204,7 @@ func TestTheSameDecisionsOverSeveralFeeds(t *testing.T) {
 	p := newTransmitter(t)
 	rapid.Check(t, func(t *rapid.T) {
 		feed := p.app(stepupssf.Push, known)
-		one := newIndex(p.T)
+		one := newIndex(p.TB)
 		type copied struct {
 			kafka bool
 			set   string
@@ -238,7 +238,7 @@ func TestTheSameDecisionsOverSeveralFeeds(t *testing.T) {
 		changes := 0
 		for _, c := range rapid.Permutation(copies).Draw(t, "order") {
 			if !c.kafka {
-				if got := refusal(p.T, feed.post(c.set, nil)); got != "" {
+				if got := refusal(p.TB, feed.post(c.set, nil)); got != "" {
 					t.Fatal(got)
 				}
 				continue

@@ -52,10 +52,10 @@ func file(t testing.TB, content string) string {
 func (p *transmitter) config(delivery stepupssf.Delivery) stepupssf.Config {
 	cfg := stepupssf.Config{
 		Issuer: p.issuer(), Delivery: delivery, HTTP: p.client, Store: stepupssf.NoStore, PollInterval: 5 * time.Millisecond,
-		ClientCredentials: &stepupssf.ClientCredentials{TokenURL: p.URL + "/token", ClientID: "app", ClientSecretFile: file(p.T, "the-secret-of-the-app\n")},
+		ClientCredentials: &stepupssf.ClientCredentials{TokenURL: p.URL + "/token", ClientID: "app", ClientSecretFile: file(p.TB, "the-secret-of-the-app\n")},
 	}
 	if delivery == stepupssf.Push {
-		cfg.AuthorizationFile = file(p.T, secretHeader+"\n")
+		cfg.AuthorizationFile = file(p.TB, secretHeader+"\n")
 	}
 	return cfg
 }

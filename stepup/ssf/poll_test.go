@@ -20,7 +20,11 @@ func TestPollsAlwaysSayHowManyAndWhether(t *testing.T) {
 		c.MaxEvents, c.ShortPoll = 2, true
 	}))
 	good, bad := p.stepUp("j1", "u1", "open"), key1().sign(p.claims("j2", "urn:x", object{}, func(c object) { c["aud"] = "x" }), nil)
-	p.until("the verification is settled", func() bool { return len(p.open()) == 0 })
+	p.until("the verification is settled", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.open()) == 0
+	})
 	p.with(func() { p.polls = nil })
 	p.offer(offered{"j1", good}, offered{"j2", bad}, offered{"j3", p.stepUp("another", "u3", "open")}, offered{"j4", "nonsense"})
 	p.until("all is settled", func() bool { return p.settled("j4") != "" })

@@ -66,7 +66,7 @@ type Receiver struct {
 	found    chan struct{} // closed when it is
 	state    State
 	told     State     // the last that was told of
-	statusAt time.Time // when the transmitter issued the stream's last status
+	statusAt time.Time // when the last stream-updated was issued
 	heardAt  time.Time
 	life     chan struct{} // gets one for every verification
 	accepting

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,6 +72,8 @@ const (
 	compactAfter = 1 << 20
 	// compactEvery is how often a full store is searched for what is no longer needed.
 	compactEvery = 10 * time.Second
+	// nameSize is about what a record takes of which only the name matters. They have half of the file at most.
+	nameSize = 160
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -274,19 +277,27 @@ func (s *FileStore) needed(now time.Time) ([]Record, error) {
 	}); err != nil {
 		return nil, err
 	}
-	kept := all[:0]
-	for _, r := range all {
+	names := 0
+	for i := range all {
+		r := &all[i]
 		if r.Done {
 			r.Event = nil
 		}
 		if !r.Until.After(now) && (r.Done || r.Claims != nil) {
 			r.Claims = nil
 		}
-		if r.Claims != nil || r.Event != nil || r.Forget.After(now) {
-			kept = append(kept, r)
+		if r.Claims == nil && r.Event == nil {
+			names++
 		}
 	}
-	return kept, nil
+	names -= int(min(maxKnown, s.max/2/nameSize)) // so many of the oldest are too many
+	return slices.DeleteFunc(all, func(r Record) bool {
+		if r.Claims != nil || r.Event != nil {
+			return false
+		}
+		names--
+		return names >= 0 || !r.Forget.After(now)
+	}), nil
 }
 
 // Accept appends the records and returns when they are on the disk.

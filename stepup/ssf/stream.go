@@ -182,7 +182,6 @@ func (r *Receiver) refresh(ctx context.Context) error {
 	if s.ID == "" {
 		return nil
 	}
-	asked := time.Now()
 	got, err := r.client.Status(ctx, s.ID)
 	switch {
 	case errors.Is(err, ErrNoEndpoint):
@@ -190,21 +189,16 @@ func (r *Receiver) refresh(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	r.status(got.Status, got.Reason, asked)
+	r.status(got.Status, got.Reason)
 	return nil
 }
 
-// status takes in what the transmitter says of the stream's status. Word of it may come in any order.
-func (r *Receiver) status(status, reason string, at time.Time) {
+// status takes in what the transmitter says of the stream's status.
+func (r *Receiver) status(status, reason string) {
 	r.mu.Lock()
-	late := at.Before(r.statusAt)
-	if !late {
-		r.statusAt = at
-	}
 	was := r.state
 	r.mu.Unlock()
 	switch {
-	case late:
 	case status == StatusPaused:
 		r.become(StatePaused, reason)
 	case status == StatusDisabled:
@@ -381,7 +375,16 @@ func (r *Receiver) control(s *set) error {
 		if !slices.Contains([]string{StatusEnabled, StatusPaused, StatusDisabled}, event.Status) {
 			return refuse(InvalidRequest, "status: is %.40q, must be enabled, paused or disabled", event.Status)
 		}
-		r.status(event.Status, event.Reason[:min(len(event.Reason), maxDescription)], s.issued)
+		// SETs come in any order. One from before the last start is put right by the next look at the status.
+		r.mu.Lock()
+		late := s.issued.Before(r.statusAt)
+		if !late {
+			r.statusAt = s.issued
+		}
+		r.mu.Unlock()
+		if !late {
+			r.status(event.Status, event.Reason[:min(len(event.Reason), maxDescription)])
+		}
 		return nil
 	}
 	at := s.issued // nobody asked

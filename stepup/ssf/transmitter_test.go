@@ -114,7 +114,7 @@ type call struct {
 
 // transmitter is a scripted one: streams, verification, push and poll as SSF 1.0 has them, and faults on demand.
 type transmitter struct {
-	*testing.T
+	testing.TB
 	URL      string
 	client   *http.Client
 	handler  http.Handler
@@ -154,7 +154,7 @@ type transmitter struct {
 type offered struct{ jti, set string }
 
 // newTransmitter serves one over TLS.
-func newTransmitter(t *testing.T) *transmitter {
+func newTransmitter(t testing.TB) *transmitter {
 	t.Helper()
 	p := bareTransmitter(t)
 	server := httptest.NewTLSServer(p.handler)
@@ -167,10 +167,10 @@ func newTransmitter(t *testing.T) *transmitter {
 }
 
 // bareTransmitter is one without a network, for tests by a clock of their own. Its pushes go to p.app.
-func bareTransmitter(t *testing.T) *transmitter {
+func bareTransmitter(t testing.TB) *transmitter {
 	t.Helper()
 	p := &transmitter{
-		T: t, keys: []signer{key1()}, streams: map[string]object{}, status: map[string]object{}, acked: map[string]int{},
+		TB: t, keys: []signer{key1()}, streams: map[string]object{}, status: map[string]object{}, acked: map[string]int{},
 		reported: map[string]object{}, wake: make(chan struct{}), kept: make(chan struct{}, 1000), patience: 50 * time.Millisecond,
 		URL: "https://transmitter.example",
 	}
