@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -15,6 +17,7 @@ import (
 	"github.com/countersign-io/countersign/internal/wiring"
 	"github.com/countersign-io/countersign/stepup"
 	stepupkafka "github.com/countersign-io/countersign/stepup/kafka"
+	stepupssf "github.com/countersign-io/countersign/stepup/ssf"
 )
 
 func enforceCommand() *cobra.Command {
@@ -33,7 +36,7 @@ func enforceCommand() *cobra.Command {
 				fmt.Fprintln(c.OutOrStdout(), "the configuration is good")
 				return nil
 			}
-			return runEnforce(c.Context(), cfg)
+			return runEnforce(c.Context(), cfg, nil)
 		},
 	}
 	c.Flags().StringVar(&file, "config", "enforce.yaml", "configuration file (YAML); the environment overrides it")
@@ -41,23 +44,20 @@ func enforceCommand() *cobra.Command {
 	return c
 }
 
-// runEnforce runs the service until ctx ends.
-func runEnforce(ctx context.Context, cfg enforce.Config) error {
+// runEnforce runs the service until ctx ends. started is called once it serves, with its addresses; it may be nil.
+func runEnforce(ctx context.Context, cfg enforce.Config, started func(server, health string)) (err error) {
 	log, err := telemetry.Logger(cfg.Telemetry)
 	if err != nil {
 		return err
 	}
 	log = log.Named("enforce")
-	index, err := stepup.NewIndex(stepup.IndexConfig{MaxOpen: cfg.MaxOpen, MaxStaleness: cfg.MaxStaleness})
+	index, err := stepup.NewIndex(stepup.IndexConfig{MaxOpen: cfg.MaxOpen, MaxStaleness: cfg.Staleness()})
 	if err != nil {
 		return err
 	}
-	feed, err := kafkaFeed(cfg, index, log)
-	if err != nil {
-		return err
-	}
-	deps := enforce.Deps{Index: index, Receipts: feed.Receipts(), Logger: log}
-	services := []lifecycle.Service{{Name: "feed", Run: feed.Run}}
+	registry := telemetry.Registry()
+	deps := enforce.Deps{Index: index, Logger: log, Registerer: registry}
+	var services []lifecycle.Service
 	if r := cfg.Receipts; r.URL != "" {
 		sender, err := stepup.NewReceiptSender(stepup.ReceiptConfig{
 			URL: r.URL, PlainHTTP: r.PlainHTTP, TokenFile: r.TokenFile, App: cfg.App, OnError: complaint(log, "sending receipts"),
@@ -76,27 +76,51 @@ func runEnforce(ctx context.Context, cfg enforce.Config) error {
 		}
 		services = append(services, lifecycle.Service{Name: "sessions", Run: deps.Observer.Run})
 	}
-	registry := telemetry.Registry()
-	deps.Registerer = registry
+	feed := lifecycle.Service{Name: "feed"}
+	if len(cfg.Kafka.Brokers) > 0 {
+		subscriber, err := kafkaFeed(cfg, index, deps.Receipts, log)
+		if err != nil {
+			return err
+		}
+		if deps.Receipts == nil {
+			deps.Receipts = subscriber.Receipts()
+		}
+		feed.Run = subscriber.Run
+	} else {
+		receiver, store, err := ssfFeed(cfg, index, deps.Receipts, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+		feed.Run = receiver.Run
+	}
 	server, err := enforce.New(cfg, deps)
 	if err != nil {
 		return err
 	}
+	health := telemetry.NewServer(cfg.Telemetry.Listen, registry, server.Ready)
 	if cfg.Telemetry.Listen != "" {
-		health := telemetry.NewServer(cfg.Telemetry.Listen, registry, server.Ready)
+		// First in, last out: health is told while the rest starts and stops.
 		services = append([]lifecycle.Service{listening("telemetry", health.Run, health.Addr)}, services...)
 	}
-	services = append(services, listening("enforce", server.Run, server.Addr))
+	services = append(services, feed, listening("enforce", server.Run, server.Addr))
 	return lifecycle.Run(ctx, wiring.Drain, func() {
-		addr, _ := server.Addr(ctx) // it listens
-		log.Info("running", zap.String("address", addr))
+		at, _ := server.Addr(ctx) // it listens
+		healthAt := ""
+		if cfg.Telemetry.Listen != "" {
+			healthAt, _ = health.Addr(ctx)
+		}
+		log.Info("running", zap.String("address", at), zap.String("telemetry", healthAt))
+		if started != nil {
+			started(at, healthAt)
+		}
 	}, services...)
 }
 
-// kafkaFeed fills the index from Kafka.
-func kafkaFeed(cfg enforce.Config, index *stepup.Index, log *zap.Logger) (*stepupkafka.Subscriber, error) {
+// kafkaFeed fills the index from Kafka. receipts is where receipts go; nil is to Kafka.
+func kafkaFeed(cfg enforce.Config, index *stepup.Index, receipts stepup.Receipts, log *zap.Logger) (*stepupkafka.Subscriber, error) {
 	conf := stepupkafka.Config{Brokers: cfg.Kafka.Brokers, ClientID: "enforce", Logger: enforce.Logger(log.Named("feed"))}
-	if cfg.Receipts.URL == "" {
+	if receipts == nil {
 		conf.App = cfg.App // else Kafka may be for reading only
 	}
 	if t := cfg.Kafka.TLS; t.Enabled {
@@ -106,6 +130,39 @@ func kafkaFeed(cfg enforce.Config, index *stepup.Index, log *zap.Logger) (*stepu
 		conf.SASL = &stepupkafka.SASL{Mechanism: s.Mechanism, Username: s.Username, PasswordFile: s.PasswordFile}
 	}
 	return stepupkafka.New(conf, index)
+}
+
+// ssfFeed fills the index from a stream of Shared Signals.
+func ssfFeed(cfg enforce.Config, index *stepup.Index, receipts stepup.Receipts, log *zap.Logger) (*stepupssf.Receiver, *stepupssf.FileStore, error) {
+	store, err := stepupssf.OpenStore(cfg.SSF.Store, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ssf.store: %w", err)
+	}
+	log = log.Named("feed")
+	conf := stepupssf.Config{
+		Issuer: cfg.SSF.Issuer, Delivery: stepupssf.Poll, Description: cfg.SSF.Description, Store: store, PlainHTTP: cfg.SSF.PlainHTTP,
+		ClientCredentials: &stepupssf.ClientCredentials{
+			TokenURL: cfg.SSF.TokenURL, ClientID: cfg.SSF.ClientID, ClientSecretFile: cfg.SSF.ClientSecretFile,
+		},
+		StateChanged: func(s stepupssf.State, reason string) {
+			log.Warn("the stream's state changed", zap.String("state", string(s)), zap.String("reason", reason))
+		},
+		Logger: enforce.Logger(log),
+	}
+	if receipts != nil {
+		conf.Applied = func(c stepup.Claims) {
+			if r := &c.Requirement; c.Status == stepup.StatusOpen {
+				receipts.Record(stepup.Receipt{
+					Time: time.Now(), Subject: r.Subject, Requirement: r.ID, JTI: r.JTI, App: cfg.App, Status: stepup.Delivered,
+				})
+			}
+		}
+	}
+	receiver, err := stepupssf.New(conf, index)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("ssf: %w", err), store.Close())
+	}
+	return receiver, store, nil
 }
 
 func complaint(log *zap.Logger, what string) func(error) {

@@ -44,12 +44,14 @@ type Config struct {
 	// MaxChallenges is how many different tokens of one session may fail within ChallengeWindow before the answer is 403.
 	MaxChallenges   int           `yaml:"max_challenges"`
 	ChallengeWindow time.Duration `yaml:"challenge_window"`
-	// MaxOpen bounds the requirements that are remembered, MaxStaleness is how long countersign may be silent.
+	// MaxOpen bounds the requirements that are remembered, MaxStaleness is how long countersign may be silent: by default
+	// 30 seconds with Kafka, and 2 minutes with SSF, whose polls are held.
 	MaxOpen      int           `yaml:"max_open"`
 	MaxStaleness time.Duration `yaml:"max_staleness"`
 
-	// Kafka is where requirements come from, and receipts go unless Receipts names another place.
+	// Kafka or SSF is where requirements come from. Receipts go to Kafka too, unless Receipts names another place.
 	Kafka KafkaConfig `yaml:"kafka"`
+	SSF   SSFConfig   `yaml:"ssf"`
 	// Receipts and Sessions are ingest's /v1/receipts and /v1/sessions. Without a URL sessions are not reported.
 	Receipts ReportConfig `yaml:"receipts"`
 	Sessions ReportConfig `yaml:"sessions"`
@@ -151,6 +153,21 @@ type KafkaSASLConfig struct {
 	PasswordFile string `yaml:"password_file"`
 }
 
+// SSFConfig is a stream of Shared Signals from countersign's courier, which is polled. It is found or made by itself.
+type SSFConfig struct {
+	// Issuer is the transmitter's issuer.
+	Issuer string `yaml:"issuer"`
+	// TokenURL is where the client gets its tokens, with the secret in the file.
+	TokenURL         string `yaml:"token_url"`
+	ClientID         string `yaml:"client_id"`
+	ClientSecretFile string `yaml:"client_secret_file"`
+	// Description names the stream; each instance needs one of its own.
+	Description string `yaml:"description"`
+	// Store is the file in which requirements are kept.
+	Store     string `yaml:"store"`
+	PlainHTTP bool   `yaml:"plain_http"`
+}
+
 // ReportConfig is an endpoint of countersign ingest.
 type ReportConfig struct {
 	URL       string `yaml:"url"`
@@ -171,7 +188,7 @@ var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8083", Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-		Stale: FailClosed, MaxChallenges: 5, ChallengeWindow: 10 * time.Minute, MaxOpen: 1 << 20, MaxStaleness: 30 * time.Second,
+		Stale: FailClosed, MaxChallenges: 5, ChallengeWindow: 10 * time.Minute, MaxOpen: 1 << 20,
 		Telemetry: telemetry.Config{LogLevel: "info", LogFormat: "json", Listen: "127.0.0.1:9465"},
 	}
 }
@@ -229,11 +246,16 @@ func (c Config) Validate() error {
 	if c.ChallengeWindow < time.Second {
 		p.add("challenge_window: is %v, must be at least 1s", c.ChallengeWindow)
 	}
-	if c.MaxStaleness < time.Second {
+	if c.MaxStaleness != 0 && c.MaxStaleness < time.Second {
 		p.add("max_staleness: is %v, must be at least 1s", c.MaxStaleness)
 	}
-	if len(c.Kafka.Brokers) == 0 {
-		p.add("kafka.brokers: is empty, so that nothing could be known; name countersign's brokers")
+	switch kafka := len(c.Kafka.Brokers) > 0; {
+	case kafka && c.SSF != (SSFConfig{}):
+		p.add("ssf: is set although kafka.brokers is; one of them is where requirements come from")
+	case !kafka && c.SSF == (SSFConfig{}):
+		p.add("kafka.brokers: is empty, and ssf too, so that nothing could be known; name countersign's brokers, or its courier")
+	case !kafka:
+		c.SSF.validate(&p)
 	}
 	c.Receipts.validate(&p, "receipts")
 	c.Sessions.validate(&p, "sessions")
@@ -350,6 +372,35 @@ func (m Match) validate(p *problems, path string) {
 			p.add("%s.methods[%d]: is %.40q, must be one such as %s", path, i, method, http.MethodPost)
 		}
 	}
+}
+
+func (c SSFConfig) validate(p *problems) {
+	for _, f := range []struct{ path, url string }{{"issuer", c.Issuer}, {"token_url", c.TokenURL}} {
+		if err := checkURL(f.url, c.PlainHTTP); err != nil {
+			p.add("ssf.%s: %w", f.path, err)
+		}
+	}
+	for _, f := range []struct{ path, value, what string }{
+		{"client_id", c.ClientID, "name the OAuth client"},
+		{"client_secret_file", c.ClientSecretFile, "name the file with the client's secret"},
+		{"description", c.Description, "name this instance's stream"},
+		{"store", c.Store, "name the file to keep requirements in"},
+	} {
+		if f.value == "" {
+			p.add("ssf.%s: is empty, %s", f.path, f.what)
+		}
+	}
+}
+
+// Staleness is MaxStaleness or its default.
+func (c Config) Staleness() time.Duration {
+	switch {
+	case c.MaxStaleness != 0:
+		return c.MaxStaleness
+	case c.SSF != (SSFConfig{}):
+		return 2 * time.Minute
+	}
+	return 30 * time.Second
 }
 
 func (c ReportConfig) validate(p *problems, path string) {

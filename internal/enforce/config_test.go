@@ -56,7 +56,14 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 		"max_challenges: ":            func(c *Config) { c.MaxChallenges = 0 },
 		"max_open: ":                  func(c *Config) { c.MaxOpen = 0 },
 		"challenge_window: ":          func(c *Config) { c.ChallengeWindow = 0 },
-		"max_staleness: ":             func(c *Config) { c.MaxStaleness = 0 },
+		"max_staleness: ":             func(c *Config) { c.MaxStaleness = time.Millisecond },
+		"ssf: is set":                 func(c *Config) { c.SSF.Issuer = "https://x" },
+		"ssf.issuer: \"http:":         func(c *Config) { stream(c).Issuer = "http://courier" },
+		"ssf.token_url: ":             func(c *Config) { stream(c).TokenURL = "" },
+		"ssf.client_id: ":             func(c *Config) { stream(c).ClientID = "" },
+		"ssf.client_secret_file: ":    func(c *Config) { stream(c).ClientSecretFile = "" },
+		"ssf.description: ":           func(c *Config) { stream(c).Description = "" },
+		"ssf.store: ":                 func(c *Config) { stream(c).Store = "" },
 		"kafka.brokers: ":             func(c *Config) { c.Kafka.Brokers = nil },
 		"receipts.url: is empty":      func(c *Config) { c.Receipts.TokenFile = "x" },
 		"receipts.url: \"http":        func(c *Config) { c.Receipts = ReportConfig{URL: "http://x/v1/receipts", TokenFile: "x"} },
@@ -67,6 +74,31 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+}
+
+// stream makes SSF the source of a configuration.
+func stream(c *Config) *SSFConfig {
+	c.Kafka = KafkaConfig{}
+	c.SSF = SSFConfig{
+		Issuer: "https://courier.example.com/acme", TokenURL: "https://courier.example.com/acme/token", ClientID: "payroll",
+		ClientSecretFile: "secret", Description: "payroll-1", Store: "payroll.ssf",
+	}
+	return &c.SSF
+}
+
+func TestStaleness(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	if got := c.Staleness(); got != 30*time.Second {
+		t.Errorf("with Kafka %v", got)
+	}
+	stream(&c)
+	if got := c.Staleness(); got != 2*time.Minute {
+		t.Errorf("with SSF %v", got)
+	}
+	if c.MaxStaleness = time.Second; c.Staleness() != time.Second {
+		t.Errorf("as configured %v", c.Staleness())
 	}
 }
 

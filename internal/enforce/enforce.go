@@ -289,8 +289,11 @@ func identify(h http.Header, o *original, t *stepup.Token) {
 	}
 	var remove []string
 	for _, v := range []struct{ name, value string }{
-		{"X-Countersign-Tenant", t.Tenant}, {"X-Countersign-User", t.User}, {"X-Countersign-Session", t.Session},
-		{"X-Countersign-Acr", t.ACR}, {"X-Countersign-Auth-Time", at},
+		{"X-Countersign-Tenant", t.Tenant},
+		{"X-Countersign-User", t.User},
+		{"X-Countersign-Session", t.Session},
+		{"X-Countersign-Acr", t.ACR},
+		{"X-Countersign-Auth-Time", at},
 	} {
 		if v.value == "" {
 			remove = append(remove, v.name)

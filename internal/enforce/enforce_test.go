@@ -37,7 +37,7 @@ type provider struct {
 	asked  int
 }
 
-func newProvider(t *testing.T) *provider {
+func newProvider(t testing.TB) *provider {
 	t.Helper()
 	p := &provider{keys: map[string]*ecdsa.PrivateKey{}}
 	p.addKey(t, "k1")
@@ -64,7 +64,7 @@ func newProvider(t *testing.T) *provider {
 	return p
 }
 
-func (p *provider) addKey(t *testing.T, id string) {
+func (p *provider) addKey(t testing.TB, id string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -76,7 +76,7 @@ func (p *provider) addKey(t *testing.T, id string) {
 }
 
 // sign returns a token with a key's signature.
-func (p *provider) sign(t *testing.T, id, typ string, claims map[string]any) string {
+func (p *provider) sign(t testing.TB, id, typ string, claims map[string]any) string {
 	t.Helper()
 	p.mu.Lock()
 	key := p.keys[id]
@@ -137,7 +137,7 @@ type bench struct {
 	registry *prometheus.Registry
 }
 
-func newBench(t *testing.T, change func(*Config)) *bench {
+func newBench(t testing.TB, change func(*Config)) *bench {
 	t.Helper()
 	b := &bench{provider: newProvider(t), registry: prometheus.NewRegistry()}
 	var err error
@@ -262,10 +262,10 @@ func TestEveryProxyGetsTheSameAnswers(t *testing.T) {
 				}
 			}
 			b.restrain(nil)
-			if resp := b.ask(t, shape("GET", "/pay", bearer(old))); resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != more+`acr_values="phr mfa", max_age="0"` {
+			if resp := b.ask(t, shape("GET", "/pay", bearer(old))); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") != more+`acr_values="phr mfa", max_age="0"` {
 				t.Errorf("restrained: %d %v", resp.StatusCode, resp.Header)
 			}
-			if resp := b.ask(t, shape("GET", "/pay", bearer(strong))); resp.StatusCode != 200 {
+			if resp := b.ask(t, shape("GET", "/pay", bearer(strong))); resp.StatusCode != http.StatusOK {
 				t.Errorf("stepped up: %d", resp.StatusCode)
 			}
 			if diff := cmp.Diff([]string{"payroll s2 r2 revoked", "payroll s1 r1 challenged", "payroll s1 r1 satisfied"}, b.receipts.all); diff != "" {
@@ -305,7 +305,7 @@ func TestIdentityHeaders(t *testing.T) {
 		}
 	}
 	resp := b.ask(t, shapes["envoy"]("GET", "/health", forged))
-	if got := resp.Header.Get("X-Envoy-Auth-Headers-To-Remove"); resp.StatusCode != 200 || strings.Count(got, "X-Countersign-") != 5 {
+	if got := resp.Header.Get("X-Envoy-Auth-Headers-To-Remove"); resp.StatusCode != http.StatusOK || strings.Count(got, "X-Countersign-") != 5 {
 		t.Errorf("public: %d, Envoy is to remove %q", resp.StatusCode, got)
 	}
 }
@@ -362,20 +362,17 @@ func TestTokensThatAreRefused(t *testing.T) {
 		"claims that are no JSON": b.sign(t, "k1", "at+jwt", nil),
 	} {
 		resp := b.ask(t, shapes["traefik"]("GET", "/", bearer(token)))
-		if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` && token != "" {
-			if name == "large" && resp.StatusCode == 401 {
-				continue
-			}
+		if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
 			t.Errorf("%s: %d %v", name, resp.StatusCode, resp.Header)
 		}
 	}
-	if resp := b.ask(t, shapes["traefik"]("GET", "/", bearer(good))); resp.StatusCode != 200 {
+	if resp := b.ask(t, shapes["traefik"]("GET", "/", bearer(good))); resp.StatusCode != http.StatusOK {
 		t.Errorf("a good one: %d", resp.StatusCode)
 	}
 	for name, headers := range map[string]string{
 		"two headers": bearer(good) + bearer(good), "DPoP": "Authorization: DPoP " + good + "\r\n",
 	} {
-		if resp := b.ask(t, shapes["traefik"]("GET", "/", headers)); resp.StatusCode != 401 {
+		if resp := b.ask(t, shapes["traefik"]("GET", "/", headers)); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %d", name, resp.StatusCode)
 		}
 	}
@@ -392,11 +389,11 @@ func TestClaimsOfEntra(t *testing.T) {
 	b.restrain(func(r *stepup.Requirement) { r.Tenant, r.User = tenant, user })
 	claims := map[string]any{"tid": strings.ToUpper(tenant), "oid": user, "sub": "pairwise", "iat": time.Now().Add(-time.Hour).Unix(), "xms_cc": []string{"CP1"}}
 	resp := b.ask(t, shapes["envoy"]("GET", "/", bearer(b.sign(t, "k1", "JWT", b.claims(time.Hour, claims)))))
-	if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 401 || !strings.HasPrefix(got, `Bearer realm="contoso", authorization_uri="https://login.microsoftonline.com/`) || !strings.Contains(got, "insufficient_claims") {
+	if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got, `Bearer realm="contoso", authorization_uri="https://login.microsoftonline.com/`) || !strings.Contains(got, "insufficient_claims") {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
 	claims["iat"], claims["acrs"] = time.Now().Add(time.Second).Unix(), []string{"c1"}
-	if resp := b.ask(t, shapes["envoy"]("GET", "/", bearer(b.sign(t, "k1", "JWT", b.claims(time.Hour, claims))))); resp.StatusCode != 200 {
+	if resp := b.ask(t, shapes["envoy"]("GET", "/", bearer(b.sign(t, "k1", "JWT", b.claims(time.Hour, claims))))); resp.StatusCode != http.StatusOK {
 		t.Errorf("stepped up: %d", resp.StatusCode)
 	}
 }
@@ -518,7 +515,7 @@ func TestKeysAreRotated(t *testing.T) {
 	stranger.addKey(t, "k9")
 	foreign := bearer(stranger.sign(t, "k9", "JWT", b.claims(0, nil)))
 	for range 20 {
-		if resp := b.ask(t, shapes["envoy"]("GET", "/", foreign)); resp.StatusCode != 401 {
+		if resp := b.ask(t, shapes["envoy"]("GET", "/", foreign)); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("an unknown key: %d", resp.StatusCode)
 		}
 	}
@@ -543,7 +540,7 @@ func TestKeysAreRotated(t *testing.T) {
 	if got := status("k1"); got != 200 {
 		t.Errorf("a known key, with the provider down: %d", got)
 	}
-	if resp := b.ask(t, shapes["envoy"]("GET", "/", foreign)); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+	if resp := b.ask(t, shapes["envoy"]("GET", "/", foreign)); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("an unknown key, with the provider down: %d", resp.StatusCode)
 	}
 }
@@ -553,7 +550,7 @@ func TestUnreadableKeysAre503(t *testing.T) {
 	b := newBench(t, nil)
 	b.hidden = true
 	resp := b.ask(t, shapes["envoy"]("GET", "/", bearer(b.sign(t, "k1", "JWT", b.claims(0, nil)))))
-	if resp.StatusCode != 503 || b.server.Ready(t.Context()) == nil {
+	if resp.StatusCode != http.StatusServiceUnavailable || b.server.Ready(t.Context()) == nil {
 		t.Errorf("%d", resp.StatusCode)
 	}
 }
@@ -634,5 +631,23 @@ func TestTheWholeWay(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"payroll s1 r1 challenged", "payroll s1 r1 satisfied"}, b.receipts.all); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// BenchmarkDecision is what enforce adds to a request, without the way to it and back.
+func BenchmarkDecision(b *testing.B) {
+	bench := newBench(b, nil)
+	token := bench.sign(b, "k1", "at+jwt", bench.claims(time.Minute, nil))
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, pathNginx, http.NoBody)
+	r.RemoteAddr = "127.0.0.1:1"
+	for name, value := range map[string]string{"Authorization": "Bearer " + token, "X-Original-Method": "GET", "X-Original-Uri": "/pay?month=3"} {
+		r.Header.Set(name, value)
+	}
+	h := bench.server.Handler()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != http.StatusOK {
+			b.Fatal(w.Code)
+		}
 	}
 }

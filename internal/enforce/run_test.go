@@ -81,7 +81,7 @@ func TestRun(t *testing.T) {
 	roots.AddCert(pair.Leaf)
 	get := func(certificates []tls.Certificate) (int, int, error) {
 		client := &http.Client{Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates}, ForceAttemptHTTP2: true, //nolint:gosec // a test's
+			TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates}, ForceAttemptHTTP2: true,
 		}}
 		defer client.CloseIdleConnections()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+addr+pathEnvoy+"/", http.NoBody)
@@ -131,7 +131,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 func TestKeysInAFile(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
-	resp, err := http.Get(b.URL + "/keys") //nolint:noctx // the test's own server
+	resp, err := http.Get(b.URL + "/keys")
 	if err != nil {
 		t.Fatal(err)
 	}
