@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 	"internal/revocation":  {"internal/events", "internal/profile", "internal/anomaly", "internal/policy"},
 	"internal/geo":         {"internal/events"},
 	"internal/stream":      {},
+	"internal/ssf":         {"internal/events", "internal/revocation", "internal/set"},
 	"internal/outbound":    {},
 	"internal/webhook":     {},
 	"internal/set":         {},

@@ -47,13 +47,13 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			p.Status, p.Detail = http.StatusBadRequest, ErrNotPoll.Error()
 		case errors.As(err, &unavailable):
 			p.Status, p.Detail, after = http.StatusServiceUnavailable, "The token cannot be checked now; try again.", retryAfter
-			h.log.Warn("checking a token", zap.Error(err))
+			h.seldom.Do(func() { h.log.Error("checking a token", zap.Error(err)) })
 		case r.Context().Err() != nil:
 			p.Status, p.Detail = statusGone, "The caller has gone."
 		default:
 			p.Status, p.Detail, after = http.StatusServiceUnavailable, "The streams are not available now; try again.", retryAfter
 			if !errors.Is(err, context.DeadlineExceeded) {
-				h.log.Error("answering a receiver", zap.Error(err))
+				h.seldom.Do(func() { h.log.Error("answering a receiver", zap.Error(err)) })
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 // Deps are what the transmitter works with. Logger, Registerer, HTTP and Now may be nil.
@@ -45,6 +46,7 @@ type Handler struct {
 	log     *zap.Logger
 	metrics *metrics
 	guard   *guard
+	seldom  rate.Sometimes // what goes wrong for everybody is logged now and then
 	mux     *http.ServeMux
 }
 
@@ -73,7 +75,7 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{cfg: cfg, deps: deps, log: deps.Logger, metrics: m, guard: g, mux: http.NewServeMux()}
+	h := &Handler{cfg: cfg, deps: deps, log: deps.Logger, metrics: m, guard: g, mux: http.NewServeMux(), seldom: rate.Sometimes{First: 1, Interval: 10 * time.Second}}
 	h.routes()
 	return h, nil
 }

@@ -262,7 +262,7 @@ func TestKeysHaveATag(t *testing.T) {
 }
 
 // TestCodes goes through what may be asked, and is answered by SSF 1.0 §8.1.
-func TestCodes(t *testing.T) {
+func TestCodes(t *testing.T) { //nolint:tparallel // the cases work on the same streams, in order
 	t.Parallel()
 	p := start(t, func(c *Config) { c.Burst = 10_000 })
 	push := p.create("acme", `{"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://app.example.com/push"}}`)
@@ -449,10 +449,19 @@ func TestWhoMayNotLearnsNothing(t *testing.T) {
 		"too long":        {bearer(strings.Repeat("a", 20_000)), "", `error="invalid_token"`},
 	} {
 		for _, req := range [][3]string{
-			{"POST", "streams", ";{ broken"}, {"GET", "streams?stream_id=" + id, ""}, {"GET", "streams?stream_id=gone", ""},
-			{"PATCH", "streams", ";{"}, {"PUT", "streams", `{"stream_id":"gone"}`}, {"DELETE", "streams?stream_id=gone", ""},
-			{"POST", "status", ";"}, {"GET", "status?stream_id=gone", ""}, {"POST", "verify", ";"}, {"POST", "subjects/add", ";"},
-			{"POST", "subjects/remove", ";"}, {"POST", "poll/gone", ";"}, {"POST", "poll/" + id, `{"returnImmediately":true}`},
+			{"POST", "streams", ";{ broken"},
+			{"GET", "streams?stream_id=" + id, ""},
+			{"GET", "streams?stream_id=gone", ""},
+			{"PATCH", "streams", ";{"},
+			{"PUT", "streams", `{"stream_id":"gone"}`},
+			{"DELETE", "streams?stream_id=gone", ""},
+			{"POST", "status", ";"},
+			{"GET", "status?stream_id=gone", ""},
+			{"POST", "verify", ";"},
+			{"POST", "subjects/add", ";"},
+			{"POST", "subjects/remove", ";"},
+			{"POST", "poll/gone", ";"},
+			{"POST", "poll/" + id, `{"returnImmediately":true}`},
 		} {
 			path := req[1]
 			if tc.query != "" {
@@ -601,8 +610,11 @@ func TestForwardsToTheOwner(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 	}
 	for _, req := range [][3]string{
-		{"GET", "streams?stream_id=" + id, ""}, {"PATCH", "streams", `{"stream_id":"` + id + `"}`}, {"POST", "poll/" + id, `{"ack":["a"]}`},
-		{"POST", "verify", `{"stream_id":"` + id + `"}`}, {"DELETE", "streams?stream_id=" + id, ""},
+		{"GET", "streams?stream_id=" + id, ""},
+		{"PATCH", "streams", `{"stream_id":"` + id + `"}`},
+		{"POST", "poll/" + id, `{"ack":["a"]}`},
+		{"POST", "verify", `{"stream_id":"` + id + `"}`},
+		{"DELETE", "streams?stream_id=" + id, ""},
 	} {
 		if a := p.as("acme", req[0], req[1], req[2]); a.status != http.StatusTeapot {
 			t.Errorf("%+v", a)

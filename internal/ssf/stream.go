@@ -130,7 +130,7 @@ type PollResponse struct {
 
 // Registry keeps streams and what waits for them. Every method that changes something returns nil only when the change is
 // durable. A stream of another receiver is ErrNotFound. All methods may return *ElsewhereError.
-type Registry interface {
+type Registry interface { //nolint:interfacebloat // one operation of the protocol each
 	// Create keeps a new stream; it gives ID, Created and the status. ErrTooManyStreams when the receiver has its limit
 	// (Config.Receiver tells it).
 	Create(ctx context.Context, s Stream) (Stream, error)
