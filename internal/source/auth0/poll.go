@@ -278,7 +278,7 @@ type page struct {
 }
 
 func (p *Poller) page(ctx context.Context, address string) (*page, error) {
-	answer, err := p.client.Authorized(ctx, p.tokens, http.MethodGet, address)
+	answer, err := p.client.Authorized(ctx, p.tokens, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}

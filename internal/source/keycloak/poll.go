@@ -301,7 +301,7 @@ func (j *journey) page(ctx context.Context, feed string, s sweep, offset int) (*
 	// needed; and they are the same for all pages of a sweep, for the offset counts what they leave.
 	query.Set("dateFrom", s.Bottom.Time().AddDate(0, 0, -1).Format(time.DateOnly))
 	query.Set("dateTo", s.Top.Time().AddDate(0, 0, 2).Format(time.DateOnly))
-	answer, err := j.client.Authorized(ctx, j.tokens, http.MethodGet, j.cfg.BaseURL+"/admin/realms/"+url.PathEscape(j.cfg.Realm)+"/"+feed+"?"+query.Encode())
+	answer, err := j.client.Authorized(ctx, j.tokens, http.MethodGet, j.cfg.BaseURL+"/admin/realms/"+url.PathEscape(j.cfg.Realm)+"/"+feed+"?"+query.Encode(), nil)
 	if err != nil {
 		if failed, ok := errors.AsType[*upstream.Error](err); ok && failed.Status == http.StatusForbidden {
 			return nil, fmt.Errorf("asking for %s: the client needs the role view-events of the realm: %w", feed, err)

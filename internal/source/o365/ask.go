@@ -11,7 +11,7 @@ import (
 
 // ask asks the API. Its quota is one of a minute.
 func (p *Poller) ask(ctx context.Context, method, address string) (*upstream.Answer, error) {
-	answer, err := p.client.Authorized(ctx, p.tokens, method, address)
+	answer, err := p.client.Authorized(ctx, p.tokens, method, address, nil)
 	if failed, ok := errors.AsType[*upstream.Error](err); ok && failed.Wait == 0 && codeOf(err) == "AF429" {
 		failed.Wait = time.Minute
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/source/foreign"
+	"github.com/countersign-io/countersign/internal/source/okta/credential"
 	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
@@ -38,16 +39,8 @@ type Config struct {
 	RequestsPerMinute int `yaml:"requests_per_minute"`
 }
 
-// OAuth is a service application of the organisation.
-type OAuth struct {
-	ClientID string `yaml:"client_id"`
-	// KeyFile holds the private key, RSA or ECDSA: PEM or a JSON Web Key. KeyID is the key's id at Okta, where the file
-	// does not say.
-	KeyFile string `yaml:"key_file"`
-	KeyID   string `yaml:"key_id"`
-	// Scope is what to ask for; "" is okta.logs.read.
-	Scope string `yaml:"scope"`
-}
+// OAuth is a service application of the organisation; its scope is okta.logs.read unless it says otherwise.
+type OAuth = credential.OAuth
 
 // Defaults of [Config].
 const (
@@ -76,19 +69,8 @@ func (c *Config) Validate() error {
 	if !events.ValidTenant(c.Tenant) {
 		bad("tenant: is %.80q, use 1 to %d letters, digits, dots, dashes or underscores", c.Tenant, events.MaxTenant)
 	}
-	if _, err := c.org(); err != nil {
-		problems = append(problems, err)
-	}
-	switch oauth := c.OAuth; {
-	case c.TokenFile == "" && oauth == OAuth{}:
-		bad("token_file: is empty, name the file that holds the API token, or configure oauth")
-	case c.TokenFile != "" && oauth != OAuth{}:
-		bad("token_file: is set, and so is oauth; use one of the two")
-	case c.TokenFile == "" && oauth.ClientID == "":
-		bad("oauth.client_id: is empty, use the client id of the service application")
-	case c.TokenFile == "" && oauth.KeyFile == "":
-		bad("oauth.key_file: is empty, name the file that holds the application's private key")
-	}
+	_, err := credential.CheckOrg(c.OrgURL)
+	problems = append(problems, err, c.credentials().Validate())
 	if c.History < 0 || c.History > Retention {
 		bad("history: is %v, use up to %v: Okta keeps no more", c.History, Retention)
 	}
@@ -102,16 +84,12 @@ func (c *Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// org is the organisation's address without a path. Credentials go there, so it must be https, or this machine.
-func (c *Config) org() (string, error) {
-	u, err := url.Parse(c.OrgURL)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return "", fmt.Errorf("org_url: is %.80q, use an address such as https://example.okta.com", c.OrgURL)
+func (c *Config) credentials() credential.Config {
+	oauth := c.OAuth
+	if oauth != (OAuth{}) {
+		oauth.Scope = cmp.Or(oauth.Scope, "okta.logs.read")
 	}
-	if !upstream.Safe(u) {
-		return "", fmt.Errorf("org_url: is %.80q, use https", c.OrgURL)
-	}
-	return u.Scheme + "://" + u.Host, nil
+	return credential.Config{TokenFile: c.TokenFile, OAuth: oauth}
 }
 
 // Deps are what a Poller needs from outside; both may be nil.
@@ -126,7 +104,7 @@ type Poller struct {
 	org    string
 	now    func() time.Time
 	client *upstream.Client
-	auth   credentials
+	auth   upstream.Credentials
 }
 
 // New returns a poller. It reads the files that cfg names, and asks nobody.
@@ -134,7 +112,7 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	org, err := cfg.org()
+	org, err := credential.CheckOrg(cfg.OrgURL)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +127,7 @@ func New(cfg Config, deps Deps) (*Poller, error) {
 	p := &Poller{cfg: cfg, org: org, now: deps.Now, client: upstream.New(upstream.Config{
 		HTTP: deps.HTTP, Reset: "X-Rate-Limit-Reset", Requests: cfg.RequestsPerMinute, Period: time.Minute, Base: org, Now: deps.Now,
 	})}
-	if p.auth, err = newCredentials(cfg, org, p.client, deps.Now); err != nil {
+	if p.auth, err = credential.New(cfg.credentials(), org, p.client, deps.Now); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -294,7 +272,7 @@ type page struct {
 }
 
 func (p *Poller) page(ctx context.Context, address string) (*page, error) {
-	answer, err := p.get(ctx, address)
+	answer, err := p.client.Authorized(ctx, p.auth, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -317,20 +295,4 @@ func (p *Poller) page(ctx context.Context, address string) (*page, error) {
 		}
 	}
 	return pg, nil
-}
-
-// get asks, and once more with new credentials when the old ones are not taken.
-func (p *Poller) get(ctx context.Context, address string) (*upstream.Answer, error) {
-	for again := false; ; again = true {
-		authorization, err := p.auth.authorization(ctx)
-		if err != nil {
-			return nil, err
-		}
-		answer, err := p.client.Get(ctx, address, http.Header{"Authorization": {authorization}, "Accept": {"application/json"}})
-		if e, ok := errors.AsType[*upstream.Error](err); ok && e.Status == http.StatusUnauthorized && !again {
-			p.auth.forget()
-			continue
-		}
-		return answer, err
-	}
 }

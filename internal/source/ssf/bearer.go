@@ -58,7 +58,7 @@ type granted struct{ *upstream.Tokens }
 
 func (g granted) token(ctx context.Context, renew bool) (string, error) {
 	if renew {
-		g.Drop()
+		g.Forget()
 	}
 	return g.Get(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,6 +28,9 @@ type Tokens struct {
 	// SecretFile holds the client's secret. It is read for every new token, so that it can be replaced while running.
 	SecretFile string
 	Scopes     []string
+	// Assertion, where set, makes the signed statement that proves who the client is, for each new token, and there is no
+	// secret.
+	Assertion func() (string, error)
 	// Params are further ones of the request.
 	Params url.Values
 	// Style says where the id and the secret go; 0 finds out.
@@ -58,16 +62,16 @@ func (t *Tokens) Get(ctx context.Context) (string, error) {
 	if t.kept.Valid() {
 		return t.kept.AccessToken, nil
 	}
-	secret, err := ReadSecret(t.SecretFile)
+	secret, params, style, err := t.proof()
 	if err != nil {
-		return "", fmt.Errorf("reading the client's secret: %w", err)
+		return "", err
 	}
 	client := t.HTTP
 	if client == nil {
 		client = NewHTTP(time.Minute)
 	}
 	credentials := clientcredentials.Config{
-		ClientID: t.ClientID, ClientSecret: secret, TokenURL: t.URL, Scopes: t.Scopes, EndpointParams: t.Params, AuthStyle: t.Style,
+		ClientID: t.ClientID, ClientSecret: secret, TokenURL: t.URL, Scopes: t.Scopes, EndpointParams: params, AuthStyle: style,
 	}
 	kept, err := credentials.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
 	if err != nil {
@@ -77,8 +81,34 @@ func (t *Tokens) Get(ctx context.Context) (string, error) {
 	return kept.AccessToken, nil
 }
 
-// Drop forgets the token at hand, which was refused.
-func (t *Tokens) Drop() {
+// proof is what proves who the client is: a secret, or further parameters.
+func (t *Tokens) proof() (secret string, params url.Values, style oauth2.AuthStyle, err error) {
+	if t.Assertion == nil {
+		if secret, err = ReadSecret(t.SecretFile); err != nil {
+			return "", nil, 0, fmt.Errorf("reading the client's secret: %w", err)
+		}
+		return secret, t.Params, t.Style, nil
+	}
+	assertion, err := t.Assertion()
+	if err != nil {
+		return "", nil, 0, fmt.Errorf("proving who the client is: %w", err)
+	}
+	params = url.Values{"client_assertion_type": {AssertionType}, "client_assertion": {assertion}}
+	maps.Copy(params, t.Params)
+	return "", params, oauth2.AuthStyleInParams, nil
+}
+
+// Authorization is the value of the header.
+func (t *Tokens) Authorization(ctx context.Context) (string, error) {
+	token, err := t.Get(ctx)
+	if err != nil {
+		return "", err
+	}
+	return "Bearer " + token, nil
+}
+
+// Forget drops the token at hand, which was refused.
+func (t *Tokens) Forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kept = nil

@@ -55,7 +55,7 @@ func TestTokensAreKeptAndReplacedOnce(t *testing.T) {
 	s, tokens := authority(t, "hunter2")
 	c := upstream.New(upstream.Config{Base: s.URL})
 	ask := func() error {
-		_, err := c.Authorized(t.Context(), tokens, http.MethodGet, s.URL+"/api")
+		_, err := c.Authorized(t.Context(), tokens, http.MethodGet, s.URL+"/api", nil)
 		return err
 	}
 	for range 3 {
@@ -74,7 +74,7 @@ func TestTokensAreKeptAndReplacedOnce(t *testing.T) {
 	if e, ok := errors.AsType[*upstream.Error](ask()); !ok || e.Status != http.StatusUnauthorized || len(s.Requests()) != 10 {
 		t.Errorf("%v after %q", e, s.Requests())
 	}
-	if _, err := c.Authorized(t.Context(), tokens, http.MethodGet, "https://"+s.Host); !errors.Is(err, upstream.ErrElsewhere) {
+	if _, err := c.Authorized(t.Context(), tokens, http.MethodGet, "https://"+s.Host, nil); !errors.Is(err, upstream.ErrElsewhere) {
 		t.Errorf("another scheme: %v", err)
 	}
 }

@@ -124,23 +124,37 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	return c.do(ctx, http.MethodPost, address, header, body)
 }
 
-// Authorized asks for an address (GET), or makes an empty request of another method, with an access token. It asks once
-// more, with a new token, when the one at hand is refused.
-func (c *Client) Authorized(ctx context.Context, tokens *Tokens, method, address string) (*Answer, error) {
+// Credentials authenticate requests. They are safe for concurrent use.
+type Credentials interface {
+	// Authorization is the value of the header, at hand or asked for. Its errors hold no secrets.
+	Authorization(ctx context.Context) (string, error)
+	// Forget drops what was refused.
+	Forget()
+}
+
+var _ Credentials = (*Tokens)(nil)
+
+// Authorized makes a request with credentials; a body is JSON, nil is none. It asks once more, with new credentials, when
+// those at hand are refused.
+func (c *Client) Authorized(ctx context.Context, credentials Credentials, method, address string, body []byte) (*Answer, error) {
 	if err := c.allowed(address); err != nil {
 		return nil, err
 	}
 	for again := false; ; again = true {
-		token, err := tokens.Get(ctx)
+		authorization, err := credentials.Authorization(ctx)
 		if err != nil {
 			return nil, err
 		}
-		answer, err := c.do(ctx, method, address, http.Header{"Authorization": {"Bearer " + token}, "Accept": {"application/json"}}, nil)
+		header := http.Header{"Authorization": {authorization}, "Accept": {"application/json"}}
+		if body != nil {
+			header.Set("Content-Type", "application/json")
+		}
+		answer, err := c.do(ctx, method, address, header, body)
 		refused, ok := errors.AsType[*Error](err)
 		if !ok || refused.Status != http.StatusUnauthorized || again {
 			return answer, err
 		}
-		tokens.Drop()
+		credentials.Forget()
 	}
 }
 

@@ -1,36 +1,73 @@
-package okta
+// Package credential authenticates requests to Okta: with an API token of an administrator, or as a service application.
+package credential
 
 import (
 	"cmp"
 	"context"
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/countersign-io/countersign/internal/source/upstream"
 )
 
-// credentials authenticate requests.
-type credentials interface {
-	// authorization is the value of the header.
-	authorization(ctx context.Context) (string, error)
-	// forget drops what Okta no longer takes.
-	forget()
+// Config says as whom Okta is asked: with an API token, or as a service application by OAuth 2.0 with a private key.
+type Config struct {
+	// TokenFile holds an API token. It is read again when Okta no longer takes the token.
+	TokenFile string `yaml:"token_file"`
+	OAuth     OAuth  `yaml:"oauth"`
 }
 
-func newCredentials(cfg Config, org string, client *upstream.Client, now func() time.Time) (credentials, error) {
+// OAuth is a service application of the organisation.
+type OAuth struct {
+	ClientID string `yaml:"client_id"`
+	// KeyFile holds the private key, RSA or ECDSA: PEM or a JSON Web Key. KeyID is the key's id at Okta, where the file
+	// does not say.
+	KeyFile string `yaml:"key_file"`
+	KeyID   string `yaml:"key_id"`
+	// Scope is what to ask for; "" is what its user needs.
+	Scope string `yaml:"scope"`
+}
+
+// Validate reports what is missing. It reads no files.
+func (c Config) Validate() error {
+	switch oauth := c.OAuth; {
+	case c.TokenFile == "" && oauth == OAuth{}:
+		return errors.New("token_file: is empty, name the file that holds the API token, or configure oauth")
+	case c.TokenFile != "" && oauth != OAuth{}:
+		return errors.New("token_file: is set, and so is oauth; use one of the two")
+	case c.TokenFile == "" && oauth.ClientID == "":
+		return errors.New("oauth.client_id: is empty, use the client id of the service application")
+	case c.TokenFile == "" && oauth.KeyFile == "":
+		return errors.New("oauth.key_file: is empty, name the file that holds the application's private key")
+	}
+	return nil
+}
+
+// CheckOrg returns an organisation's address without a path. Credentials go there, so it must be https, or this machine.
+func CheckOrg(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+		return "", fmt.Errorf("org_url: is %.80q, use an address such as https://example.okta.com", address)
+	}
+	if !upstream.Safe(u) {
+		return "", fmt.Errorf("org_url: is %.80q, use https", address)
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+// New returns the credentials for an organisation. It reads the files that cfg names, and asks nobody. Its user knows the
+// default of the scope. A nil now is time.Now.
+func New(cfg Config, org string, client *upstream.Client, now func() time.Time) (upstream.Credentials, error) {
 	if cfg.TokenFile != "" {
 		c := &apiToken{path: cfg.TokenFile}
 		return c, c.read()
@@ -39,9 +76,11 @@ func newCredentials(cfg Config, org string, client *upstream.Client, now func() 
 	if err != nil {
 		return nil, err
 	}
+	if now == nil {
+		now = time.Now
+	}
 	return &service{
-		client: client, signer: signer, id: cfg.OAuth.ClientID, scope: cmp.Or(cfg.OAuth.Scope, "okta.logs.read"),
-		endpoint: org + "/oauth2/v1/token", now: now,
+		client: client, signer: signer, id: cfg.OAuth.ClientID, scope: cfg.OAuth.Scope, endpoint: org + "/oauth2/v1/token", now: now,
 	}, nil
 }
 
@@ -55,9 +94,17 @@ func secret(field, path string) (string, error) {
 }
 
 // apiToken is an API token of an administrator.
-type apiToken struct{ path, token string }
+type apiToken struct {
+	path string
 
-func (c *apiToken) authorization(context.Context) (string, error) {
+	mu    sync.Mutex
+	token string
+}
+
+// Authorization is the value of the header.
+func (c *apiToken) Authorization(context.Context) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.token == "" {
 		if err := c.read(); err != nil {
 			return "", err
@@ -78,7 +125,12 @@ func (c *apiToken) read() error {
 	return nil
 }
 
-func (c *apiToken) forget() { c.token = "" }
+// Forget drops the token: it is read again.
+func (c *apiToken) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = ""
+}
 
 // service is a service application: it signs a statement about itself, and gets an access token for it (RFC 7523).
 type service struct {
@@ -87,11 +139,15 @@ type service struct {
 	id, scope, endpoint string
 	now                 func() time.Time
 
+	mu      sync.Mutex
 	token   string
 	expires time.Time
 }
 
-func (c *service) authorization(ctx context.Context) (string, error) {
+// Authorization is the value of the header.
+func (c *service) Authorization(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.token == "" || !c.now().Before(c.expires) {
 		if err := c.ask(ctx); err != nil {
 			return "", fmt.Errorf("asking for an access token: %w", err)
@@ -100,20 +156,22 @@ func (c *service) authorization(ctx context.Context) (string, error) {
 	return "Bearer " + c.token, nil
 }
 
-func (c *service) forget() { c.token = "" }
+// Forget drops the token: another one is asked for.
+func (c *service) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = ""
+}
 
 func (c *service) ask(ctx context.Context) error {
 	now := c.now()
-	assertion, err := jwt.Signed(c.signer).Claims(jwt.Claims{
-		Issuer: c.id, Subject: c.id, Audience: jwt.Audience{c.endpoint}, ID: rand.Text(),
-		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(5 * time.Minute)),
-	}).Serialize()
+	assertion, err := upstream.Assertion(c.signer, c.id, c.endpoint, now)
 	if err != nil {
-		return fmt.Errorf("signing: %w", err)
+		return err
 	}
 	form := url.Values{
 		"grant_type": {"client_credentials"}, "scope": {c.scope},
-		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion},
+		"client_assertion_type": {upstream.AssertionType}, "client_assertion": {assertion},
 	}
 	answer, err := c.client.Post(ctx, c.endpoint, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}}, []byte(form.Encode()))
 	if err != nil {
@@ -147,7 +205,7 @@ func signerOf(cfg OAuth) (jose.Signer, error) {
 			return nil, fmt.Errorf("oauth.key_file: %s holds no JSON Web Key", cfg.KeyFile)
 		}
 		key.KeyID = cmp.Or(key.KeyID, cfg.KeyID)
-	} else if key.Key, err = parsePEM(text); err != nil {
+	} else if key.Key, err = upstream.ParsePrivateKey(text); err != nil {
 		return nil, fmt.Errorf("oauth.key_file: %s: %w", cfg.KeyFile, err)
 	}
 	var algorithm jose.SignatureAlgorithm
@@ -166,21 +224,4 @@ func signerOf(cfg OAuth) (jose.Signer, error) {
 		return nil, fmt.Errorf("oauth.key_file: %w", err)
 	}
 	return signer, nil
-}
-
-func parsePEM(text string) (any, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return nil, errors.New("holds neither PEM nor a JSON Web Key")
-	}
-	if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-		return key, nil
-	}
-	return nil, errors.New("holds no private key that is not encrypted")
 }
