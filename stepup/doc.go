@@ -6,7 +6,8 @@
 //
 // # Parts
 //
-//   - [Index] knows what is required of whom. A feed fills it; the sub-package kafka is one, and tests call [Index.Apply].
+//   - [Index] knows what is required of whom. Feeds fill it: the sub-package kafka from countersign's topic, the
+//     sub-package ssf from a Shared Signals stream, and tests call [Index.Apply].
 //   - [Guard] is middleware for net/http. It asks the application who the caller is, asks the index what is required, and
 //     answers with the challenge the caller's client understands.
 //   - [Require] marks routes that need a strong or fresh proof from everybody, whatever the anomalies say.
@@ -68,6 +69,9 @@
 // without details.
 //
 // # When the feed is silent
+//
+// [Index.SnapshotFile] and [Index.RestoreFile] let an application start with what it knew when it stopped; the feeds do so by
+// themselves. A restored index is not fresh before its feed has caught up.
 //
 // A quiet feed and a broken one look the same from inside, so feeds send signs of life, and an index that has had none for
 // IndexConfig.MaxStaleness is not fresh. Then [StalePolicy] decides about callers who may pass by all that is known:

@@ -191,7 +191,7 @@ func (c Config) withDefaults() (Config, error) {
 		bad("PollURL", c.PollURL, "left out with push")
 	}
 	if c.Token != nil && c.ClientCredentials != nil {
-		problems = append(problems, errors.New("Token, ClientCredentials: both are set, must be one of them"))
+		bad("Token", "set", "left out with ClientCredentials")
 	}
 	if cc := c.ClientCredentials; cc != nil {
 		address("ClientCredentials.TokenURL", cc.TokenURL, true)

@@ -23,6 +23,7 @@ func TestPlainEventsDoWhatTheConfigurationSays(t *testing.T) {
 	email := object{"format": "email", "email": "u1@example.com"}
 	both := object{"format": "complex", "user": email, "session": opaque("s1")}
 	risk := func(level, principal string) object { return object{"current_level": level, "principal": principal} }
+	p.metadata = object{"critical_subject_members": []string{"device", "session"}}
 	for name, c := range map[string]struct {
 		kind    string
 		members object
@@ -44,7 +45,7 @@ func TestPlainEventsDoWhatTheConfigurationSays(t *testing.T) {
 		"critical, but understood": {kind: "session-revoked", subject: object{"format": "complex", "user": email, "device": opaque("d")}, edit: func(c *stepupssf.Config) { c.SubjectMembers = []string{"device"} }, want: stepup.Requirement{Action: stepup.ActionRevokeSession}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p.with(func() { p.metadata = object{"critical_subject_members": []string{"device", "session"}} })
+			t.Parallel()
 			a := p.app(stepupssf.Push, func(cfg *stepupssf.Config) {
 				known(cfg)
 				cfg.ThirdParty = true

@@ -70,7 +70,7 @@ const (
 	maxStoreLine = 16 << 20
 	// compactAfter is how many bytes are appended, at least, before the file is written anew.
 	compactAfter = 1 << 20
-	// compactEvery is how often a full store is searched for what is no longer needed.
+	// compactEvery is how often a store that is full of what is needed is searched for what no longer is.
 	compactEvery = 10 * time.Second
 	// nameSize is about what a record takes of which only the name matters. They have half of the file at most.
 	nameSize = 160
@@ -343,7 +343,7 @@ func (s *FileStore) append(records []Record, durable bool) error {
 	if n > maxStoreLine {
 		return fmt.Errorf("writing to the store: %w", ErrStoreFull)
 	}
-	full := s.size+n > s.max && time.Since(s.compacted) > compactEvery
+	full := s.size+n > s.max && (s.size-s.base > s.max/8 || time.Since(s.compacted) > compactEvery)
 	if s.torn || full || s.size > 2*s.base+compactAfter {
 		if err := s.compact(); err != nil {
 			return fmt.Errorf("writing the store anew: %w", err)

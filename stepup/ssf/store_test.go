@@ -19,9 +19,9 @@ import (
 	stepupssf "github.com/countersign-io/countersign/stepup/ssf"
 )
 
-func open(t testing.TB, path string, max int64) *stepupssf.FileStore {
+func open(t testing.TB, path string, bytes int64) *stepupssf.FileStore {
 	t.Helper()
-	s, err := stepupssf.OpenStore(path, max)
+	s, err := stepupssf.OpenStore(path, bytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,5 +346,21 @@ func TestARestartBetweenAcceptAndEffect(t *testing.T) {
 	})
 	if third.Stats().Waiting != 0 || !third.open("u1") {
 		t.Errorf("%+v, open %v", third.Stats(), third.open("u1"))
+	}
+}
+
+// TestNamesAloneNeverFillAStore: what is kept only to know repeats gives way.
+func TestNamesAloneNeverFillAStore(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "store"), 50_000)
+	for n := range 2000 {
+		e := event(n)
+		if err := errors.Join(s.Accept(e), s.Done(e.Issuer, e.JTI)); err != nil {
+			t.Fatalf("after %d: %v", n, err)
+		}
+	}
+	all := loaded(t, s)
+	if n := len(all); n < 100 || n > 300 || all[n-1].JTI != "e1999" {
+		t.Errorf("%d names are known", n)
 	}
 }

@@ -251,12 +251,11 @@ func (r *Receiver) heard(at time.Time) {
 func (r *Receiver) watch(ctx context.Context, s *Stream) error {
 	every := max(r.cfg.VerifyEvery, time.Duration(s.MinVerificationInterval)*time.Second)
 	good := time.Now()
-	for {
+	for ctx.Err() == nil {
 		asked := time.Now()
 		wait := every
 		switch err := r.prove(ctx, s.ID); {
 		case ctx.Err() != nil:
-			return nil
 		case err == nil, errors.Is(err, ErrNoEndpoint):
 			good = time.Now()
 		case isGone(err):
@@ -272,6 +271,7 @@ func (r *Receiver) watch(ctx context.Context, s *Stream) error {
 		}
 		pause(ctx, wait-time.Since(asked))
 	}
+	return nil
 }
 
 // died changes the state to dead, unless it is known why nothing comes.
