@@ -28,6 +28,8 @@ type Config struct {
 	// Issuers are whose tokens are accepted, Header where the proxy tells the caller instead. One of the two is needed.
 	Issuers []IssuerConfig `yaml:"issuers"`
 	Header  HeaderConfig   `yaml:"header"`
+	// SignIn is where browsers go that the proxy has signed in (Header) when their proof is not enough.
+	SignIn SignInConfig `yaml:"sign_in"`
 
 	// Public are requests that need no caller. All others do.
 	Public []Match `yaml:"public"`
@@ -102,6 +104,15 @@ type HeaderConfig struct {
 	ACR      string `yaml:"acr"`
 	// Tenant is the tenant of all users.
 	Tenant string `yaml:"tenant"`
+}
+
+// SignInConfig is where browsers go to prove identity. Without a URL they get the 401 of other clients.
+type SignInConfig struct {
+	// URL gets the parameters acr_values, max_age and claims, as far as they are demanded, and in ReturnParameter the address
+	// to come back to, which is below AppURL.
+	URL             string `yaml:"url"`
+	ReturnParameter string `yaml:"return_parameter"`
+	AppURL          string `yaml:"app_url"`
 }
 
 // Match tells requests by path and method.
@@ -213,6 +224,7 @@ func (c Config) Validate() error {
 		seen[issuer.Issuer] = true
 	}
 	c.Header.validate(&p)
+	c.SignIn.validate(&p)
 	for i, m := range c.Public {
 		m.validate(&p, fmt.Sprintf("public[%d]", i))
 	}
@@ -360,6 +372,20 @@ func (c HeaderConfig) validate(p *problems) {
 		p.add("header.user: is empty although others are set, name the header with the user")
 	case c.User != "" && !events.ValidTenant(c.Tenant):
 		p.add("header.tenant: %.80q is no tenant: 1 to %d letters, digits, dots, dashes, underscores", c.Tenant, events.MaxTenant)
+	}
+}
+
+func (c SignInConfig) validate(p *problems) {
+	if c == (SignInConfig{}) {
+		return
+	}
+	for _, f := range []struct{ path, url string }{{"url", c.URL}, {"app_url", c.AppURL}} {
+		if u, err := url.Parse(f.url); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			p.add("sign_in.%s: %.80q is no URL, write for example https://payroll.example.com", f.path, f.url)
+		}
+	}
+	if c.ReturnParameter == "" {
+		p.add("sign_in.return_parameter: is empty, name the parameter with the address to come back to")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -110,6 +111,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		MaxChallenges: cfg.MaxChallenges, ChallengeWindow: cfg.ChallengeWindow,
 		Identify: identified, Refuse: s.refuse, Receipts: deps.Receipts, Observer: deps.Observer,
 		ClientIP: func(r *http.Request) string { return clientIP(r, cfg.Proxies) },
+		SignIn:   s.signIn(),
 		Logger:   Logger(s.log),
 	})
 	if err != nil {
@@ -154,8 +156,10 @@ func (s *Server) routes(next http.Handler) http.Handler {
 	for _, r := range s.cfg.Routes {
 		all = append(all, route{r, stepup.Require(stepup.Proof{ACRValues: r.ACRValues, MaxAge: r.MaxAge})})
 	}
+	signedIn := stepup.Require(stepup.Proof{})(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q, h := r.Context().Value(questionKey{}).(*question), next
+		// Whatever the route, somebody must be there.
+		q, h := r.Context().Value(questionKey{}).(*question), signedIn
 		for i := range slices.Backward(all) {
 			if q.original.demanded(&all[i].cfg) {
 				h = all[i].require(h)
@@ -228,6 +232,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) decision {
 	}
 	asked := r.WithContext(context.WithValue(r.Context(), questionKey{}, q))
 	asked.Method, asked.URL = o.method, o.uri
+	if o.proxy == "nginx" {
+		w = nginxWriter{w}
+	}
 	s.guarded.ServeHTTP(w, asked)
 	return q.answer
 }
@@ -244,16 +251,49 @@ func (s *Server) complain(err error) {
 
 // pass answers for a caller who may pass.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
-	token, known := stepup.FromContext(r.Context())
 	q := r.Context().Value(questionKey{}).(*question)
-	if !known {
-		challenge := stepup.Challenge{MaxAge: stepup.NoMaxAge}
-		w.Header().Set("WWW-Authenticate", challenge.String())
-		s.refuse(w, r, stepup.Refusal{Status: http.StatusUnauthorized, Title: "A sign-in is required", Challenge: challenge})
-		return
-	}
-	identify(w.Header(), q.original, &token)
+	identify(w.Header(), q.original, &q.token)
 	w.WriteHeader(http.StatusOK)
+}
+
+// signIn is the guard's SignIn: where a browser goes to prove identity.
+func (s *Server) signIn() func(*http.Request, stepup.Challenge, string) string {
+	c := s.cfg.SignIn
+	if c.URL == "" {
+		return nil
+	}
+	return func(r *http.Request, challenge stepup.Challenge, returnTo string) string {
+		u, err := url.Parse(c.URL)
+		if err != nil {
+			return "" // cannot be: it was validated
+		}
+		query := u.Query()
+		for name, value := range challenge.AuthorizationParams() {
+			query.Set(name, value)
+		}
+		query.Set(c.ReturnParameter, strings.TrimSuffix(c.AppURL, "/")+returnTo)
+		u.RawQuery = query.Encode()
+		q := r.Context().Value(questionKey{}).(*question)
+		if q.answer = challenged; q.err != nil {
+			q.answer = noToken
+		}
+		return u.String()
+	}
+}
+
+// nginxWriter answers nginx, whose auth_request takes 401 and 403 for a refusal and anything else for a fault: a redirect
+// becomes 401 with its target in a header, for error_page to follow.
+type nginxWriter struct{ http.ResponseWriter }
+
+// WriteHeader writes the status.
+func (w nginxWriter) WriteHeader(status int) {
+	if status == http.StatusSeeOther {
+		h := w.Header()
+		h.Set("X-Countersign-Sign-In", h.Get("Location"))
+		h.Del("Location")
+		status = http.StatusUnauthorized
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // refuse writes a refusal of the guard, and takes note of its kind.

@@ -426,6 +426,52 @@ func TestCallersThatTheProxyTells(t *testing.T) {
 	}
 }
 
+// A browser whose proxy has signed it in is sent to prove more, and comes back; scripts and other clients are challenged.
+func TestBrowsersAreSentToTheSignIn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *Config) {
+		c.Header = HeaderConfig{User: "X-Auth-User", AuthTime: "X-Auth-Time", Tenant: "acme"}
+		c.SignIn = SignInConfig{URL: "https://id.example.com/start?app=1", ReturnParameter: "rd", AppURL: "https://payroll.example.com/"}
+	})
+	b.restrain(nil)
+	const who, page, script = "X-Auth-User: u1\r\n", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n", "Sec-Fetch-Mode: cors\r\n"
+	for proxy, shape := range shapes {
+		for _, c := range []struct{ name, method, uri, headers, to string }{
+			{"restrained", "GET", "/pay?a=1&b=2", who + page, "https://id.example.com/start?acr_values=phr+mfa&app=1&max_age=0&rd=https%3A%2F%2Fpayroll.example.com%2Fpay%3Fa%3D1%26b%3D2"},
+			{"like another host", "GET", "//evil.example/x", who + page, "https://id.example.com/start?acr_values=phr+mfa&app=1&max_age=0&rd=https%3A%2F%2Fpayroll.example.com%2Fevil.example%2Fx"},
+			{"nobody", "GET", "/pay", page, "https://id.example.com/start?app=1&rd=https%3A%2F%2Fpayroll.example.com%2Fpay"},
+			{"nobody, sensitive", "GET", "/admin", page, "https://id.example.com/start?acr_values=mfa&app=1&rd=https%3A%2F%2Fpayroll.example.com%2Fadmin"},
+			{"a script", "GET", "/pay", who + script, ""},
+			{"a token", "GET", "/pay", bearer(b.sign(t, "k1", "JWT", b.claims(time.Hour, nil))) + page, ""},
+		} {
+			if proxy == "traefik" { // sends one Accept header, the client's
+				c.headers = strings.Replace(c.headers, "Accept: text/html\r\n", "", 1)
+			}
+			resp := b.ask(t, shape(c.method, c.uri, c.headers))
+			status, header := http.StatusSeeOther, "Location"
+			if proxy == "nginx" {
+				status, header = http.StatusUnauthorized, "X-Countersign-Sign-In"
+			}
+			if c.to == "" {
+				status = http.StatusUnauthorized
+			}
+			if got := resp.Header.Get(header); resp.StatusCode != status || got != c.to {
+				t.Errorf("%s, %s: %d to %s, want %d to %s", proxy, c.name, resp.StatusCode, got, status, c.to)
+			}
+		}
+	}
+	for range 2 * DefaultConfig().MaxChallenges { // a page asks many times with one sign-in
+		if resp := b.ask(t, shapes["envoy"]("GET", "/pay", who+script)); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("again: %d", resp.StatusCode)
+		}
+	}
+	for d, want := range map[decision]float64{passed: 0, challenged: 22, noToken: 6} {
+		if got := testutil.ToFloat64(b.server.metrics.decided.WithLabelValues(string(d))); got != want {
+			t.Errorf("metric %s: %g, want %g", d, got, want)
+		}
+	}
+}
+
 func TestProxiesThatAskWrong(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)

@@ -49,7 +49,7 @@ func newMetrics(reg prometheus.Registerer, index *stepup.Index) (*metrics, error
 		}),
 	}
 	for _, d := range decisions {
-		m.decided.WithLabelValues(string(d))
+		m.decided.WithLabelValues(string(d)).Add(0)
 	}
 	if reg == nil {
 		return m, nil

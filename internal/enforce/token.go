@@ -106,6 +106,11 @@ func (s *Server) fromProxy(h http.Header) (stepup.Token, error) {
 			return stepup.Token{}, refused("the time of the proxy's header is none")
 		}
 	}
+	// Each sign-in counts as one token: a page asks many times with the same, which is no loop. Without a time there is
+	// but one.
+	if t.IssuedAt = t.AuthTime; t.IssuedAt.IsZero() {
+		t.IssuedAt = time.Unix(0, 0)
+	}
 	return t, checkNames(&t)
 }
 
