@@ -28,7 +28,7 @@ type upFlags struct {
 func upCommand() *cobra.Command {
 	var f upFlags
 	c := &cobra.Command{
-		Use: "up", Short: "Run everything on this machine: broker, ClickHouse, ingest, detector, archiver, api", Args: cobra.NoArgs,
+		Use: "up", Short: "Run everything on this machine: broker, ClickHouse, ingest, detector, archiver, api, courier", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.randomPorts || f.check {
 				f.takeAnyPorts()
@@ -44,6 +44,8 @@ func upCommand() *cobra.Command {
 	flags.IntVar(&f.KafkaPort, "kafka-port", 9092, "port of the broker on loopback, 0 for any free one")
 	flags.StringVar(&f.APIListen, "api", "127.0.0.1:8080", "address of the page and the API")
 	flags.StringVar(&f.IngestListen, "ingest", "127.0.0.1:8081", "address of the HTTP ingest")
+	flags.StringVar(&f.CourierListen, "courier", "127.0.0.1:8443", "address where receivers of Shared Signals are served")
+	flags.StringSliceVar(&f.Tenants, "tenants", []string{"acme"}, "tenants whose decisions receivers may have")
 	flags.StringVar(&f.MetricsListen, "metrics", "127.0.0.1:9464", "address of Prometheus metrics, empty for none")
 	flags.BoolVar(&f.randomPorts, "random-ports", false, "let every part listen on any free port of loopback")
 	flags.StringVar(&f.Assets, "assets", "", "directory of the geo databases (default: the nearest .cache/assets)")
@@ -52,6 +54,7 @@ func upCommand() *cobra.Command {
 	flags.BoolVar(&f.demo, "demo", false, "add the simulated company and the sample bank")
 	flags.BoolVar(&f.check, "check", false, "with --demo: attack the bank, see the challenge and its end, print one JSON line, exit; free ports and a temporary directory, whatever --data says")
 	flags.StringVar(&f.live.BankListen, "bank", "127.0.0.1:8082", "with --demo: address of the sample bank")
+	flags.StringVar(&f.live.VaultListen, "vault", "127.0.0.1:8444", "with --demo: address of the sample vault, which subscribes by Shared Signals")
 	flags.IntVar(&f.live.Users, "users", 1000, "with --demo: people in the simulated company")
 	flags.IntVar(&f.live.History, "history", 15, "with --demo: days of the company's life to send first")
 	flags.Float64Var(&f.live.Speed, "speed", 60, "with --demo: how fast the last six hours of these days pass")
@@ -117,8 +120,10 @@ func (f *upFlags) announce(s *standalone.Standalone, d *demo.Demo, took time.Dur
 	fmt.Printf("  look     http://%s%s   (this link works once)\n", api, s.API.Link())
 	fmt.Printf("  send     http://%s/v1/events   (bearer token in %s)\n", ingest, s.IngestToken)
 	fmt.Printf("  Kafka    %s\n", s.Broker.Addr())
+	fmt.Printf("  signals  %s   (Shared Signals for apps; authority in %s)\n", s.SignalsURL, s.CertFile)
 	if d != nil {
-		fmt.Printf("  bank     %s   (everybody's password: %q)\n", d.BankURL(), bank.DemoPassword)
+		fmt.Printf("  bank     %s   (everybody's password: %q; it subscribes by Kafka)\n", d.BankURL(), bank.DemoPassword)
+		fmt.Printf("  vault    %s   (the bank's tokens are good there; it subscribes by Shared Signals push)\n", d.VaultURL())
 		fmt.Printf("\nA company of %d simulated people lives through its last six hours at %.0f times the speed; somebody attacks it every %s.\n",
 			f.live.Users, f.live.Speed, f.live.AttackEvery)
 	}
@@ -127,7 +132,8 @@ func (f *upFlags) announce(s *standalone.Standalone, d *demo.Demo, took time.Dur
 
 func (f *upFlags) takeAnyPorts() {
 	const free = "127.0.0.1:0"
-	f.KafkaPort, f.APIListen, f.IngestListen, f.MetricsListen, f.live.BankListen = 0, free, free, free, free
+	f.KafkaPort, f.APIListen, f.IngestListen, f.CourierListen, f.MetricsListen = 0, free, free, free, free
+	f.live.BankListen, f.live.VaultListen = free, free
 }
 
 // runCheck is the demo without a person: any free ports, temporary data, one walk through the bank.

@@ -9,7 +9,7 @@ import (
 
 func main() {
 	os.Exit(wiring.Main("courier", []string{"courier", "ssf", "signing_keys"}, func(p *wiring.Process) error {
-		_, err := p.AddCourier()
+		_, err := p.AddCourier(nil)
 		return err
 	}))
 }

@@ -16,6 +16,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,6 +39,8 @@ const topicRevocations = events.TopicRevocations
 // Deps are what the courier works with. Logger and Registerer may be nil.
 type Deps struct {
 	Cluster *stream.Cluster
+	// Listener, if set, is served instead of Config.Listen.
+	Listener net.Listener
 	// Sign signs a SET.
 	Sign func(ctx context.Context, t *set.Token) (string, error)
 	// Client calls receivers. It must not follow redirects.

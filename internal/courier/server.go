@@ -76,10 +76,12 @@ func (s *server) addr() net.Addr {
 }
 
 func (s *server) listen(ctx context.Context) (net.Listener, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", s.c.cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listening on %s (courier.listen): %w", s.c.cfg.Listen, err)
+	l := s.c.deps.Listener
+	if l == nil {
+		var err error
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.c.cfg.Listen); err != nil {
+			return nil, fmt.Errorf("listening on %s (courier.listen): %w", s.c.cfg.Listen, err)
+		}
 	}
 	s.mu.Lock()
 	s.bound = l.Addr()

@@ -2,8 +2,11 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"time"
 
 	"github.com/countersign-io/countersign/examples/bank/bank"
@@ -20,6 +23,10 @@ type Report struct {
 	Receipts     uint64 `json:"receipts"`
 	// Challenge is the header with which the sample app refused the old token.
 	Challenge string `json:"challenge"`
+	// Requirement is what both apps asked for: the bank, which subscribes by Kafka, and the vault by Shared Signals.
+	Requirement string `json:"requirement"`
+	// VaultMs is the time from the bank's challenge to the vault's.
+	VaultMs float64 `json:"vault_ms"`
 	// ChallengedMs is the time from the attack to the first 401, SteppedUpMs from there to the stronger token, ClearedMs
 	// from there to the app's 200.
 	ChallengedMs float64 `json:"challenged_ms"`
@@ -34,11 +41,18 @@ type Report struct {
 // in, and then looks whether the history has it all.
 func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalone.Standalone) (*Report, error) {
 	person.BaseURL = d.BankURL()
-	walked, err := bank.Walk{Person: person}.Run(ctx)
+	var vaultTook time.Duration
+	walked, err := bank.Walk{Person: person, Challenged: func(ctx context.Context, token, requirement string) error {
+		began := time.Now()
+		err := d.awaitVault(ctx, token, requirement)
+		vaultTook = time.Since(began)
+		return err
+	}}.Run(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("walking through the bank: %w", err)
 	}
 	r := &Report{
+		Requirement: walked.Requirement, VaultMs: ms(vaultTook),
 		Challenge: walked.Header, ChallengedMs: ms(walked.Challenged), SteppedUpMs: ms(walked.SteppedUp), ClearedMs: ms(walked.Cleared),
 	}
 	store, err := s.Process.Store()
@@ -51,11 +65,11 @@ func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalon
 		least uint64
 	}{
 		// The company's life alone is thousands of events; the attack on the bank is at least one finding, one
-		// requirement, and a receipt each for the challenge and its end.
+		// requirement, a receipt each for the challenge and its end, and one for the vault's challenge.
 		{history.TableEvents, &r.Events, 2000},
 		{history.TableFindings, &r.Findings, 1},
 		{history.TableRevocations, &r.Requirements, 1},
-		{history.TableReceipts, &r.Receipts, 2},
+		{history.TableReceipts, &r.Receipts, 3},
 	} {
 		if err := await(ctx, func() (bool, error) {
 			n, err := store.Things(ctx, want.table)
@@ -68,10 +82,43 @@ func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalon
 	return r, nil
 }
 
+// awaitVault waits until the vault refuses the token that the bank has refused, for the same requirement.
+func (d *Demo) awaitVault(ctx context.Context, token, requirement string) error {
+	client, err := d.trusting()
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	if err := await(ctx, func() (bool, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.VaultURL()+"/api/documents", http.NoBody)
+		if err != nil {
+			return false, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := client.Do(req)
+		if err != nil {
+			return false, err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if err != nil || resp.StatusCode != http.StatusUnauthorized {
+			return false, errors.Join(err, fmt.Errorf("the vault answers %d: %.200s", resp.StatusCode, body))
+		}
+		var problem struct{ Requirement string }
+		if err := json.Unmarshal(body, &problem); err != nil || problem.Requirement != requirement {
+			return false, fmt.Errorf("the vault asks for %.200s, the bank for %s", body, requirement)
+		}
+		return true, nil
+	}); err != nil {
+		return fmt.Errorf("waiting for the vault to challenge: %w", err)
+	}
+	return nil
+}
+
 func await(ctx context.Context, there func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	ticker := time.NewTicker(100 * time.Millisecond)
+	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		ok, err := there()

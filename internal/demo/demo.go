@@ -47,19 +47,19 @@ type Config struct {
 	Speed   float64
 	// AttackEvery is the pause between injected attacks.
 	AttackEvery time.Duration
-	// BankListen is the bank's address.
-	BankListen string
+	// BankListen is the bank's address, VaultListen that of the second app.
+	BankListen, VaultListen string
 	// Sent, when set, is told how many simulated events went out.
 	Sent func(n int)
 }
 
 // Demo is the living part.
 type Demo struct {
-	cfg     Config
-	s       *standalone.Standalone
-	feed    *stepupkafka.Subscriber
-	bankUp  chan struct{}
-	bankURL string // set before bankUp is closed
+	cfg               Config
+	s                 *standalone.Standalone
+	feed              *stepupkafka.Subscriber
+	bankUp            chan struct{}
+	bankURL, vaultURL string
 
 	people *company.Company
 	state  state
@@ -91,13 +91,16 @@ func Add(s *standalone.Standalone, cfg Config) (*Demo, error) {
 	if err := d.addBank(); err != nil {
 		return nil, err
 	}
+	if err := d.addVault(); err != nil {
+		return nil, err
+	}
 	s.Process.Add(lifecycle.Service{Name: "simulated company", Run: d.play})
 	s.Process.Add(lifecycle.Service{Name: "simulated answers", Run: d.answer})
 	s.Process.Add(lifecycle.Service{Name: "simulated attacks", Run: d.attack})
 	return d, nil
 }
 
-// BankURL is where the bank is, once everything runs.
+// BankURL is where the bank is.
 func (d *Demo) BankURL() string { return d.bankURL }
 
 func (d *Demo) loadState() error {
@@ -257,6 +260,7 @@ func (d *Demo) addBank() error {
 	if err != nil {
 		return fmt.Errorf("listening for the bank: %w", err)
 	}
+	d.bankURL = "http://" + listener.Addr().String()
 	index, err := stepup.NewIndex(stepup.IndexConfig{})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -281,13 +285,12 @@ func (d *Demo) addBank() error {
 				return errors.Join(err, listener.Close())
 			}
 			b, err := bank.New(bank.Config{
-				Listener: listener, Index: index, Receipts: d.feed.Receipts(), Demo: true,
+				Listener: listener, BaseURL: d.bankURL, Index: index, Receipts: d.feed.Receipts(), Demo: true,
 				Events: bank.Events{URL: url, Token: token},
 			})
 			if err != nil {
 				return errors.Join(err, listener.Close())
 			}
-			d.bankURL = b.URL()
 			close(d.bankUp)
 			return b.Run(ctx)
 		},

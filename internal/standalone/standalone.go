@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,10 +16,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/api"
+	"github.com/countersign-io/countersign/internal/courier"
 	"github.com/countersign-io/countersign/internal/embedded/broker"
 	"github.com/countersign-io/countersign/internal/embedded/engine"
 	"github.com/countersign-io/countersign/internal/geo"
 	"github.com/countersign-io/countersign/internal/ingest"
+	"github.com/countersign-io/countersign/internal/set"
+	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/wiring"
 )
 
@@ -30,6 +34,9 @@ type Config struct {
 	KafkaPort    int
 	APIListen    string
 	IngestListen string
+	// CourierListen is where receivers of Shared Signals are served, by TLS. Tenants are those that have an issuer there.
+	CourierListen string
+	Tenants       []string
 	// MetricsListen is where metrics are served; empty serves none.
 	MetricsListen string
 	// Assets is where `make assets` has put the geo databases; empty looks for them.
@@ -45,15 +52,28 @@ type Standalone struct {
 	Engine  *engine.Engine
 	API     *api.API
 	Ingest  *ingest.Server
+	Courier *courier.Courier
+	// SignalsURL is the courier's; a tenant's issuer is below it. CertFile and KeyFile are the certificate of this machine's
+	// own, by which the courier is served.
+	SignalsURL        string
+	CertFile, KeyFile string
+	signals           net.Listener
 	// IngestToken and DemoToken are files with the bearer tokens of ingest: for records of people, and for simulated ones,
 	// which bring their own places.
 	IngestToken, DemoToken string
+	// ReceiverSecret is the file with the secret of the OAuth clients, one a tenant (see [ReceiverClient]), OperatorToken
+	// that with the token of operators.
+	ReceiverSecret, OperatorToken string
 }
+
+// ReceiverClient is the id of a tenant's OAuth client, whose secret is in Standalone.ReceiverSecret.
+func ReceiverClient(tenant string) string { return "app." + tenant }
 
 // Open starts broker and engine, and builds the parts. Close ends what Open started.
 func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Standalone, error) {
 	s := &Standalone{
 		IngestToken: filepath.Join(cfg.DataDir, "ingest.token"), DemoToken: filepath.Join(cfg.DataDir, "demo.token"),
+		ReceiverSecret: filepath.Join(cfg.DataDir, "receiver.secret"), OperatorToken: filepath.Join(cfg.DataDir, "operator.token"),
 	}
 	err := s.open(ctx, cfg, log)
 	if err != nil {
@@ -66,8 +86,9 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	for _, file := range []string{s.IngestToken, s.DemoToken} {
-		if err := ensureToken(file); err != nil {
+	pushSecrets := filepath.Join(cfg.DataDir, "push-secrets.key")
+	for _, file := range []string{s.IngestToken, s.DemoToken, s.ReceiverSecret, s.OperatorToken, pushSecrets} {
+		if err := EnsureToken(file, ""); err != nil {
 			return err
 		}
 	}
@@ -104,7 +125,10 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	}
 	conf.Geo.City, conf.Geo.ASN = geo.Find(assets)
 	conf.Geo.MaxAge = 0 // they are pinned: nobody at a laptop can do anything about their age
-	var err error
+	err := s.prepareSignals(ctx, cfg, &conf, pushSecrets)
+	if err != nil {
+		return err
+	}
 	if s.Process, err = wiring.Open(conf, log); err != nil {
 		return err
 	}
@@ -118,13 +142,58 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	if s.API, err = s.Process.AddAPI(); err != nil {
 		return err
 	}
-	s.Ingest, err = s.Process.AddIngest(nil)
+	if s.Ingest, err = s.Process.AddIngest(nil); err != nil {
+		return err
+	}
+	s.Courier, err = s.Process.AddCourier(s.signals)
 	return err
+}
+
+// prepareSignals sets up the courier: its address, which is part of what it tells receivers, its certificate, keys and receivers.
+func (s *Standalone) prepareSignals(ctx context.Context, cfg Config, conf *wiring.Config, pushSecrets string) error {
+	keys := filepath.Join(cfg.DataDir, "signing-keys")
+	if err := os.MkdirAll(keys, 0o700); err != nil {
+		return fmt.Errorf("making the directory of signing keys: %w", err)
+	}
+	found, err := set.ListKeys(keys, time.Now(), 0)
+	if err != nil {
+		return fmt.Errorf("reading the signing keys: %w", err)
+	}
+	if len(found) == 0 {
+		if _, _, err := set.NewKeyFile(keys, time.Now()); err != nil {
+			return fmt.Errorf("making a signing key: %w", err)
+		}
+	}
+	if s.CertFile, s.KeyFile, err = certificate(cfg.DataDir, time.Now()); err != nil {
+		return err
+	}
+	if s.signals, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.CourierListen); err != nil {
+		return fmt.Errorf("listening for receivers: %w", err)
+	}
+	s.SignalsURL = "https://" + s.signals.Addr().String()
+	conf.SigningKeys.Directory = keys
+	c := &conf.Courier
+	c.TLSCertFile, c.TLSKeyFile, c.PeerCAFile, c.SecretsKeyFile = s.CertFile, s.KeyFile, s.CertFile, pushSecrets
+	c.OperatorTokens = []courier.OperatorToken{{Name: "operator", File: s.OperatorToken}}
+	c.SessionTimeout = 6 * time.Second
+	// Receivers on this machine are what it is for.
+	c.Outbound.AllowNetworks, c.Outbound.CAFile = []string{"127.0.0.0/8", "::1/128"}, s.CertFile
+	conf.SSF.BaseURL = s.SignalsURL
+	for _, tenant := range cfg.Tenants {
+		conf.SSF.Tenants = append(conf.SSF.Tenants, ssf.Tenant{Name: tenant})
+		conf.SSF.Clients = append(conf.SSF.Clients, ssf.Client{
+			ID: ReceiverClient(tenant), SecretFile: s.ReceiverSecret, Tenant: tenant, Audience: []string{s.SignalsURL + "/receivers/" + tenant},
+		})
+	}
+	return nil
 }
 
 // Close stops the engine and the broker, in that order. The parts must have stopped.
 func (s *Standalone) Close() error {
 	var errs []error
+	if s.signals != nil {
+		_ = s.signals.Close() // the courier has closed it, unless it never ran
+	}
 	if s.Engine != nil {
 		errs = append(errs, s.Engine.Close())
 	}
@@ -134,12 +203,12 @@ func (s *Standalone) Close() error {
 	return errors.Join(errs...)
 }
 
-// ensureToken makes a random token, once.
-func ensureToken(file string) error {
+// EnsureToken makes a random token, once: a line in a file, behind prefix.
+func EnsureToken(file, prefix string) error {
 	if _, err := os.Stat(file); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.WriteFile(file, []byte(rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(prefix+rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("making a token: %w", err)
 	}
 	return nil

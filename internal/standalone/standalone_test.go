@@ -52,7 +52,7 @@ func child(dir string) error {
 		cancel()
 	}()
 	const free = "127.0.0.1:0"
-	s, err := Open(ctx, Config{DataDir: dir, APIListen: free, IngestListen: free}, zap.NewNop())
+	s, err := Open(ctx, Config{DataDir: dir, APIListen: free, IngestListen: free, CourierListen: free, Tenants: []string{"acme"}}, zap.NewNop())
 	if err != nil {
 		return err
 	}

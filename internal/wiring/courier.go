@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/countersign-io/countersign/internal/courier"
@@ -14,8 +15,8 @@ import (
 )
 
 // AddCourier adds the courier, which serves receivers of Shared Signals and delivers to them. It returns the part, for its
-// address.
-func (p *Process) AddCourier() (*courier.Courier, error) {
+// address. listener may be nil: then it listens where its configuration says.
+func (p *Process) AddCourier(listener net.Listener) (*courier.Courier, error) {
 	log := p.Log.Named("courier")
 	keys, err := set.OpenKeyring(p.Config.SigningKeys, log)
 	if err != nil {
@@ -33,7 +34,7 @@ func (p *Process) AddCourier() (*courier.Courier, error) {
 	cfg.MinVerificationInterval, cfg.InactivityTimeout = receivers.MinVerificationInterval, receivers.InactivityTimeout
 	cfg.PollSets = receivers.Limits.PollSets
 	c, err := courier.New(cfg, courier.Deps{
-		Cluster:  p.Cluster,
+		Cluster: p.Cluster, Listener: listener,
 		Sign:     func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, keys.Signer(), t) },
 		Client:   client,
 		Receiver: receivers.Receiver,

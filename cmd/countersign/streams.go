@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign-io/countersign/internal/courier"
+)
+
+// operatorFlags say how to reach a courier as an operator.
+type operatorFlags struct {
+	url, tokenFile, caFile string
+	json                   bool
+}
+
+func streamsCommand() *cobra.Command {
+	f := new(operatorFlags)
+	root := &cobra.Command{
+		Use: "streams", Short: "Show and operate the Shared Signals streams of receivers",
+		Long: "Ask a courier, any one, about the streams of receivers. The defaults are those of `countersign up` with its data in ./data.",
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&f.url, "courier", "https://127.0.0.1:8443", "address of a courier")
+	flags.StringVar(&f.tokenFile, "token-file", "data/operator.token", "file with an operator's token (courier.operator_tokens)")
+	flags.StringVar(&f.caFile, "ca-file", "data/tls.crt", "file with the authority of the courier's certificate; empty for those of the system")
+	flags.BoolVar(&f.json, "json", false, "print the courier's answer")
+
+	list := &cobra.Command{
+		Use: "list", Short: "List the streams: whose, how they stand, what waits", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var answer struct {
+				Streams []courier.StreamView `json:"streams"`
+			}
+			raw, err := f.call(c.Context(), http.MethodGet, "streams", nil, &answer)
+			if err != nil {
+				return err
+			}
+			return f.print(c.OutOrStdout(), raw, answer.Streams)
+		},
+	}
+	root.AddCommand(list,
+		f.onStream("verify ID", "Have a verification SET sent, which shows that the stream works", nil),
+		f.replayCommand(), f.emitCommand(),
+		f.onStream("pause ID", "Hold a stream's SETs; its receiver is told", reasoned),
+		f.onStream("enable ID", "Go on with a stream", reasoned),
+		f.onStream("disable ID", "End what a stream transmits, without holding anything; its receiver is told", reasoned),
+	)
+	return root
+}
+
+// reasoned adds the reason that a receiver is told.
+func reasoned(c *cobra.Command) func() (any, error) {
+	reason := c.Flags().String("reason", "", "why, for the receiver")
+	return func() (any, error) { return map[string]string{"reason": *reason}, nil }
+}
+
+// onStream is a verb about one stream. flags, when set, adds flags and returns what makes the request's body of them.
+func (f *operatorFlags) onStream(use, short string, flags func(*cobra.Command) func() (any, error)) *cobra.Command {
+	verb, _, _ := strings.Cut(use, " ")
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
+	body := func() (any, error) { return struct{}{}, nil }
+	if flags != nil {
+		body = flags(c)
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		content, err := body()
+		if err != nil {
+			return err
+		}
+		var view courier.StreamView
+		raw, err := f.call(c.Context(), http.MethodPost, "streams/"+url.PathEscape(args[0])+"/"+verb, content, &view)
+		if err != nil {
+			return err
+		}
+		return f.print(c.OutOrStdout(), raw, []courier.StreamView{view})
+	}
+	return c
+}
+
+func (f *operatorFlags) replayCommand() *cobra.Command {
+	c := f.onStream("replay ID", "Send SETs again, with the ids they had: since a time, or one that is in the dead letters", func(c *cobra.Command) func() (any, error) {
+		since := c.Flags().Duration("since", 0, "how far back, such as 2h; all decisions since then that are still on the log")
+		jti := c.Flags().String("jti", "", "the one SET, with --partition and --offset as its dead letter says")
+		partition := c.Flags().Int("partition", -1, "where its decision is on the log")
+		offset := c.Flags().Int64("offset", -1, "where its decision is on the log")
+		return func() (any, error) {
+			switch one := *jti != "" || *partition >= 0 || *offset >= 0; {
+			case one == (*since > 0):
+				return nil, errors.New("give --since, or --jti with --partition and --offset")
+			case one && (*jti == "" || *partition < 0 || *offset < 0):
+				return nil, errors.New("one SET needs --jti, --partition and --offset, as its dead letter says them")
+			case one:
+				return map[string]any{"jti": *jti, "partition": *partition, "offset": *offset}, nil
+			}
+			return map[string]any{"since": time.Now().Add(-*since).UTC()}, nil
+		}
+	})
+	return c
+}
+
+func (f *operatorFlags) emitCommand() *cobra.Command {
+	return f.onStream("emit ID", "Send one made-up event of a type, marked as such, to see what the receiver does", func(c *cobra.Command) func() (any, error) {
+		kind := c.Flags().String("type", "", "the event type's URI, one that the stream delivers")
+		return func() (any, error) {
+			if *kind == "" {
+				return nil, errors.New("--type: give the event type's URI")
+			}
+			return map[string]string{"type": *kind}, nil
+		}
+	})
+}
+
+// call asks the courier. It returns the answer as it came, and reads it into v.
+func (f *operatorFlags) call(ctx context.Context, method, path string, body, v any) ([]byte, error) {
+	base, err := url.Parse(f.url)
+	if err != nil || base.Host == "" || base.Scheme != "https" && (base.Scheme != "http" || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, base.Hostname())) {
+		return nil, fmt.Errorf("--courier: is %.80q, must be https://host:port", f.url)
+	}
+	token, err := os.ReadFile(f.tokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("--token-file: %w", err)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, Proxy: http.ProxyFromEnvironment}
+	if f.caFile != "" && base.Scheme == "https" {
+		pem, err := os.ReadFile(f.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("--ca-file: %w", err)
+		}
+		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM", f.caFile)
+		}
+	}
+	var content io.Reader = http.NoBody
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("writing the request: %w", err)
+		}
+		content = bytes.NewReader(text)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(f.url, "/")+"/operator/v1/"+path, content)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the courier: %w", err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("reading the courier's answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var problem struct{ Error string }
+		if json.Unmarshal(raw, &problem) == nil && problem.Error != "" {
+			return nil, fmt.Errorf("the courier answers %d: %s", resp.StatusCode, problem.Error)
+		}
+		return nil, fmt.Errorf("the courier answers %d: %.200q", resp.StatusCode, raw)
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, fmt.Errorf("reading the courier's answer: %w", err)
+	}
+	return raw, nil
+}
+
+func (f *operatorFlags) print(out io.Writer, raw []byte, streams []courier.StreamView) error {
+	if f.json {
+		_, err := out.Write(append(bytes.TrimSpace(raw), '\n'))
+		return err
+	}
+	if len(streams) == 0 {
+		_, err := fmt.Fprintln(out, "no streams: receivers make them (docs/apps.md)")
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "STREAM\tRECEIVER\tTENANT\tMETHOD\tSTATUS\tPENDING\tLAG\tLAST SUCCESS\tTROUBLE")
+	for i := range streams {
+		s := &streams[i]
+		status, last := string(s.Status), "-"
+		if s.Reason != "" {
+			status += fmt.Sprintf(" (%q)", s.Reason)
+		}
+		if s.LastSuccess != nil {
+			last = s.LastSuccess.Format(time.RFC3339)
+		}
+		trouble := "-"
+		switch {
+		case s.Unknown:
+			trouble = "its courier did not answer: " + s.HeldBy
+		case s.FailingSince != nil:
+			trouble = fmt.Sprintf("since %s: %q", s.FailingSince.Format(time.RFC3339), s.LastError)
+		case s.LastError != "":
+			trouble = fmt.Sprintf("%q", s.LastError)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", s.ID, s.Receiver, s.Tenant, s.Method, status, s.Pending, s.Lag, last, trouble)
+	}
+	return w.Flush()
+}
