@@ -197,6 +197,33 @@ func TestParseClaimsOfTakesAnySubject(t *testing.T) {
 	}
 }
 
+// TestParseClaimsReadsWhatTheCourierSends, of every type that it gives countersign's members.
+func TestParseClaimsReadsWhatTheCourierSends(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("..", "internal", "ssf", "dialect", "testdata", "ssf1-*.golden.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no golden files", err)
+	}
+	read := 0
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(b), `"requirement"`) {
+			continue
+		}
+		c, err := ParseClaims(b)
+		if err != nil || !strings.Contains(name, "-"+string(c.Status)+"-") || c.Requirement.ID != "9a3e5d7c1b2f40618293a4b5c6d7e8f9" {
+			t.Errorf("%s: %+v, %v", filepath.Base(name), c, err)
+		}
+		read++
+	}
+	if read < 10 {
+		t.Errorf("only %d files have requirements", read)
+	}
+}
+
 // TestOneCauseMayRevokeSeveralSessions: tokens of one cause share their txn, and each is a requirement all the same.
 func TestOneCauseMayRevokeSeveralSessions(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -254,7 +255,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	client := http.Client{Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
-		TLSHandshakeTimeout: askTimeout, IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 4,
+		DialContext: (&net.Dialer{Timeout: askTimeout, KeepAlive: 15 * time.Second}).DialContext, TLSHandshakeTimeout: askTimeout,
+		IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 4,
+		// A poll that is held on a connection that is gone must not be waited for.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 	}}
 	if c.HTTP != nil {
 		client = *c.HTTP

@@ -66,7 +66,7 @@
 // A quiet stream and a broken one look the same, so the receiver has the stream verified every VerifyEvery, and polls say
 // when all was fetched. Both are signs of life for the index; without them it is not fresh after IndexConfig.MaxStaleness,
 // and the guard's StalePolicy decides. MaxStaleness has to be longer than VerifyEvery with Push, and longer than the
-// transmitter holds a poll with Poll, better twice that: a minute or two. A verification that does not come within
+// transmitter holds a poll with Poll (30 seconds at countersign's), better twice that: a minute or two. A verification that does not come within
 // VerifyWithin makes the stream [StateDead]; a transmitter may also say that it is paused or disabled. Config.StateChanged
 // hears of all these; in none of them is the index kept fresh. Without a verification endpoint a push stream never is.
 //

@@ -14,8 +14,8 @@ import (
 
 // Bounds of polling.
 const (
-	// longestPoll is how long a transmitter may hold a poll.
-	longestPoll  = 5 * time.Minute
+	// longestPoll is how long a poll is waited for. Then another one is sent: something on the way may have forgotten it.
+	longestPoll  = 2 * time.Minute
 	firstBackoff = 500 * time.Millisecond
 	maxBackoff   = 30 * time.Second
 	// lastWords is how long the last acknowledgements may take after the end.
@@ -50,27 +50,30 @@ type poller struct {
 func (r *Receiver) poll(ctx context.Context, address string) error {
 	p := &poller{Receiver: r, address: address, errs: map[string]*Refusal{}}
 	defer p.farewell(context.WithoutCancel(ctx))
-	backoff, good := firstBackoff, time.Now()
+	backoff := firstBackoff
+	var failing time.Time // since when; zero while all is well
 	for ctx.Err() == nil {
 		began := time.Now()
 		got, err := p.ask(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		if err == nil {
+		if got != nil {
 			if p.dead {
 				p.dead = false
 				r.revive()
 			}
-			good = time.Now()
+			failing = time.Time{}
 			err = p.take(ctx, got, began)
+		} else if err != nil && failing.IsZero() {
+			failing = time.Now()
 		}
 		var wait time.Duration
 		switch {
 		case isGone(err):
 			return fmt.Errorf("polling: %w", err)
 		case err != nil:
-			if time.Since(good) >= r.cfg.VerifyWithin {
+			if !failing.IsZero() && time.Since(failing) >= r.cfg.VerifyWithin {
 				p.dead = true
 				r.died(err)
 			}
@@ -91,7 +94,8 @@ func (r *Receiver) poll(ctx context.Context, address string) error {
 	return nil
 }
 
-// ask sends one poll. What was owed is settled when it is answered.
+// ask sends one poll. What was owed is settled when it is answered. One that is held for too long is given up, and nil
+// returned: nothing came of it, which is no trouble.
 func (p *poller) ask(ctx context.Context) (*pollAnswer, error) {
 	body := pollRequest{MaxEvents: p.cfg.MaxEvents, ReturnImmediately: p.cfg.ShortPoll, Ack: p.ack, SetErrs: p.errs}
 	ctx, cancel := context.WithTimeout(ctx, longestPoll)
@@ -108,6 +112,9 @@ func (p *poller) ask(ctx context.Context) (*pollAnswer, error) {
 		p.trouble("the transmitter takes no acknowledgements", err)
 		body.Ack = nil
 		got, err = p.send(ctx, &body)
+	}
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, nil //nolint:nilnil // as said above
 	}
 	if err == nil {
 		p.ack, p.errs = nil, map[string]*Refusal{}

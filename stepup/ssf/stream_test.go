@@ -215,6 +215,33 @@ func TestATransmitterThatIsAwayIsReportedDead(t *testing.T) {
 	}
 }
 
+// TestOnePollThatFailsIsNoDeath: not even after it was held for long.
+func TestOnePollThatFailsIsNoDeath(t *testing.T) {
+	bubble(t, stepupssf.Poll, func(p *transmitter, c *stepupssf.Config) {
+		p.patience, c.VerifyEvery = time.Hour, 10*time.Minute
+	}, func(t *testing.T, p *transmitter, a *app) {
+		time.Sleep(5 * time.Second)
+		a.wantStates(t, stepupssf.StateLive)
+		time.Sleep(5 * time.Minute) // longer than any poll is waited for
+		p.with(func() {
+			once := true
+			p.fail = func(r *http.Request) int {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				defer func() { once = once && r.URL.Path != "/poll" }()
+				return map[bool]int{true: http.StatusBadGateway}[once && r.URL.Path == "/poll"]
+			}
+		})
+		time.Sleep(4 * time.Minute)
+		a.wantStates(t, stepupssf.StateLive)
+		p.offer(offered{"j1", p.stepUp("j1", "u1", "open")})
+		time.Sleep(5 * time.Second)
+		if !a.open("u1") {
+			t.Error("it is not polled any more")
+		}
+	})
+}
+
 // TestAPausedStreamIsStale: the transmitter says so, keeps answering polls, and the index gets stale all the same.
 func TestAPausedStreamIsStale(t *testing.T) {
 	for _, delivery := range []stepupssf.Delivery{stepupssf.Push, stepupssf.Poll} {
