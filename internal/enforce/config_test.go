@@ -124,6 +124,22 @@ func TestTheExampleOfTheDocumentation(t *testing.T) {
 	if len(cfg.Routes) == 0 || len(cfg.Issuers) == 0 || len(cfg.Proxies) == 0 {
 		t.Errorf("%+v", cfg)
 	}
+	block := func(begin string) string {
+		_, rest, ok := strings.Cut(string(text), "```yaml\n"+begin)
+		block, _, closed := strings.Cut(rest, "```")
+		if !ok || !closed {
+			t.Fatalf("docs/apps.md shows no %s", begin)
+		}
+		return begin + block
+	}
+	kafka := "kafka:\n  brokers: [127.0.0.1:9092]\n"
+	for name, variant := range map[string]string{
+		"header": example + block("header:"), "ssf": strings.Replace(example, kafka, block("ssf:"), 1),
+	} {
+		if cfg, err = config.Parse(DefaultConfig(), []byte(variant), nil); err != nil || cfg.SignIn.URL == "" && cfg.SSF.Issuer == "" {
+			t.Errorf("with %s: %v", name, err)
+		}
+	}
 	for _, path := range []string{pathNginx, pathTraefik, pathEnvoy} {
 		if !strings.Contains(string(text), path) {
 			t.Errorf("docs/apps.md does not show how to ask under %s", path)
