@@ -28,7 +28,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 countersign \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/countersign --shell /usr/sbin/nologin countersign \
- && install -d -o countersign -g countersign /var/lib/countersign
+ && install -d -o countersign -g countersign /var/lib/countersign \
+ && install -d -m 0700 -o countersign -g countersign /var/lib/countersign/signing-keys
 COPY LICENSE NOTICE /usr/share/doc/countersign/
 # The programs look for the assets in .cache/assets above themselves, as in a source tree.
 COPY --from=assets /assets/node_modules/@ip-location-db /opt/countersign/.cache/assets/node_modules/@ip-location-db
@@ -41,4 +42,4 @@ CMD ["countersign", "help"]
 FROM service AS standalone
 COPY --from=assets /assets/node_modules/@chdb /opt/countersign/.cache/assets/node_modules/@chdb
 VOLUME /var/lib/countersign
-CMD ["countersign", "up", "--api", "0.0.0.0:8080", "--ingest", "0.0.0.0:8081", "--metrics", "0.0.0.0:9464"]
+CMD ["countersign", "up", "--api", "0.0.0.0:8080", "--ingest", "0.0.0.0:8081", "--courier", "0.0.0.0:8443", "--metrics", "0.0.0.0:9464"]

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"encoding/pem"
 	"maps"
 	"os"
 	"os/exec"
@@ -61,7 +62,7 @@ func TestComposeServices(t *testing.T) {
 	t.Parallel()
 	images := readCompose(t, "images.yaml")
 	compose := readCompose(t, filepath.Join("..", "docker-compose.yml"))
-	for _, name := range []string{"kafka", "clickhouse", "ingest", "detector", "archiver", "api"} {
+	for _, name := range []string{"kafka", "clickhouse", "ingest", "detector", "archiver", "courier", "api"} {
 		if _, ok := compose.Services[name]; !ok {
 			t.Errorf("no service %s", name)
 		}
@@ -254,8 +255,15 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	first, second := run(), run()
 	seen := map[string]bool{}
 	for name, secret := range first {
-		if !regexp.MustCompile(`^[A-Za-z0-9_-]{32}$`).MatchString(secret) || seen[secret] {
-			t.Errorf("%s is %d characters, or not its own; want 32 of base64url", name, len(secret))
+		if seen[secret] {
+			t.Errorf("%s is another's", name)
+		}
+		if strings.HasPrefix(name, "courier-") {
+			if block, rest := pem.Decode([]byte(secret)); block == nil || len(bytes.TrimSpace(rest)) > 0 {
+				t.Errorf("%s is no PEM", name)
+			}
+		} else if !regexp.MustCompile(`^[A-Za-z0-9_-]{32}$`).MatchString(secret) {
+			t.Errorf("%s is %d characters, want 32 of base64url", name, len(secret))
 		}
 		seen[secret] = true
 		if second[name] != secret {

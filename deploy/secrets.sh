@@ -5,9 +5,16 @@ set -eu
 cd "$(dirname -- "$0")"
 mkdir -p secrets
 chmod 700 secrets
-for name in clickhouse-password ingest-token api-token; do
+for name in clickhouse-password ingest-token api-token push-secrets-key receiver-secret operator-token; do
 	[ -s "secrets/$name" ] || {
 		(umask 022 && head -c 24 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' >"secrets/$name")
 		echo "made deploy/secrets/$name"
 	}
 done
+# Shared Signals is spoken over TLS only: a certificate for this machine, its own authority. Put yours in its place.
+[ -s secrets/courier-cert ] || {
+	(umask 022 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 397 -subj "/CN=countersign courier" \
+		-addext "subjectAltName=DNS:localhost,DNS:courier,IP:127.0.0.1" -keyout secrets/courier-key -out secrets/courier-cert 2>/dev/null)
+	chmod 644 secrets/courier-key
+	echo "made deploy/secrets/courier-cert and courier-key"
+}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/countersign-io/countersign/internal/ingest"
 	"github.com/countersign-io/countersign/internal/pull"
+	"github.com/countersign-io/countersign/internal/set"
+	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -31,6 +34,11 @@ func TestAlertsAreOnMetricsThereAre(t *testing.T) {
 	}
 	cfg := DefaultConfig()
 	cfg.Ingest.Tokens = []ingest.TokenConfig{{File: token, Source: "push", Tenants: []string{"*"}}}
+	if _, _, err := set.NewKeyFile(dir, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	cfg.SigningKeys.Directory, cfg.Courier.InsecurePlain = dir, true
+	cfg.SSF.BaseURL, cfg.SSF.Tenants = "https://signals.example.com", []ssf.Tenant{{Name: "acme"}}
 	cfg.Sources.Kafka = []pull.KafkaConfig{{
 		Name: "broker", Format: ingest.FormatEvent, Tenants: []string{"*"}, Topics: []string{"logins"}, Kafka: stream.Config{Brokers: []string{"127.0.0.1:9"}},
 	}}
@@ -43,6 +51,9 @@ func TestAlertsAreOnMetricsThereAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.AddDetector(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.AddCourier(nil); err != nil {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
