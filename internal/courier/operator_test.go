@@ -174,3 +174,38 @@ func TestReplay(t *testing.T) {
 		t.Error("what was before came too")
 	}
 }
+
+// An operator makes streams for receivers that cannot, and ends them.
+func TestOperatorsMakeStreams(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	r := newReceiver(t, nil)
+	for _, bad := range []string{
+		`{`, `{"receiver":"nobody"}`, `{"receiver":"app"}`, `{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"http://plain.example.com"}}`,
+		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8936","endpoint_url":"https://x.example.com"}}`,
+		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8936"},"events_requested":["https://example.com/none"]}`,
+		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8936"},"default_subjects":"SOME"}`,
+		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://x.example.com","authorization_header":"a\r\nb: c"}}`,
+	} {
+		if status, body := c.operate("POST", "streams", bad, operatorToken); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", bad, status, body)
+		}
+	}
+	status, body := c.operate("POST", "streams", fmt.Sprintf(`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":%q,"authorization_header":"k"}}`, r.URL), operatorToken)
+	var v StreamView
+	if err := json.Unmarshal([]byte(body), &v); err != nil || status != http.StatusCreated {
+		t.Fatalf("%d %s", status, body)
+	}
+	w.decide("alice")
+	r.await(t, 1)
+	if g := r.accepted()[0]; g.Header.Get("Authorization") != "k" {
+		t.Errorf("%+v", g)
+	}
+	if status, body := c.operate("DELETE", "streams/"+v.ID, "", operatorToken); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, _ := c.operate("GET", "streams/"+v.ID, "", operatorToken); status != http.StatusNotFound {
+		t.Errorf("after deletion %d", status)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -36,7 +37,7 @@ func (c *Courier) holder(ctx context.Context, partition int) (*holding, error) {
 		case <-changed:
 		case <-moved:
 		case <-ctx.Done():
-			return nil, &ssf.TooManyError{After: settleWait}
+			return nil, fmt.Errorf("waiting for a courier to take the stream up: %w", ctx.Err())
 		}
 	}
 }
@@ -123,9 +124,6 @@ func (c *Courier) elsewhere(h *holding, err error) error {
 			return &ssf.ElsewhereError{URL: held.URL}
 		}
 	}
-	if errors.Is(err, errFenced) || errors.Is(err, errReleased) {
-		return &ssf.TooManyError{After: time.Second}
-	}
 	return err
 }
 
@@ -151,7 +149,7 @@ func (c *Courier) anyHolding(ctx context.Context) (*holding, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, &ssf.TooManyError{After: settleWait}
+			return nil, fmt.Errorf("waiting to be given streams: %w", ctx.Err())
 		}
 	}
 }

@@ -36,7 +36,7 @@ import (
 const within = 30 * time.Second
 
 // app is the receiver of the tests, and what it may.
-var app = ssf.Receiver{ID: "app", Tenant: "acme", MaxStreams: 10_000}
+var app = ssf.Receiver{ID: "app", Tenant: "acme", Audience: []string{"https://app.example.com"}, MaxStreams: 10_000}
 
 // signer is made once: keys take long.
 var signer = sync.OnceValue(func() *set.Key {
@@ -194,6 +194,13 @@ func (w *world) start(change func(*Config)) *running {
 		Sign:     func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, signer(), t) },
 		Client:   &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Receiver: func(id string) (ssf.Receiver, bool) { return app, id == app.ID },
+		Issuer:   func(tenant string) string { return "https://tr.example.com/" + tenant },
+		CheckURL: func(raw string) error {
+			if !strings.HasPrefix(raw, "https://") {
+				return errors.New("must be https")
+			}
+			return nil
+		},
 		Handler: func(reg ssf.Registry, forward Forward) (http.Handler, error) {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the least that passes on
 				body, _ := io.ReadAll(r.Body)

@@ -37,7 +37,7 @@ func (p *Process) AddCourier(listener net.Listener) (*courier.Courier, error) {
 		Cluster: p.Cluster, Listener: listener,
 		Sign:     func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, keys.Signer(), t) },
 		Client:   client,
-		Receiver: receivers.Receiver,
+		Receiver: receivers.Receiver, Issuer: receivers.Issuer, CheckURL: guard.CheckURL,
 		Handler: func(registry ssf.Registry, forward courier.Forward) (http.Handler, error) {
 			h, err := ssf.New(receivers, ssf.Deps{
 				Registry: registry, Forward: forward,
