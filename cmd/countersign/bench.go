@@ -60,6 +60,11 @@ func benchCommand() *cobra.Command {
 		return bench.SDK(ctx, o, open)
 	})
 	c.Flags().IntVar(&open, "open", 1_000_000, "open requirements")
+	var pushing int
+	c = measure("courier", "from a decision to an app by push, and a courier with much that waits, beside bare POSTs and an idle one", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
+		return bench.Courier(ctx, o, pushing)
+	})
+	c.Flags().IntVar(&pushing, "seconds", 20, "how long to push")
 	var records, people int
 	c = measure("ingest", "Event Hubs records taken in a second, beside a syntax check and a bare publisher", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
 		return bench.Ingest(ctx, o, records, people, standalone.AssetsDir())

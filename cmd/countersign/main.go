@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -27,7 +28,9 @@ func run() int {
 		case engine.ChildVerb:
 			return engine.ChildMain()
 		case bench.BrokerVerb:
-			return brokerChild()
+			return benchChild(bench.BrokerChild)
+		case bench.CourierVerb:
+			return benchChild(bench.CourierChild)
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -47,8 +50,9 @@ func run() int {
 	return 0
 }
 
-func brokerChild() int {
-	if err := bench.BrokerChild(os.Args[2], os.Stdin, os.Stdout); err != nil {
+// benchChild runs a part of a bench in a process of its own.
+func benchChild(run func(argument string, in io.Reader, out io.Writer) error) int {
+	if err := run(os.Args[2], os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "countersign:", err)
 		return 1
 	}

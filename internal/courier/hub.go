@@ -220,7 +220,7 @@ func cut(list []*decision, end, from int64, limit int) ([]*decision, int64) {
 func (h *hub) read(ctx context.Context, partition int, from int64) error {
 	at := place{partition, from}
 	for attempt := 0; ; attempt++ {
-		if _, _, known := h.look(partition, from, 0); known {
+		if _, _, known := h.look(partition, from, 1); known {
 			return nil
 		}
 		h.mu.Lock()
