@@ -55,7 +55,7 @@ func CourierChild(file string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	p.AddTopics()
-	c, err := p.AddCourier()
+	c, err := p.AddCourier(nil)
 	if err != nil {
 		return err
 	}
