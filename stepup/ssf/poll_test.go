@@ -23,7 +23,7 @@ func TestPollsAlwaysSayHowManyAndWhether(t *testing.T) {
 	p.until("the verification is settled", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return len(p.open()) == 0
+		return len(p.open()) == 0 && a.Stats().Verifications == 1
 	})
 	p.with(func() { p.polls = nil })
 	p.offer(offered{"j1", good}, offered{"j2", bad}, offered{"j3", p.stepUp("another", "u3", "open")}, offered{"j4", "nonsense"})

@@ -119,7 +119,7 @@ func TestACrashCostsOnlyWhatWasNotAccepted(t *testing.T) {
 			}
 		}
 		torn := append(bytes.Clone(whole[:n]), "\x00\x00 garbage"[:n%4]...) // blocks that were not written
-		if n >= int(sizes[0]) && n%3 == 0 {
+		if len(torn) > n && n >= int(sizes[0]) && n%3 == 0 {
 			torn = append(torn, '\n')
 		}
 		if n < 18 {

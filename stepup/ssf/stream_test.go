@@ -97,7 +97,7 @@ func TestAStreamThatIsGoneIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, delivery stepupssf.Delivery) {
 		p := newTransmitter(t)
-		a := p.live(p.app(delivery, func(c *stepupssf.Config) { c.VerifyEvery = 20 * time.Millisecond }))
+		a := p.live(p.app(delivery, func(c *stepupssf.Config) { c.VerifyEvery, c.VerifyWithin = 20*time.Millisecond, time.Second }))
 		p.with(func() { clear(p.streams) })
 		p.until("there is another", func() bool { return a.Stats().StreamID == "stream-2" && a.Stats().State == stepupssf.StateLive })
 		if got := p.send(a, delivery, "j1", p.stepUp("j1", "u1", "open")); got != "ok" || !a.open("u1") {
@@ -152,6 +152,9 @@ func bubble(t *testing.T, delivery stepupssf.Delivery, edit func(*transmitter, *
 	})
 }
 
+// elapse lets time pass by the clock of a bubble.
+func elapse(d time.Duration) { <-time.After(d) }
+
 func (a *app) wantStates(t *testing.T, want ...stepupssf.State) {
 	t.Helper()
 	synctest.Wait()
@@ -167,20 +170,20 @@ func TestASilentStreamIsReportedDead(t *testing.T) {
 	for _, delivery := range []stepupssf.Delivery{stepupssf.Push, stepupssf.Poll} {
 		t.Run(string(delivery), func(t *testing.T) {
 			bubble(t, delivery, func(_ *transmitter, c *stepupssf.Config) { c.VerifyEvery = 15 * time.Second }, func(t *testing.T, p *transmitter, a *app) {
-				time.Sleep(10 * time.Minute)
+				elapse(10 * time.Minute)
 				a.wantStates(t, stepupssf.StateLive)
 				if age, _ := a.index.Fresh(); age > 21*time.Second {
 					t.Errorf("a quiet stream is %v old", age)
 				}
 				p.with(func() { p.quiet = true })
-				time.Sleep(46 * time.Second)
+				elapse(46 * time.Second)
 				a.wantStates(t, stepupssf.StateLive, stepupssf.StateDead)
-				time.Sleep(10 * time.Minute)
+				elapse(10 * time.Minute)
 				if age, _ := a.index.Fresh(); age < 10*time.Minute {
 					t.Errorf("a dead stream makes the index fresh: %v", age)
 				}
 				p.with(func() { p.quiet = false })
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				a.wantStates(t, stepupssf.StateLive, stepupssf.StateDead, stepupssf.StateLive)
 				if age, _ := a.index.Fresh(); age > 21*time.Second {
 					t.Errorf("an hour later: %v", age)
@@ -196,19 +199,19 @@ func TestATransmitterThatIsAwayIsReportedDead(t *testing.T) {
 		t.Run(string(delivery), func(t *testing.T) {
 			away := func(*http.Request) int { return http.StatusBadGateway }
 			bubble(t, delivery, func(p *transmitter, _ *stepupssf.Config) { p.fail = away }, func(t *testing.T, p *transmitter, a *app) {
-				time.Sleep(2 * time.Minute)
+				elapse(2 * time.Minute)
 				a.wantStates(t, stepupssf.StateDead)
 				if _, ok := a.index.Fresh(); ok {
 					t.Error("fresh")
 				}
 				p.with(func() { p.fail = nil })
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				a.wantStates(t, stepupssf.StateDead, stepupssf.StateLive)
 				p.with(func() { p.fail = away })
-				time.Sleep(3 * time.Minute)
+				elapse(3 * time.Minute)
 				a.wantStates(t, stepupssf.StateDead, stepupssf.StateLive, stepupssf.StateDead)
 				p.with(func() { p.fail = nil })
-				time.Sleep(3 * time.Minute)
+				elapse(3 * time.Minute)
 				a.wantStates(t, stepupssf.StateDead, stepupssf.StateLive, stepupssf.StateDead, stepupssf.StateLive)
 			})
 		})
@@ -220,9 +223,9 @@ func TestOnePollThatFailsIsNoDeath(t *testing.T) {
 	bubble(t, stepupssf.Poll, func(p *transmitter, c *stepupssf.Config) {
 		p.patience, c.VerifyEvery = time.Hour, 10*time.Minute
 	}, func(t *testing.T, p *transmitter, a *app) {
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		a.wantStates(t, stepupssf.StateLive)
-		time.Sleep(5 * time.Minute) // longer than any poll is waited for
+		elapse(5 * time.Minute) // longer than any poll is waited for
 		p.with(func() {
 			once := true
 			p.fail = func(r *http.Request) int {
@@ -232,10 +235,10 @@ func TestOnePollThatFailsIsNoDeath(t *testing.T) {
 				return map[bool]int{true: http.StatusBadGateway}[once && r.URL.Path == "/poll"]
 			}
 		})
-		time.Sleep(4 * time.Minute)
+		elapse(4 * time.Minute)
 		a.wantStates(t, stepupssf.StateLive)
 		p.offer(offered{"j1", p.stepUp("j1", "u1", "open")})
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		if !a.open("u1") {
 			t.Error("it is not polled any more")
 		}
@@ -251,20 +254,20 @@ func TestAPausedStreamIsStale(t *testing.T) {
 				update := func(status string, quiet bool) {
 					p.with(func() { p.quiet, p.status[id] = quiet, object{"stream_id": id, "status": status} })
 					p.deliver(id, own+"stream-updated", object{"status": status, "reason": "maintenance"})
-					time.Sleep(2 * time.Second)
+					elapse(2 * time.Second)
 				}
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				update("paused", true)
 				a.wantStates(t, stepupssf.StateLive, stepupssf.StatePaused)
-				time.Sleep(10 * time.Minute)
+				elapse(10 * time.Minute)
 				if age, _ := a.index.Fresh(); age < 9*time.Minute {
 					t.Errorf("fresh while paused: %v", age)
 				}
 				update("disabled", true)
-				time.Sleep(10 * time.Minute)
+				elapse(10 * time.Minute)
 				a.wantStates(t, stepupssf.StateLive, stepupssf.StatePaused, stepupssf.StateDisabled)
 				update("enabled", false)
-				time.Sleep(2 * time.Minute)
+				elapse(2 * time.Minute)
 				a.mu.Lock()
 				last := a.states[len(a.states)-1]
 				a.mu.Unlock()
@@ -281,7 +284,7 @@ func TestAPausedStreamIsStale(t *testing.T) {
 				} else {
 					p.offer(offered{jti, set})
 				}
-				time.Sleep(2 * time.Second)
+				elapse(2 * time.Second)
 				if s := a.Stats().State; s != stepupssf.StateLive {
 					t.Errorf("late word: %s", s)
 				}
@@ -294,7 +297,7 @@ func TestAPausedStreamIsStale(t *testing.T) {
 func TestAStreamThatWasPausedWithoutAWordIsNoticed(t *testing.T) {
 	bubble(t, stepupssf.Push, func(*transmitter, *stepupssf.Config) {}, func(t *testing.T, p *transmitter, a *app) {
 		p.with(func() { p.quiet, p.status[a.Stats().StreamID]["status"] = true, "paused" })
-		time.Sleep(2 * time.Minute)
+		elapse(2 * time.Minute)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if !slices.Contains(a.states, stepupssf.StatePaused) {
@@ -309,7 +312,7 @@ func TestVerificationKeepsToTheTransmittersInterval(t *testing.T) {
 		p.interval = 120
 		c.VerifyEvery = time.Second
 	}, func(t *testing.T, p *transmitter, a *app) {
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		if n := p.called("POST /verify"); n < 28 || n > 32 {
 			t.Errorf("%d in an hour", n)
 		}
@@ -318,7 +321,7 @@ func TestVerificationKeepsToTheTransmittersInterval(t *testing.T) {
 				return map[bool]int{true: http.StatusTooManyRequests}[r.URL.Path == "/verify" && time.Now().Minute()%5 == 0]
 			}
 		})
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		a.wantStates(t, stepupssf.StateLive)
 	})
 }
