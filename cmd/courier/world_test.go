@@ -171,18 +171,13 @@ func (w *world) certify(t *testing.T) *http.Client {
 // start starts the process and waits until it serves.
 func (w *world) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "--config", w.config)
-	cmd.Env = append(os.Environ(), childEnv+"=1")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	w.process, w.exited = cmd, exited
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait() // that it was killed is no news
-	}()
+	w.process, w.exited = launch(t, w.config)
+	w.serving(t, w.base, w.exited)
+}
+
+// serving waits until a courier answers.
+func (w *world) serving(t *testing.T, base string, exited <-chan struct{}) {
+	t.Helper()
 	kafkatest.Eventually(t, 30*time.Second, func() error {
 		select {
 		case <-exited:
@@ -191,7 +186,7 @@ func (w *world) start(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.discovery(), http.NoBody)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/.well-known/ssf-configuration/"+tenant, http.NoBody)
 		if err != nil {
 			return err
 		}
@@ -201,6 +196,23 @@ func (w *world) start(t *testing.T) {
 		}
 		return resp.Body.Close()
 	})
+}
+
+// launch starts a courier with a configuration. exited is closed when it has ended.
+func launch(t *testing.T, config string) (process *exec.Cmd, exited chan struct{}) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "--config", config)
+	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited = make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // that it was killed is no news
+	}()
+	return cmd, exited
 }
 
 // kill ends the process as kill -9 does.
@@ -233,14 +245,22 @@ func (w *world) party(t *testing.T, method string) *party {
 
 func (w *world) receiver(t *testing.T, method string, n int) *party {
 	t.Helper()
-	p := &party{client: w.client, discovery: w.discovery(), issuer: w.base + "/" + tenant, method: method, inbox: w.inbox}
-	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"ssf.manage ssf.read"}}
+	p := w.login(t, fmt.Sprintf("party-%d", n), "ssf.manage ssf.read")
+	p.method = method
+	return p
+}
+
+// login is a client with a token for some scopes.
+func (w *world) login(t *testing.T, id, scope string) *party {
+	t.Helper()
+	p := &party{client: w.client, discovery: w.discovery(), issuer: w.base + "/" + tenant, inbox: w.inbox}
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {scope}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.base+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(fmt.Sprintf("party-%d", n), secret)
+	req.SetBasicAuth(id, secret)
 	resp, err := w.client.Do(req)
 	if err != nil {
 		t.Fatal(err)
