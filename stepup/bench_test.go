@@ -1,6 +1,7 @@
 package stepup
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -53,4 +54,41 @@ func BenchmarkCheckMillion(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkSnapshotMillion writes and restores a million open requirements.
+func BenchmarkSnapshotMillion(b *testing.B) {
+	x, err := NewIndex(IndexConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 1_000_000 {
+		x.Apply(change(fmt.Sprintf("%032x", i), fmt.Sprint("user-", i), "", StatusOpen))
+	}
+	var text bytes.Buffer
+	b.Run("note", func(b *testing.B) {
+		for b.Loop() {
+			x.entries()
+		}
+	})
+	b.Run("write", func(b *testing.B) {
+		for b.Loop() {
+			text.Reset()
+			if err := x.Snapshot(&text); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(text.Len())/1e6, "bytes/requirement")
+	})
+	b.Run("restore", func(b *testing.B) {
+		for b.Loop() {
+			copied, err := NewIndex(IndexConfig{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if n, err := copied.Restore(bytes.NewReader(text.Bytes())); err != nil || n != 1_000_000 {
+				b.Fatal(n, err)
+			}
+		}
+	})
 }
