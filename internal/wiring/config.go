@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign-io/countersign/internal/act"
 	"github.com/countersign-io/countersign/internal/api"
 	"github.com/countersign-io/countersign/internal/archiver"
 	"github.com/countersign-io/countersign/internal/courier"
@@ -36,6 +37,7 @@ type Config struct {
 	Courier     courier.Config    `yaml:"courier"`
 	SSF         ssf.Config        `yaml:"ssf"`
 	SigningKeys set.KeyringConfig `yaml:"signing_keys"`
+	Act         act.Config        `yaml:"act"`
 	Telemetry   telemetry.Config  `yaml:"telemetry"`
 }
 
@@ -59,6 +61,6 @@ func DefaultConfig() Config {
 		Kafka: stream.DefaultConfig(), Topics: DefaultTopics(), ClickHouse: history.DefaultConfig(), Geo: geo.DefaultConfig(),
 		Ingest: ingest.DefaultConfig(), Sources: DefaultSources(), Detector: detector.DefaultConfig(), Archiver: archiver.DefaultConfig(),
 		API: api.DefaultConfig(), Courier: courier.DefaultConfig(), SSF: ssf.DefaultConfig(), SigningKeys: set.DefaultKeyringConfig(),
-		Telemetry: telemetry.DefaultConfig(),
+		Act: act.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
 	}
 }

@@ -174,6 +174,14 @@ func (c *service) ask(ctx context.Context) error {
 		"client_assertion_type": {upstream.AssertionType}, "client_assertion": {assertion},
 	}
 	answer, err := c.client.Post(ctx, c.endpoint, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}}, []byte(form.Encode()))
+	if e, ok := errors.AsType[*upstream.Error](err); ok && e.Status != 0 {
+		// It says nothing of what was to be asked, and may quote the assertion but for its code.
+		var refused struct {
+			Code string `json:"error"`
+		}
+		_ = json.Unmarshal([]byte(e.Detail), &refused) // "" where there is none
+		return &upstream.TokenError{Status: e.Status, Code: refused.Code, Wait: e.Wait}
+	}
 	if err != nil {
 		return err
 	}
