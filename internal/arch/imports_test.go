@@ -81,7 +81,7 @@ var mustNotImport = []struct {
 	{[]string{"internal/ingest"}, []string{"internal/source"}, "ingest declares Source, cmd injects the sources"},
 	{[]string{"internal/courier"}, []string{"internal/detector", "internal/anomaly"}, "courier delivers decisions, it makes none"},
 	{
-		[]string{"internal/history", "internal/archiver", "internal/ssf", "internal/notify"},
+		[]string{"internal/history", "internal/archiver", "internal/ssf", "internal/notify", "internal/act"},
 		[]string{"internal/detector", "internal/api", "internal/ingest"},
 		"these are told, they do not decide",
 	},
