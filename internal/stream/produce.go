@@ -1,10 +1,10 @@
 package stream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/segmentio/kafka-go"
@@ -101,9 +101,11 @@ func (c *Cluster) produce(ctx context.Context, topic string, partition int, raw 
 
 // produceOnce sends an encoded batch once. After an error the outcome is unknown.
 func (c *Cluster) produceOnce(ctx context.Context, topic string, partition int, raw []byte) (int64, error) {
+	batch := &lent{raw: raw}
+	defer batch.takeBack()
 	res, err := c.client().RawProduce(ctx, &kafka.RawProduceRequest{
 		Topic: c.physical(topic), Partition: partition, RequiredAcks: kafka.RequireAll,
-		RawRecords: protocol.RawRecordSet{Reader: bytes.NewReader(raw)},
+		RawRecords: protocol.RawRecordSet{Reader: batch},
 	})
 	if err == nil {
 		err = res.Error
@@ -121,6 +123,47 @@ func (c *Cluster) produceOnce(ctx context.Context, topic string, partition int, 
 	}
 	return res.BaseOffset, nil
 }
+
+// lent is a batch in the hands of one request. kafka-go may come to write a request after its caller has left it, because a
+// context is over or time is up; the buffer may hold the next batch by then.
+type lent struct {
+	mu  sync.Mutex
+	raw []byte
+}
+
+func (l *lent) takeBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.raw = nil
+}
+
+// WriteTo writes the batch into the request, which is in memory.
+func (l *lent) WriteTo(w io.Writer) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.raw == nil {
+		return 0, errTakenBack
+	}
+	n, err := w.Write(l.raw)
+	return int64(n), err
+}
+
+// Read is for the type: [io.Copy] uses WriteTo.
+func (l *lent) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.raw == nil {
+		return 0, errTakenBack
+	}
+	if len(l.raw) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, l.raw)
+	l.raw = l.raw[n:]
+	return n, nil
+}
+
+var errTakenBack = errors.New("the caller has left the request")
 
 // permanent reports errors that no retry of the same bytes can mend.
 func permanent(err error) bool {
