@@ -1,4 +1,5 @@
-// Command courier delivers decisions to the receivers of Shared Signals streams, by push and by poll.
+// Command courier delivers decisions to the receivers of Shared Signals streams, by push and by poll, and tells people of
+// incidents.
 package main
 
 import (
@@ -8,8 +9,10 @@ import (
 )
 
 func main() {
-	os.Exit(wiring.Main("courier", []string{"courier", "ssf", "signing_keys"}, func(p *wiring.Process) error {
-		_, err := p.AddCourier(nil)
-		return err
+	os.Exit(wiring.Main("courier", []string{"courier", "ssf", "signing_keys", "notify"}, func(p *wiring.Process) error {
+		if _, err := p.AddCourier(nil); err != nil {
+			return err
+		}
+		return p.AddNotify()
 	}))
 }

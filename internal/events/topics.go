@@ -12,6 +12,8 @@ const (
 	TopicReceipts    = "countersign.receipts.v1"
 	TopicCursors     = "countersign.cursors.v1"
 	// TopicStreams is keyed by stream: the configuration and the positions of Shared Signals streams, and who holds them.
-	TopicStreams    = "countersign.streams.v1"
+	TopicStreams = "countersign.streams.v1"
+	// TopicAlerts is keyed by incident: what people were told and are to be told. It has one partition.
+	TopicAlerts     = "countersign.alerts.v1"
 	TopicDeadLetter = "countersign.deadletter.v1"
 )

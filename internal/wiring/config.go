@@ -16,6 +16,7 @@ import (
 	"github.com/countersign-io/countersign/internal/geo"
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/ingest"
+	"github.com/countersign-io/countersign/internal/notify"
 	"github.com/countersign-io/countersign/internal/set"
 	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/stream"
@@ -38,7 +39,9 @@ type Config struct {
 	SSF         ssf.Config        `yaml:"ssf"`
 	SigningKeys set.KeyringConfig `yaml:"signing_keys"`
 	Act         act.Config        `yaml:"act"`
-	Telemetry   telemetry.Config  `yaml:"telemetry"`
+	// Notify tells people; it runs in the couriers.
+	Notify    notify.Config    `yaml:"notify"`
+	Telemetry telemetry.Config `yaml:"telemetry"`
 }
 
 // Validate reports what concerns several parts: the formats that tokens name are known to the sources.
@@ -61,6 +64,6 @@ func DefaultConfig() Config {
 		Kafka: stream.DefaultConfig(), Topics: DefaultTopics(), ClickHouse: history.DefaultConfig(), Geo: geo.DefaultConfig(),
 		Ingest: ingest.DefaultConfig(), Sources: DefaultSources(), Detector: detector.DefaultConfig(), Archiver: archiver.DefaultConfig(),
 		API: api.DefaultConfig(), Courier: courier.DefaultConfig(), SSF: ssf.DefaultConfig(), SigningKeys: set.DefaultKeyringConfig(),
-		Act: act.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
+		Act: act.DefaultConfig(), Notify: notify.DefaultConfig(), Telemetry: telemetry.DefaultConfig(),
 	}
 }

@@ -80,9 +80,12 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	// The lag keeps what a late write of a former owner has shadowed until its owner has written it again.
 	streams := cursors
 	streams.Name, streams.MinCompactionLag = events.TopicStreams, time.Hour
+	// Whoever has its one partition sends for all.
+	alerts := cursors
+	alerts.Name, alerts.Partitions = events.TopicAlerts, 1
 	letters := topic(events.TopicDeadLetter, c.Findings)
 	return []stream.TopicSpec{
 		topic(events.TopicEvents, c.Events), state, topic(events.TopicFindings, c.Findings), revocations,
-		topic(events.TopicReceipts, c.Findings), cursors, streams, letters, topic(events.TopicSightings, c.Events), network,
+		topic(events.TopicReceipts, c.Findings), cursors, streams, alerts, letters, topic(events.TopicSightings, c.Events), network,
 	}
 }

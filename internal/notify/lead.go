@@ -1,0 +1,495 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/notify/incident"
+	"github.com/countersign-io/countersign/internal/revocation"
+	"github.com/countersign-io/countersign/internal/stream"
+)
+
+// lead is the one that sends. All its state belongs to the goroutine of run.
+type lead struct {
+	n     *Notifier
+	state *incident.State
+	next  position
+	// waiting are the incidents with pending deliveries.
+	waiting map[string]bool
+	lanes   map[string]*lane
+	results chan result
+	wrote   time.Time
+	moved   bool
+}
+
+// position is where reading goes on, by topic: one offset a partition. Early are ends of requirements whose findings are yet
+// to come.
+type position struct {
+	Findings    []int64                   `json:"findings"`
+	Revocations []int64                   `json:"revocations"`
+	Early       map[string]incident.Early `json:"early,omitempty"`
+}
+
+// The keys on countersign.alerts.v1.
+const (
+	keyPosition = "position"
+	keyIncident = "incident/"
+)
+
+// input is a record that was read.
+type input struct {
+	topic     string
+	partition int
+	offset    int64
+	at        time.Time
+	value     []byte
+}
+
+// Bounds of what is held between reading and folding.
+const (
+	maxInputs = 256
+	maxFold   = 500
+)
+
+func newLead(n *Notifier) *lead {
+	l := &lead{
+		n: n, state: incident.New(n.rules()), waiting: map[string]bool{}, lanes: map[string]*lane{},
+		results: make(chan result, len(n.targets)),
+	}
+	for _, t := range n.targets {
+		l.lanes[t.Name] = &lane{target: t}
+	}
+	return l
+}
+
+// run reads what is kept, then follows the log until ctx ends.
+func (l *lead) run(ctx context.Context) error {
+	if err := l.load(ctx); err != nil {
+		return err
+	}
+	inputs := make(chan input, maxInputs)
+	group, ctx := errgroup.WithContext(ctx)
+	for topic, from := range map[string][]int64{events.TopicFindings: l.next.Findings, events.TopicRevocations: l.next.Revocations} {
+		start := append([]int64(nil), from...)
+		group.Go(func() error {
+			return l.n.deps.Cluster.Table(l.n.trouble).FollowFrom(ctx, topic, start, func(r stream.Record) error {
+				in := input{topic, r.Partition, r.Offset, r.Time, bytes.Clone(r.Value)}
+				select {
+				case inputs <- in:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		})
+	}
+	var sending errgroup.Group
+	group.Go(func() error { return l.loop(ctx, inputs, &sending) })
+	err := group.Wait()
+	_ = sending.Wait() // they return when ctx ends, and none returns an error
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// load reads incidents and positions. The first time, it begins as far back as an incident takes findings in.
+func (l *lead) load(ctx context.Context) error {
+	found := false
+	kept := map[string]*incident.Incident{}
+	err := l.n.deps.Cluster.Table(l.n.trouble).Load(ctx, events.TopicAlerts, func(r stream.Record) error {
+		key := string(r.Key)
+		id, isIncident := strings.CutPrefix(key, keyIncident)
+		switch {
+		case isIncident && r.Value == nil:
+			delete(kept, id)
+		case isIncident:
+			i := new(incident.Incident)
+			if err := json.Unmarshal(r.Value, i); err != nil {
+				return fmt.Errorf("reading incident at offset %d of %s: %w", r.Offset, events.TopicAlerts, err)
+			}
+			kept[id] = i
+		case key == keyPosition:
+			var p position
+			if err := json.Unmarshal(r.Value, &p); err != nil {
+				return fmt.Errorf("reading position at offset %d of %s: %w", r.Offset, events.TopicAlerts, err)
+			}
+			l.next, found = p, true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id, i := range kept {
+		l.state.Restore(i)
+		if i.Waiting() {
+			l.waiting[id] = true
+		}
+	}
+	if err := l.abandon(ctx); err != nil {
+		return err
+	}
+	l.state.RestoreEarly(l.next.Early)
+	since := time.Now().Add(-l.n.cfg.Window)
+	for topic, offsets := range map[string]*[]int64{events.TopicFindings: &l.next.Findings, events.TopicRevocations: &l.next.Revocations} {
+		first, end, err := l.n.deps.Cluster.Ends(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if !found || len(*offsets) != len(end) {
+			if *offsets, err = l.n.deps.Cluster.OffsetsAt(ctx, topic, since); err != nil {
+				return err
+			}
+		}
+		for p, next := range *offsets {
+			if next > end[p] { // the topic was made anew
+				(*offsets)[p] = first[p]
+			}
+		}
+	}
+	l.moved = true
+	return nil
+}
+
+// errUnconfigured is why a message is dead whose target is not configured any more.
+var errUnconfigured = errors.New("the target is not configured any more")
+
+// abandon sends what waits for targets that are gone to the dead letters.
+func (l *lead) abandon(ctx context.Context) error {
+	for id := range l.waiting {
+		i := l.state.Get(id)
+		for k := range i.Deliveries {
+			d := &i.Deliveries[k]
+			if d.Outcome != incident.Pending || l.lanes[d.Target] != nil {
+				continue
+			}
+			m := message(i, d)
+			l.n.templates.write(&m, plain)
+			if err := l.bury(ctx, d.Target, &m, errUnconfigured); err != nil {
+				return err
+			}
+			d.Outcome = incident.Dead
+			l.state.Touch(id)
+		}
+	}
+	return nil
+}
+
+// Pace of the loop.
+const (
+	tickEvery     = time.Second
+	positionEvery = 2 * time.Second
+)
+
+// loop folds, keeps, sends.
+func (l *lead) loop(ctx context.Context, inputs <-chan input, sending *errgroup.Group) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case in := <-inputs:
+			l.fold(in)
+			for n := 1; n < maxFold && len(inputs) > 0; n++ {
+				l.fold(<-inputs)
+			}
+		case r := <-l.results:
+			if err := l.done(ctx, r); err != nil {
+				return err
+			}
+		case <-timer.C:
+		}
+		l.state.Tick(events.MillisOf(time.Now()))
+		if err := l.keep(ctx); err != nil {
+			return err
+		}
+		timer.Reset(l.dispatch(ctx, sending))
+	}
+}
+
+// fold takes one record in. What is unreadable is counted: the archiver makes its dead letter.
+func (l *lead) fold(in input) {
+	l.moved = true
+	now := events.MillisOf(time.Now())
+	offsets := l.next.Findings
+	if in.topic == events.TopicRevocations {
+		offsets = l.next.Revocations
+	}
+	if in.partition < len(offsets) {
+		offsets[in.partition] = in.offset + 1
+	}
+	if in.value == nil {
+		return
+	}
+	if in.topic == events.TopicRevocations {
+		c, err := revocation.ParseClaims(in.value)
+		if err != nil {
+			l.n.metrics.unreadable.WithLabelValues(in.topic).Inc()
+			return
+		}
+		l.state.Claims(&c, now)
+		return
+	}
+	f, err := events.DecodeFinding(in.value)
+	if err != nil {
+		l.n.metrics.unreadable.WithLabelValues(in.topic).Inc()
+		return
+	}
+	l.n.metrics.behind.Set(max(0, time.Since(in.at).Seconds()))
+	l.state.Finding(f, now)
+}
+
+// keep writes what has changed: first the incidents, then the position.
+func (l *lead) keep(ctx context.Context) error {
+	var records []stream.Record
+	for _, id := range l.state.Changed() {
+		r := stream.Record{Key: []byte(keyIncident + id)}
+		if i := l.state.Get(id); i != nil {
+			r.Value = encode(i)
+			l.waiting[id] = true
+			if !i.Waiting() {
+				delete(l.waiting, id)
+			}
+		} else {
+			delete(l.waiting, id)
+		}
+		records = append(records, r)
+	}
+	if err := l.publish(ctx, events.TopicAlerts, records); err != nil {
+		return err
+	}
+	if l.moved && (len(records) > 0 || time.Since(l.wrote) > positionEvery) {
+		l.next.Early = l.state.Early()
+		if err := l.publish(ctx, events.TopicAlerts, []stream.Record{{Key: []byte(keyPosition), Value: encode(l.next)}}); err != nil {
+			return err
+		}
+		l.moved, l.wrote = false, time.Now()
+	}
+	l.n.metrics.incidents.Set(float64(l.state.Len()))
+	return nil
+}
+
+// publish writes until it succeeds or ctx ends.
+func (l *lead) publish(ctx context.Context, topic string, records []stream.Record) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := l.n.publisher.Publish(ctx, topic, records)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		l.n.metrics.publishing.Inc()
+		l.n.log.Debug("writing to the log again", zap.String("topic", topic), zap.Error(err))
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// lane is what is under way to one target.
+type lane struct {
+	target *target
+	busy   bool
+	// since is the minute in which used messages went out. exceeded tells that more were due.
+	since    time.Time
+	used     int
+	exceeded bool
+	// not is the time before which the target does not want anything.
+	not time.Time
+}
+
+// result is what became of a try.
+type result struct {
+	lane     *lane
+	message  Message
+	covers   []covered
+	took     time.Duration
+	err      error
+	summary  bool
+	finished time.Time
+}
+
+// covered is a delivery that a message stands for.
+type covered struct {
+	incident string
+	phase    incident.Phase
+	severity events.Severity
+}
+
+// dispatch starts what is due and tells when to look again.
+func (l *lead) dispatch(ctx context.Context, sending *errgroup.Group) time.Duration {
+	now := time.Now()
+	again := now.Add(tickEvery)
+	for _, t := range l.n.targets {
+		lane := l.lanes[t.Name]
+		due, first, pending := l.due(t.Name, events.MillisOf(now))
+		l.n.metrics.waiting.WithLabelValues(t.Name).Set(float64(pending))
+		if !first.IsZero() && first.Before(again) {
+			again = first
+		}
+		if lane.busy || len(due) == 0 || now.Before(lane.not) {
+			continue
+		}
+		if now.Sub(lane.since) >= time.Minute {
+			lane.since, lane.used = now, 0
+		}
+		if limit := t.limit(); limit > 0 && lane.used >= limit {
+			lane.exceeded = lane.exceeded || len(due) > 1
+			continue
+		}
+		lane.used++
+		lane.busy = true
+		r := l.compose(lane, due, now)
+		sending.Go(func() error {
+			began := time.Now()
+			r.err = t.sender.send(ctx, &r.message)
+			r.finished = time.Now()
+			r.took = r.finished.Sub(began)
+			l.results <- r // it has room for every target
+			return nil
+		})
+	}
+	return max(time.Until(again), time.Millisecond)
+}
+
+// ready is a delivery that may go out.
+type ready struct {
+	incident *incident.Incident
+	delivery *incident.Delivery
+}
+
+// due lists the deliveries to a target that are due, oldest first as far as the first goes, the time when the next one is, and how
+// many wait.
+func (l *lead) due(target string, now events.Millis) (list []ready, first time.Time, pending int) {
+	for id := range l.waiting {
+		i := l.state.Get(id)
+		if i == nil {
+			continue
+		}
+		if d := i.Next(target, now); d != nil {
+			list = append(list, ready{i, d})
+			if o := list[0]; d.Due < o.delivery.Due || d.Due == o.delivery.Due && i.ID < o.incident.ID {
+				list[0], list[len(list)-1] = list[len(list)-1], list[0]
+			}
+		}
+		for k := range i.Deliveries {
+			d := &i.Deliveries[k]
+			if d.Target != target || d.Outcome != incident.Pending {
+				continue
+			}
+			pending++
+			if at := d.Due.Time(); d.Due > now && (first.IsZero() || at.Before(first)) {
+				first = at
+			}
+		}
+	}
+	return list, first, pending
+}
+
+// maxSummary bounds the incidents of one summary.
+const maxSummary = 1000
+
+// compose writes the oldest message, or one for all that fire when the target has had enough.
+func (l *lead) compose(lane *lane, due []ready, now time.Time) result {
+	var firing []ready
+	if lane.exceeded {
+		for _, r := range due {
+			if r.delivery.Phase == incident.Firing && len(firing) < maxSummary {
+				firing = append(firing, r)
+			}
+		}
+		lane.exceeded = false
+	}
+	r := result{lane: lane}
+	if len(firing) > 1 {
+		var list []*incident.Incident
+		for _, f := range firing {
+			list = append(list, f.incident)
+			r.covers = append(r.covers, covered{f.incident.ID, f.delivery.Phase, f.delivery.Severity})
+		}
+		r.summary, r.message = true, summary(lane.target.Name, list, now)
+		l.n.templates.writeSummary(&r.message, lane.target.dialect)
+		return r
+	}
+	d := due[0]
+	r.covers = []covered{{d.incident.ID, d.delivery.Phase, d.delivery.Severity}}
+	r.message = message(d.incident, d.delivery)
+	l.n.templates.write(&r.message, lane.target.dialect)
+	return r
+}
+
+// done notes what became of a try.
+func (l *lead) done(ctx context.Context, r result) error {
+	r.lane.busy = false
+	if r.err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	rejected, _ := errors.AsType[*rejection](r.err)
+	if rejected != nil && rejected.after > 0 {
+		r.lane.not = r.finished.Add(rejected.after)
+	}
+	name, now := r.lane.target.Name, events.MillisOf(r.finished)
+	outcome := resultSent
+	for _, c := range r.covers {
+		i := l.state.Get(c.incident)
+		if i == nil {
+			continue
+		}
+		d := i.Delivery(name, c.phase, c.severity)
+		if d == nil {
+			continue // it tells of a higher severity by now, and goes out again
+		}
+		d.Tries++
+		// A summary that is refused is told one by one.
+		final := rejected != nil && rejected.final && !r.summary || r.finished.Sub(d.Created.Time()) > l.n.cfg.MaxAge
+		switch {
+		case r.err == nil && r.summary:
+			d.Outcome = incident.Summarised
+			l.n.metrics.summarised.WithLabelValues(name).Inc()
+		case r.err == nil:
+			d.Outcome = incident.Sent
+		case final:
+			m := r.message
+			if r.summary {
+				m = message(i, d)
+				l.n.templates.write(&m, r.lane.target.dialect)
+			}
+			if err := l.bury(ctx, name, &m, r.err); err != nil {
+				return err
+			}
+			d.Outcome, outcome = incident.Dead, resultDead
+		default:
+			outcome = resultFailed
+			d.Due = now + millis(l.pause(d.Tries))
+		}
+		l.state.Touch(c.incident)
+	}
+	l.n.metrics.tried(name, outcome, r.took)
+	if r.err != nil {
+		l.n.log.Debug("message not taken", zap.String("target", name), zap.String("message", r.message.ID), zap.Error(r.err))
+	}
+	return nil
+}
+
+// pause before another try: it doubles, with a chance part so that many do not come at once.
+func (l *lead) pause(tries int) time.Duration {
+	d := min(l.n.cfg.RetryMin<<min(tries-1, 20), l.n.cfg.RetryMax)
+	if d <= 0 {
+		d = l.n.cfg.RetryMax
+	}
+	return d/2 + rand.N(d/2+1) //nolint:gosec // spreading, not secrecy
+}
