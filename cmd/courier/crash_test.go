@@ -184,7 +184,7 @@ func TestOneOfTwoKilledUnderLoad(t *testing.T) {
 	second := freeAddress(t)
 	var config string
 	w := newWorld(t, twoTenants, func(c string) string {
-		c = strings.NewReplacer("session_timeout: 6s", "session_timeout: 2s", "heartbeat_interval: 500ms", "heartbeat_interval: 200ms").Replace(c)
+		c = strings.NewReplacer("session_timeout: 6s", "session_timeout: 2s", "heartbeat_interval: 500ms", "heartbeat_interval: 200ms\n  drain_timeout: 1s").Replace(c)
 		c = strings.Replace(c, "courier:\n", "courier:\n  group: "+t.Name()+"\n", 1)
 		config = c
 		return c
@@ -220,7 +220,7 @@ func TestOneOfTwoKilledUnderLoad(t *testing.T) {
 		l.ledger.until(t, "SETs are taken", func() bool { return l.ledger.count() >= total })
 		i := rand.N(2)
 		kill(i)
-		if n%3 == 1 {
+		if n%4 == 0 {
 			l.more(t, 1, "push 0", "push 1", "push 2", "push 3", "poll 0", "poll 1", "poll 2", "outsider") // the other one has all
 		}
 		start(i)

@@ -246,6 +246,8 @@ func (c *Courier) share(ctx context.Context) error {
 	}
 	err := c.deps.Cluster.Share(ctx, stream.ShareConfig{
 		Group: c.cfg.Group, Topic: events.TopicStreams, SessionTimeout: c.cfg.SessionTimeout, HeartbeatInterval: c.cfg.HeartbeatInterval,
+		// Who dies while the group comes together holds the others up for so long; to release streams takes no longer.
+		RebalanceTimeout: 2 * c.cfg.DrainTimeout,
 		Report: func(partition int, err error) {
 			c.metrics.trouble.Inc()
 			c.log.Warn("sharing streams with other couriers, trying again", zap.Int("partition", partition), zap.Error(err))

@@ -146,6 +146,7 @@ func (c *Courier) forward(w http.ResponseWriter, r *http.Request, body []byte, b
 			p.Out.Header.Set(headerForwarded, c.member)
 			p.Out.Body, p.Out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		},
+		ErrorLog: zap.NewStdLog(c.log), // of a courier that dies while it answers
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if !errors.Is(err, context.Canceled) {
 				c.log.Warn("passing a request on", zap.String("to", base), zap.Error(err))
