@@ -115,7 +115,7 @@ type Config struct {
 	// each SET, or again when the application ended before the call was noted.
 	Applied func(stepup.Claims)
 	OnEvent func(Event)
-	// StateChanged is told when the stream's state changes, with the reason; it must not block. An application alerts on
+	// StateChanged is told when the stream's state changes, with the reason, one call at a time; it must not block. An application alerts on
 	// [StateDead], and on paused and disabled.
 	StateChanged func(s State, reason string)
 	// Logger is told about what is wrong; nil is fine.

@@ -61,6 +61,7 @@ type Receiver struct {
 	running       atomic.Bool
 	complained    atomic.Int64 // when, in Unix nanoseconds
 
+	telling  sync.Mutex // of the state; taken before mu
 	mu       sync.Mutex
 	stream   *Stream       // nil before it is set up
 	found    chan struct{} // closed when it is

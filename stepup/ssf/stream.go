@@ -211,8 +211,10 @@ func (r *Receiver) status(status, reason string) {
 // sends tells that the transmitter is not known to send nothing.
 func (s State) sends() bool { return s != StatePaused && s != StateDisabled }
 
-// become changes the state, and tells of it.
+// become changes the state, and tells of it, of one change at a time.
 func (r *Receiver) become(s State, reason string) {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.mu.Lock()
 	was := r.told
 	r.state, r.told = s, s

@@ -43,6 +43,7 @@ type transmitter struct {
 	direct   http.Handler  // takes pushes without a network
 	patience time.Duration // for how long polls are held
 
+	going    sync.WaitGroup // deliveries
 	mu       sync.Mutex
 	keys     []signer
 	metadata object // replaces members
@@ -96,6 +97,7 @@ func bareTransmitter(t testing.TB) *transmitter {
 		reported: map[string]object{}, wake: make(chan struct{}), kept: make(chan struct{}, 1000), patience: 50 * time.Millisecond,
 		URL: "https://transmitter.example",
 	}
+	t.Cleanup(p.going.Wait) // the last of all
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/ssf-configuration/acme", p.serveMetadata)
 	mux.HandleFunc("GET /jwks", p.serveKeys)
@@ -260,7 +262,7 @@ func (p *transmitter) create(w http.ResponseWriter, c call) {
 	p.status[id] = object{"stream_id": id, "status": "enabled"}
 	write(w, http.StatusCreated, p.streams[id])
 	if p.unsolicited {
-		go p.deliver(id, own+"verification", object{})
+		p.going.Go(func() { p.deliver(id, own+"verification", object{}) })
 	}
 }
 
@@ -322,7 +324,7 @@ func (p *transmitter) serveVerify(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	if !p.quiet {
-		go p.deliver(c.stream, own+"verification", object{"state": c.body["state"]})
+		p.going.Go(func() { p.deliver(c.stream, own+"verification", object{"state": c.body["state"]}) })
 	}
 }
 
