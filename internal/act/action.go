@@ -28,8 +28,8 @@ type action struct {
 	done    *memory
 	// quiet is until when the source wants to be left alone, in nanoseconds since 1970.
 	quiet atomic.Int64
-	// successes counts what the source has done; failing is set while it refuses us.
-	successes atomic.Uint64
+	// succeeded is when the source did something last, in nanoseconds since 1970; failing is set while it refuses us.
+	succeeded atomic.Int64
 	failing   atomic.Bool
 }
 
@@ -167,12 +167,25 @@ func (a *action) wait(ctx context.Context, d time.Duration, why string) error {
 	return nil
 }
 
-// stubborn is how often a source may fail on a request, while it does others, before the request itself is at fault.
-const stubborn = 8
+// A source that fails on one request, and not on others, will never do it: who waits behind it must not wait for a day.
+const (
+	// stubborn is how often it may fail while it does others.
+	stubborn = 8
+	// alone is how often it may fail when it did others just before, and there was none to show whether it still does: that
+	// is three quarters of an hour.
+	alone      = 16
+	justBefore = time.Minute
+)
+
+// hopeless reports whether the request itself is at fault that was made so many times since began.
+func (a *action) hopeless(err error, tries int, began time.Time) bool {
+	last := time.Unix(0, a.succeeded.Load())
+	return answered(err) && (tries >= stubborn && last.After(began) || tries >= alone && last.After(began.Add(-justBefore)))
+}
 
 // insist asks the source until it has done what is asked, or it is certain that it never will.
 func (a *action) insist(ctx context.Context, j *job, req request, o *outlook, cause string) error {
-	before := a.successes.Load()
+	began := time.Now()
 	for tries := 1; ; tries++ {
 		if quiet := time.Until(time.Unix(0, a.quiet.Load())); quiet > 0 {
 			if err := a.wait(ctx, quiet, waitRetry); err != nil {
@@ -190,7 +203,7 @@ func (a *action) insist(ctx context.Context, j *job, req request, o *outlook, ca
 			return ctx.Err()
 		}
 		kind := faultOf(err, a.missing())
-		if kind == refused || tries >= stubborn && answered(err) && a.successes.Load() != before {
+		if kind == refused || a.hopeless(err, tries, began) {
 			return a.letter(ctx, j.record, outcomeRefused, err)
 		}
 		a.trouble(kind, err)
@@ -236,7 +249,7 @@ func (a *action) trouble(kind fault, err error) {
 
 // succeed writes the receipt, which tells when the source has enforced what was decided.
 func (a *action) succeed(ctx context.Context, j *job, cause string) error {
-	a.successes.Add(1)
+	a.succeeded.Store(time.Now().UnixNano())
 	a.metrics.denied.WithLabelValues(a.cfg.Name).Set(0)
 	if a.failing.CompareAndSwap(true, false) {
 		a.log.Info("the source takes requests again")
