@@ -367,7 +367,7 @@ func (b *courierBench) operate(ctx context.Context, method, base, path string, b
 		return err
 	}
 	r.Header.Set("Authorization", "Bearer "+b.token)
-	res, err := http.DefaultClient.Do(r)
+	res, err := (&http.Client{Timeout: 30 * time.Second}).Do(r)
 	if err != nil {
 		return err
 	}

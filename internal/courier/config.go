@@ -16,7 +16,7 @@ type Config struct {
 	// Listen is host:port, for receivers, operators and other couriers.
 	Listen string `yaml:"listen"`
 	// Advertise is the base URL by which other couriers reach this one, https://host:port; each has its own, and keeps it
-	// over restarts. Empty is Listen.
+	// over restarts. Empty is Listen, with the name of this machine when that is every address.
 	Advertise string `yaml:"advertise"`
 	// TLSCertFile and TLSKeyFile are PEM. InsecurePlain does without them, on loopback only.
 	TLSCertFile   string `yaml:"tls_cert_file"`
@@ -138,8 +138,11 @@ func (c Config) Validate() error {
 		path         string
 		v, low, high int
 	}{
-		{"window", c.Window, 1, 10_000}, {"per_stream", c.PerStream, 1, 256}, {"max_in_flight", c.MaxInFlight, 1, 10_000},
-		{"max_streams", c.MaxStreams, 1, 100_000}, {"cache_bytes", c.CacheBytes, 1 << 20, 1 << 40},
+		{"window", c.Window, 1, 2000},
+		{"per_stream", c.PerStream, 1, 256},
+		{"max_in_flight", c.MaxInFlight, 1, 10_000},
+		{"max_streams", c.MaxStreams, 1, 100_000},
+		{"cache_bytes", c.CacheBytes, 1 << 20, 1 << 40},
 	} {
 		if n.v < n.low || n.v > n.high {
 			add("%s: is %d, must be between %d and %d", n.path, n.v, n.low, n.high)
@@ -149,13 +152,19 @@ func (c Config) Validate() error {
 		path         string
 		v, low, high time.Duration
 	}{
-		{"session_timeout", c.SessionTimeout, time.Second, 10 * time.Minute}, {"heartbeat_interval", c.HeartbeatInterval, 10 * time.Millisecond, c.SessionTimeout / 2},
-		{"flush_every", c.FlushEvery, time.Millisecond, time.Minute}, {"watch_every", c.WatchEvery, time.Millisecond, time.Hour},
+		{"session_timeout", c.SessionTimeout, time.Second, 10 * time.Minute},
+		{"heartbeat_interval", c.HeartbeatInterval, 10 * time.Millisecond, c.SessionTimeout / 2},
+		{"flush_every", c.FlushEvery, time.Millisecond, time.Minute},
+		{"watch_every", c.WatchEvery, time.Millisecond, time.Hour},
 		{"drain_timeout", c.DrainTimeout, time.Millisecond, 20 * time.Second},
-		{"retry_min", c.RetryMin, time.Millisecond, c.RetryMax}, {"retry_max", c.RetryMax, time.Millisecond, day},
-		{"slow_retry_min", c.SlowRetryMin, time.Millisecond, c.SlowRetryMax}, {"slow_retry_max", c.SlowRetryMax, time.Millisecond, day},
-		{"retry_after_max", c.RetryAfterMax, time.Millisecond, day}, {"dead_after", c.DeadAfter, time.Millisecond, 30 * day},
-		{"redeliver_after", c.RedeliverAfter, time.Millisecond, day}, {"removal_grace", c.RemovalGrace, 0, 30 * day},
+		{"retry_min", c.RetryMin, time.Millisecond, c.RetryMax},
+		{"retry_max", c.RetryMax, time.Millisecond, day},
+		{"slow_retry_min", c.SlowRetryMin, time.Millisecond, c.SlowRetryMax},
+		{"slow_retry_max", c.SlowRetryMax, time.Millisecond, day},
+		{"retry_after_max", c.RetryAfterMax, time.Millisecond, day},
+		{"dead_after", c.DeadAfter, time.Millisecond, 30 * day},
+		{"redeliver_after", c.RedeliverAfter, time.Millisecond, day},
+		{"removal_grace", c.RemovalGrace, 0, 30 * day},
 	} {
 		if d.v < d.low || d.v > d.high {
 			add("%s: is %v, must be between %v and %v", d.path, d.v, d.low, d.high)
@@ -173,7 +182,7 @@ const day = 24 * time.Hour
 
 // flatten lists the errors that were joined.
 func flatten(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only what Join made
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -144,8 +145,8 @@ func (c *Courier) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.url = c.cfg.Advertise; c.url == "" {
-		c.url = c.server.scheme() + "://" + listener.Addr().String()
+	if c.url, err = c.address(listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	closeListener := true
 	defer func() {
@@ -191,6 +192,23 @@ func (c *Courier) Run(ctx context.Context) error {
 		return c.share(ctx)
 	})
 	return group.Wait()
+}
+
+// address is where peers reach this courier.
+func (c *Courier) address(bound net.Addr) (string, error) {
+	if c.cfg.Advertise != "" {
+		return c.cfg.Advertise, nil
+	}
+	host, port, err := net.SplitHostPort(bound.String())
+	if err != nil {
+		return "", fmt.Errorf("finding the address of this courier (courier.advertise): %w", err)
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("finding the name of this machine (courier.advertise): %w", err)
+		}
+	}
+	return c.server.scheme() + "://" + net.JoinHostPort(host, port), nil
 }
 
 // begin finds the end of the log, from which it is followed.
@@ -276,7 +294,7 @@ func (c *Courier) keep(ctx context.Context, partition int) {
 	case <-h.adopted:
 		return // its assignment releases it
 	}
-	h.release(errors.Is(context.Cause(h.ctx), errFenced))
+	h.release(ctx)
 	c.notify()
 }
 
@@ -293,14 +311,13 @@ func (c *Courier) assigned(ctx context.Context, partition int) error {
 	defer c.notify()
 	select {
 	case <-ctx.Done():
-		h.release(false)
+		h.release(ctx)
 		return nil
 	case <-h.ctx.Done():
 	}
-	fenced := errors.Is(context.Cause(h.ctx), errFenced)
-	h.release(fenced)
+	h.release(ctx)
 	if ctx.Err() == nil {
-		return context.Cause(h.ctx) // it is still ours to hold: claim it anew
+		return h.gone() // it is still ours to hold: claim it anew
 	}
 	return nil
 }
@@ -341,7 +358,9 @@ func (c *Courier) held() []*holding {
 
 func (c *Courier) gauges() gauges {
 	g := gauges{streams: map[ssf.Status]int{}}
-	if c.hub == nil {
+	select {
+	case <-c.ready:
+	default:
 		return g
 	}
 	ends := c.hub.ends()

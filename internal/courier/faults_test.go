@@ -281,3 +281,27 @@ func TestADeadReceiverIsPaused(t *testing.T) {
 		t.Errorf("after enabling (-want, +got):\n%s", d)
 	}
 }
+
+// Who asks for a verification after long trouble gets it at once, and what waited after it.
+func TestAVerificationDoesNotWaitForTheNextRetry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(func(cfg *Config) { cfg.SlowRetryMin, cfg.SlowRetryMax = time.Hour, time.Hour })
+	r := newReceiver(t, func(_ int, _ got, w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) })
+	s := c.pushTo(r.URL)
+	alice := w.decide("alice")
+	eventually(t, "one is denied", func() bool { return testutil.ToFloat64(c.Courier.metrics.sets.WithLabelValues(methodPush, outcomeDenied)) == 1 })
+	bob := w.decide("bob")
+	r.answers(nil)
+	state := "s"
+	if err := c.Verify(t.Context(), app, s.ID, &state); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, 3)
+	if list := r.accepted(); !strings.HasSuffix(list[0].Type, "/verification") {
+		t.Errorf("accepted %+v", list)
+	}
+	if d := cmp.Diff(map[string][]string{"alice": {alice}, "bob": {bob}, "": {r.jtis()[0]}}, bySubject(r.accepted())); d != "" {
+		t.Errorf("(-want, +got):\n%s", d)
+	}
+}

@@ -32,7 +32,7 @@ type holding struct {
 	partition int
 	epoch     uint64
 
-	ctx    context.Context // ends when the partition is lost or given up
+	ctx    context.Context //nolint:containedctx // the life of the partition here; ends when the partition is lost or given up
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
 
@@ -306,9 +306,7 @@ func (h *holding) flush(ctx context.Context) {
 		for _, o := range written {
 			h.dirty[o] = struct{}{}
 		}
-		for id, at := range deleted {
-			h.deleted[id] = at
-		}
+		maps.Copy(h.deleted, deleted)
 		h.mu.Unlock()
 	}
 	for _, done := range waiters {
@@ -351,8 +349,10 @@ func (h *holding) write(ctx context.Context, records []stream.Record) error {
 	return nil
 }
 
-// release gives the partition up: nothing is begun any more, what is under way may end, and positions are written.
-func (h *holding) release(fenced bool) {
+// release gives the partition up: nothing is begun any more, what is under way may end, and positions are written. One that
+// another has claimed is left at once. It does not end with ctx.
+func (h *holding) release(ctx context.Context) {
+	fenced := errors.Is(h.gone(), errFenced)
 	for _, o := range h.list() {
 		o.stop()
 	}
@@ -376,7 +376,7 @@ func (h *holding) release(fenced bool) {
 	h.cancel(errReleased)
 	<-h.released
 	if !fenced {
-		ctx, cancel := context.WithTimeout(context.Background(), h.c.cfg.DrainTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.c.cfg.DrainTimeout)
 		defer cancel()
 		for _, o := range h.list() {
 			o.mu.Lock()
@@ -416,19 +416,24 @@ func (o *outlet) records() ([]stream.Record, error) {
 		o.revision++
 		out = append(out, o.holding.record(prefixPosition+o.id, encodeProgress(o.progress()), rank{o.holding.epoch, o.revision}))
 	}
-	o.configDirty, o.dirty, o.advanced, o.usedWritten = false, false, false, o.stream.Used
+	o.configDirty, o.dirty, o.advanced, o.usedWritten, o.written = false, false, false, o.stream.Used, time.Now()
 	return out, nil
 }
 
 // lost reports whether the position could not be read: it is left alone until somebody decides.
 func (o *outlet) lost() bool { return o.problem != nil && !errors.Is(o.problem, errSecret) }
 
+// restEvery is how often the position of a stream is written that has only passed over what others get. A restart reads no
+// more than that again.
+const restEvery = 30 * time.Second
+
 // watch does what is a matter of time.
 func (o *outlet) watch(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c := o.c
-	if o.advanced && !o.dirty || o.stream.Used != o.usedWritten {
+	used := time.Duration(o.stream.Used-o.usedWritten) * time.Second
+	if o.advanced && now.Sub(o.written) > restEvery || c.cfg.InactivityTimeout > 0 && used > c.cfg.InactivityTimeout/10 {
 		o.dirty = true
 	}
 	if o.dirty {

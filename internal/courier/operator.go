@@ -338,8 +338,8 @@ func (o *operator) verify(ctx context.Context, s *outlet, body []byte) error {
 	if err := decode(body, &q); err != nil {
 		return err
 	}
-	if q.State != nil && len(*q.State) > 1024 {
-		return &ssf.InvalidError{Problem: "state: is longer than 1024 bytes"}
+	if q.State != nil && len(*q.State) > maxState {
+		return &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", maxState)}
 	}
 	return o.c.control(ctx, s, control{Kind: verification, State: q.State})
 }

@@ -24,6 +24,8 @@ type item struct {
 	due       time.Time // not before
 	failing   time.Time // since when it failed
 	attempts  int
+	// alone counts the failures while the stream was well otherwise, so that it may be this SET that is at fault.
+	alone int
 	handed    bool // to a poll, and not acknowledged
 }
 
@@ -85,6 +87,7 @@ type outlet struct {
 	advanced           bool // only the positions moved
 	revision           uint64
 	usedWritten        int64
+	written            time.Time
 	verified           time.Time // the last verification that was asked for
 }
 

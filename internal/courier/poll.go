@@ -61,7 +61,7 @@ func (o *outlet) poll(ctx context.Context, q ssf.PollRequest) (ssf.PollResponse,
 		case <-o.holding.ctx.Done():
 			return none, o.holding.gone()
 		case <-ctx.Done():
-			return none, nil //nolint:nilerr // the wait is over, and there was nothing
+			return none, nil // the wait is over, and there was nothing
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/kafkatest"
 	"github.com/countersign-io/countersign/internal/ssf"
 )
 
@@ -37,8 +39,6 @@ func (r *running) ask(id string, q ssf.PollRequest) ([]string, bool) {
 	}
 	return slices.Sorted(maps.Keys(answer.Sets)), answer.MoreAvailable
 }
-
-func most(n int) *int { return &n }
 
 // now is a poll that does not wait.
 func now(acks ...string) ssf.PollRequest { return ssf.PollRequest{ReturnImmediately: true, Ack: acks} }
@@ -76,15 +76,15 @@ func TestMoreAvailableIsTrueWhenItIs(t *testing.T) {
 		w.decide(fmt.Sprint("user-", i))
 	}
 	eventually(t, "three wait", func() bool { return c.gauges().pending == 3 })
-	one, more := c.ask(s.ID, ssf.PollRequest{ReturnImmediately: true, MaxEvents: most(2)})
+	one, more := c.ask(s.ID, ssf.PollRequest{ReturnImmediately: true, MaxEvents: new(2)})
 	if len(one) != 2 || !more {
 		t.Errorf("first %q, more %v", one, more)
 	}
-	two, more := c.ask(s.ID, ssf.PollRequest{ReturnImmediately: true, MaxEvents: most(2), Ack: one})
+	two, more := c.ask(s.ID, ssf.PollRequest{ReturnImmediately: true, MaxEvents: new(2), Ack: one})
 	if len(two) != 1 || more {
 		t.Errorf("then %q, more %v", two, more)
 	}
-	if none, more := c.ask(s.ID, ssf.PollRequest{MaxEvents: most(0), Ack: two}); len(none) != 0 || more {
+	if none, more := c.ask(s.ID, ssf.PollRequest{MaxEvents: new(0), Ack: two}); len(none) != 0 || more {
 		t.Errorf("acknowledging only: %q, %v", none, more)
 	}
 	if g := c.gauges(); g.pending != 0 {
@@ -141,7 +141,7 @@ func TestWhatIsNotAcknowledgedComesAgain(t *testing.T) {
 	if n := testutil.ToFloat64(c.Courier.metrics.redeliveries.WithLabelValues(methodPoll)); n != 2 {
 		t.Errorf("%v redeliveries", n)
 	}
-	c.ask(s.ID, ssf.PollRequest{MaxEvents: most(0), Ack: []string{a1, "unknown"}})
+	c.ask(s.ID, ssf.PollRequest{MaxEvents: new(0), Ack: []string{a1, "unknown"}})
 	c.stop()
 	c = w.start(short)
 	if got, _ := c.ask(s.ID, ssf.PollRequest{}); !slices.Equal(got, []string{a2}) {
@@ -151,7 +151,7 @@ func TestWhatIsNotAcknowledgedComesAgain(t *testing.T) {
 	c.stop()
 	c = w.start(short)
 	eventually(t, "it waits again", func() bool { return c.gauges().pending == 1 })
-	c.ask(s.ID, ssf.PollRequest{MaxEvents: most(0), Ack: []string{a2}})
+	c.ask(s.ID, ssf.PollRequest{MaxEvents: new(0), Ack: []string{a2}})
 	if g := c.gauges(); g.pending != 0 {
 		t.Errorf("%d wait", g.pending)
 	}
@@ -191,7 +191,7 @@ func TestVerificationGoesFirst(t *testing.T) {
 	if err := c.Verify(t.Context(), app, s.ID, &state); err != nil {
 		t.Fatal(err)
 	}
-	answer, err := c.Poll(t.Context(), app, s.ID, ssf.PollRequest{MaxEvents: most(1)})
+	answer, err := c.Poll(t.Context(), app, s.ID, ssf.PollRequest{MaxEvents: new(1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,5 +206,29 @@ func TestVerificationGoesFirst(t *testing.T) {
 	}
 	if !answer.MoreAvailable || len(answer.Sets) != 1 {
 		t.Errorf("%d sets, more %v", len(answer.Sets), answer.MoreAvailable)
+	}
+}
+
+// An acknowledgement that the log does not take is none, and the receiver hears so.
+func TestAcknowledgementsAreDurableBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	kafkatest.NeedFake(t)
+	fake := kafkatest.Fake(t)
+	w := newWorldOn(t, fake.Addrs())
+	c := w.start(nil)
+	s := c.pollStream()
+	jti, next := w.decide("alice"), w.decide("alice")
+	if got, _ := c.ask(s.ID, ssf.PollRequest{}); !slices.Equal(got, []string{jti}) {
+		t.Fatalf("got %q", got)
+	}
+	fault := fake.RejectProduce(w.prefix+events.TopicStreams, 1_000_000)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if answer, err := c.Poll(ctx, app, s.ID, now(jti)); err == nil {
+		t.Errorf("answered %v", answer)
+	}
+	fault.Remove()
+	if got, _ := c.ask(s.ID, now(jti)); !slices.Equal(got, []string{next}) {
+		t.Errorf("then %q, want %q", got, next)
 	}
 }

@@ -45,7 +45,7 @@ func (c *Courier) push(ctx context.Context, d *ssf.Delivery, compact string) res
 	if d.Authorization != "" {
 		r.Header["Authorization"] = []string{d.Authorization}
 	}
-	answer, err := c.deps.Client.Do(r)
+	answer, err := c.deps.Client.Do(r) //nolint:gosec // the client looks at each address that it dials
 	if err != nil {
 		return result{outcome: outcomeFailed, reason: networkReason(err)}
 	}
@@ -71,7 +71,7 @@ func (c *Courier) push(ctx context.Context, d *ssf.Delivery, compact string) res
 // networkReason is an error of a request without the address, which may hold a secret.
 func networkReason(err error) string {
 	type unwrapper interface{ Unwrap() error }
-	if u, ok := err.(unwrapper); ok && u.Unwrap() != nil { //nolint:errorlint // only the outermost, *url.Error, has the address
+	if u, ok := err.(unwrapper); ok && u.Unwrap() != nil { // only the outermost, *url.Error, has the address
 		err = u.Unwrap()
 	}
 	return clip(err.Error())
@@ -277,6 +277,7 @@ func (c *control) token(s *ssf.Stream) (set.Token, error) {
 		return dialect.Verification(*s, c.JTI, c.State, at), nil
 	case streamUpdated:
 		return dialect.StreamUpdated(*s, c.JTI, c.Status, c.Reason, at), nil
+	case synthetic:
 	}
 	t, err := dialect.Example(*s, c.Type, c.JTI, at)
 	if err != nil {
@@ -312,6 +313,9 @@ func (o *outlet) done(it *item, r result) {
 		if it.control == nil {
 			o.c.metrics.accepted.WithLabelValues(methodPush).Observe(now.Sub(it.at).Seconds())
 		}
+		if o.failures > 0 {
+			o.recovered()
+		}
 		o.succeeded(now)
 		o.limit = min(2*o.limit, o.c.cfg.PerStream)
 		o.remove(it)
@@ -325,17 +329,9 @@ func (o *outlet) done(it *item, r result) {
 		o.failed(it, now, r.reason)
 		it.due = now.Add(max(backoff(it.attempts, o.c.cfg.SlowRetryMin, o.c.cfg.SlowRetryMax), r.after))
 	case outcomeDenied:
-		o.failed(it, now, r.reason)
-		o.failures++
-		o.limit = 1
-		o.until = later(o.until, now.Add(o.wait(backoff(o.failures, o.c.cfg.SlowRetryMin, o.c.cfg.SlowRetryMax), r.after)))
-		it.due = o.until
+		o.retry(it, now, r, o.c.cfg.SlowRetryMin, o.c.cfg.SlowRetryMax)
 	case outcomeFailed:
-		o.failed(it, now, r.reason)
-		o.failures++
-		o.limit = 1
-		o.until = later(o.until, now.Add(o.wait(backoff(o.failures, o.c.cfg.RetryMin, o.c.cfg.RetryMax), r.after)))
-		it.due = later(o.until, now.Add(backoff(it.attempts, o.c.cfg.RetryMin, o.c.cfg.RetryMax)))
+		o.retry(it, now, r, o.c.cfg.RetryMin, o.c.cfg.RetryMax)
 	case outcomeAborted:
 		it.due = now.Add(backoff(it.attempts, o.c.cfg.RetryMin, o.c.cfg.RetryMax))
 		if r.reason != "" {
@@ -351,6 +347,29 @@ func (o *outlet) done(it *item, r result) {
 	o.mu.Unlock()
 	o.pull() // there may be room
 	o.holding.changed(o)
+}
+
+// retry has the stream wait after a failure, and then try another subject. A SET that fails while others do not waits by itself
+// as well, longer each time. It is called with o.mu held.
+func (o *outlet) retry(it *item, now time.Time, r result, least, most time.Duration) {
+	o.failed(it, now, r.reason)
+	if o.failures == 0 {
+		it.alone++
+		it.due = now.Add(backoff(it.alone, least, most))
+	}
+	o.failures++
+	o.limit = 1
+	o.until = later(o.until, now.Add(o.wait(backoff(o.failures, least, most), r.after)))
+}
+
+// recovered lets those go that the trouble of the whole stream has held up, but not who may be at fault itself. It is called
+// with o.mu held.
+func (o *outlet) recovered() {
+	for _, s := range o.subjects {
+		if len(s.items) > 0 && s.items[0].alone == 1 {
+			s.items[0].due = time.Time{}
+		}
+	}
 }
 
 func later(a, b time.Time) time.Time {

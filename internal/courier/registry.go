@@ -310,6 +310,9 @@ func (c *Courier) Verify(ctx context.Context, r ssf.Receiver, id string, state *
 	if err != nil {
 		return err
 	}
+	if state != nil && len(*state) > maxState {
+		return &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", maxState)}
+	}
 	now := time.Now()
 	o.mu.Lock()
 	if wait := c.cfg.MinVerificationInterval - now.Sub(o.verified); !o.verified.IsZero() && wait > 0 {
@@ -320,6 +323,9 @@ func (c *Courier) Verify(ctx context.Context, r ssf.Receiver, id string, state *
 	o.mu.Unlock()
 	return c.control(ctx, o, control{Kind: verification, State: state})
 }
+
+// maxState is the longest state that is told again, in bytes.
+const maxState = 1024
 
 // control queues a control event and returns when that is durable.
 func (c *Courier) control(ctx context.Context, o *outlet, e control) error {
@@ -334,6 +340,11 @@ func (c *Courier) control(ctx context.Context, o *outlet, e control) error {
 	}
 	e.JTI, e.At = newID(), time.Now().Unix()
 	o.addControl(e)
+	// Who asks wants to know now, also after long trouble.
+	o.until = time.Time{}
+	for _, it := range o.controls.items {
+		it.due = time.Time{}
+	}
 	o.wake()
 	o.mu.Unlock()
 	return c.elsewhere(o.holding, o.holding.save(ctx, o))

@@ -55,11 +55,12 @@ func TestConfigurationsReadBack(t *testing.T) {
 	// A secret opens for its own stream only.
 	other := s
 	other.ID = "other"
-	moved, err := encodeConfig(other, sealed, nil)
-	if other.Delivery.Authorization = ""; err == nil {
+	if _, err := encodeConfig(other, sealed, nil); err == nil {
 		t.Error("a secret was kept without a key")
 	}
-	if moved, err = encodeConfig(other, sealed, nil); err != nil {
+	other.Delivery.Authorization = ""
+	moved, err := encodeConfig(other, sealed, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := decodeConfig("other", moved, secrets); !errors.Is(err, errSecret) {

@@ -172,7 +172,9 @@ func TestSubjectsAreChosen(t *testing.T) {
 	change(func(s *ssf.Stream) {
 		s.DefaultSubjects = ssf.SubjectsNone
 		s.Subjects = []ssf.SubjectEntry{
-			{Subject: named("alice")}, {Subject: named("bob"), Removed: time.Now().Unix()}, {Subject: named("carol"), Removed: long},
+			{Subject: named("alice")},
+			{Subject: named("bob"), Removed: time.Now().Unix()},
+			{Subject: named("carol"), Removed: long},
 			{Subject: set.Subject(`{"format":"complex","session":{"format":"opaque","id":"session-1"},"user":{"format":"opaque","id":"dave"}}`)},
 		}
 	})

@@ -146,16 +146,6 @@ func (t *table) holder(partition int) (epoch uint64, c claim, changed <-chan str
 	return p.epoch, p.claim, p.moved
 }
 
-// stream returns what is known of a stream's configuration.
-func (t *table) stream(partition int, id string) (ssf.Stream, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if w := t.parts[partition].rows[id]; w != nil && w.stream != nil {
-		return *w.stream, true
-	}
-	return ssf.Stream{}, false
-}
-
 // streams returns the configurations that keep holds for.
 func (t *table) streams(keep func(*ssf.Stream) bool) []ssf.Stream {
 	t.mu.Lock()

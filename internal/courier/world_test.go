@@ -183,7 +183,7 @@ func (w *world) start(change func(*Config)) *running {
 		change(&cfg)
 	}
 	r := &running{t: w.t, metrics: prometheus.NewRegistry(), done: make(chan error, 1)}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 64} //nolint:gosec // the receivers of the tests
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 64} // the receivers of the tests
 	w.t.Cleanup(transport.CloseIdleConnections)
 	log := zap.NewNop()
 	if testing.Verbose() {
