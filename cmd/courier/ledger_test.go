@@ -40,7 +40,8 @@ type outbox struct {
 
 	mu      sync.Mutex
 	written []decided
-	offsets map[string]place // by jti
+	offsets map[string]place  // by jti
+	values  map[string][]byte // by jti
 }
 
 // decided is one record.
@@ -65,7 +66,7 @@ func (w *world) outbox(t *testing.T) *outbox {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &outbox{cluster: c, producer: c.Producer(), parts: parts, offsets: map[string]place{}}
+	return &outbox{cluster: c, producer: c.Producer(), parts: parts, offsets: map[string]place{}, values: map[string][]byte{}}
 }
 
 // revoke writes the decision to end a session of a user, and returns its jti.
@@ -106,7 +107,7 @@ func (o *outbox) write(t *testing.T, c revocation.Claims) string {
 		t.Fatalf("writing a decision: %v", err)
 	}
 	o.written = append(o.written, decided{c.Tenant, c.User, c.ID, c.JTI})
-	o.offsets[c.JTI] = place{partition, offset}
+	o.offsets[c.JTI], o.values[c.JTI] = place{partition, offset}, record.Value
 	return c.JTI
 }
 
@@ -114,6 +115,13 @@ func (o *outbox) at(jti string) place {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.offsets[jti]
+}
+
+// value is the decision as it was written.
+func (o *outbox) value(jti string) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.values[jti]
 }
 
 // order are the jtis of a tenant's decisions by user, in the order of the log.
