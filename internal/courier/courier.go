@@ -256,12 +256,23 @@ func (c *Courier) trouble(partition int, err error) {
 // share takes part in spreading the streams over the couriers. What this courier held before it was restarted it takes up
 // at once, without waiting until the group has missed its former self: whoever else is given it claims it from us.
 func (c *Courier) share(ctx context.Context) error {
-	var work sync.WaitGroup
+	var claiming, work sync.WaitGroup
 	for p := range c.partitions {
-		if _, held, _ := c.table.holder(p); held.URL == c.url {
-			work.Go(func() { c.keep(ctx, p) })
+		if _, held, _ := c.table.holder(p); held.URL != c.url {
+			continue
 		}
+		claiming.Go(func() {
+			h, err := c.claim(ctx, p)
+			if err != nil {
+				if ctx.Err() == nil {
+					c.trouble(p, err) // it comes to us, or to another, when the group has spread its partitions
+				}
+				return
+			}
+			work.Go(func() { c.keep(ctx, h) })
+		})
 	}
+	claiming.Wait()
 	err := c.deps.Cluster.Share(ctx, stream.ShareConfig{
 		Group: c.cfg.Group, Topic: events.TopicStreams, SessionTimeout: c.cfg.SessionTimeout, HeartbeatInterval: c.cfg.HeartbeatInterval,
 		// Who dies while the group comes together holds the others up for so long; to release streams takes no longer.
@@ -279,14 +290,7 @@ func (c *Courier) share(ctx context.Context) error {
 }
 
 // keep holds a partition of a former life until it is assigned to us properly, or claimed by another.
-func (c *Courier) keep(ctx context.Context, partition int) {
-	h, err := c.claim(ctx, partition)
-	if err != nil {
-		if ctx.Err() == nil {
-			c.trouble(partition, err)
-		}
-		return
-	}
+func (c *Courier) keep(ctx context.Context, h *holding) {
 	c.notify()
 	select {
 	case <-ctx.Done():
