@@ -48,9 +48,8 @@ type Deps struct {
 	Client *http.Client
 	// Receiver is the client of an id, with what it may have.
 	Receiver func(id string) (ssf.Receiver, bool)
-	// Issuer is that of a tenant's SETs. CheckURL refuses the address of a push that would never be called.
-	Issuer   func(tenant string) string
-	CheckURL func(raw string) error
+	// NewStream is the stream that an operator's request asks for (ssf.Config.NewStream).
+	NewStream func(body []byte) (ssf.Stream, error)
 	// Handler makes what answers receivers, over the courier as its registry.
 	Handler    func(r ssf.Registry, forward Forward) (http.Handler, error)
 	Logger     *zap.Logger
@@ -93,8 +92,8 @@ func New(cfg Config, deps Deps) (*Courier, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if deps.Cluster == nil || deps.Sign == nil || deps.Client == nil || deps.Receiver == nil || deps.Issuer == nil || deps.CheckURL == nil || deps.Handler == nil {
-		return nil, errors.New("courier: needs a cluster, a signer, a client, receivers, issuers, a check of URLs and a handler")
+	if deps.Cluster == nil || deps.Sign == nil || deps.Client == nil || deps.Receiver == nil || deps.NewStream == nil || deps.Handler == nil {
+		return nil, errors.New("courier: needs a cluster, a signer, a client, receivers, a way to make streams and a handler")
 	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()

@@ -254,52 +254,17 @@ func decode(body []byte, v any) error {
 
 // create makes a stream for a receiver that cannot do it itself, as those of google and okta.
 func (o *operator) create(w http.ResponseWriter, r *http.Request) {
-	var q struct {
-		Receiver        string       `json:"receiver"`
-		Delivery        ssf.Delivery `json:"delivery"`
-		Requested       []string     `json:"events_requested"`
-		Description     string       `json:"description"`
-		DefaultSubjects string       `json:"default_subjects"`
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOperatorBody))
 	if err != nil {
 		complain(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxOperatorBody))
 		return
 	}
-	if err := decode(body, &q); err != nil {
+	s, err := o.c.deps.NewStream(body)
+	if err == nil && len(dialect.Delivered(s)) == 0 {
+		err = &ssf.InvalidError{Problem: "events_requested: has nothing that such a stream can get"}
+	}
+	if err != nil {
 		o.fail(w, err)
-		return
-	}
-	receiver, known := o.c.receiver(q.Receiver)
-	s := ssf.Stream{
-		Tenant: receiver.Tenant, Receiver: receiver.ID, Issuer: o.c.deps.Issuer(receiver.Tenant), Audience: receiver.Audience, Dialect: receiver.Dialect,
-		Interop: receiver.Interop, RevokeForStepUp: receiver.RevokeForStepUp, SubjectFormat: receiver.SubjectFormat, SubjectIssuer: receiver.SubjectIssuer,
-		Delivery: q.Delivery, Requested: q.Requested, Description: q.Description, DefaultSubjects: q.DefaultSubjects,
-	}
-	if s.DefaultSubjects == "" {
-		s.DefaultSubjects = ssf.SubjectsAll
-	}
-	var problem string
-	switch {
-	case !known:
-		problem = "receiver: is none of ssf.clients"
-	case s.Delivery.Method != ssf.MethodPush && s.Delivery.Method != ssf.MethodPoll:
-		problem = "delivery.method: must be " + ssf.MethodPush + " or " + ssf.MethodPoll
-	case s.Delivery.Method == ssf.MethodPoll && s.Delivery != ssf.Delivery{Method: ssf.MethodPoll}:
-		problem = "delivery: has an address or a secret, which a poll stream has not"
-	case s.DefaultSubjects != ssf.SubjectsAll && s.DefaultSubjects != ssf.SubjectsNone:
-		problem = "default_subjects: must be ALL or NONE"
-	case !validHeader(s.Delivery.Authorization):
-		problem = "delivery.authorization_header: is no value of a header"
-	case len(dialect.Delivered(s)) == 0:
-		problem = "events_requested: has nothing that such a stream can get"
-	case s.Delivery.Method == ssf.MethodPush:
-		if err := o.c.deps.CheckURL(s.Delivery.URL); err != nil {
-			problem = clip("delivery.endpoint_url: " + err.Error())
-		}
-	}
-	if problem != "" {
-		o.fail(w, &ssf.InvalidError{Problem: problem})
 		return
 	}
 	s, err = o.c.Create(r.Context(), s)
@@ -319,11 +284,6 @@ func (o *operator) create(w http.ResponseWriter, r *http.Request) {
 	v := viewOf(&s)
 	v.HeldBy = o.c.url
 	answerJSON(w, http.StatusCreated, v)
-}
-
-// validHeader reports whether a text can be the value of a header: visible ASCII and spaces.
-func validHeader(v string) bool {
-	return len(v) <= 4096 && !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 func (o *operator) remove(ctx context.Context, s *outlet, _ []byte) error {

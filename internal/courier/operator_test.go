@@ -186,6 +186,8 @@ func TestOperatorsMakeStreams(t *testing.T) {
 		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8936","endpoint_url":"https://x.example.com"}}`,
 		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8936"},"events_requested":["https://example.com/none"]}`,
 		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8936"},"default_subjects":"SOME"}`,
+		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8936"},"status":"paused"}`,
+		`{"receiver":"phone","delivery":{"method":"urn:ietf:rfc:8936"}}`,
 		`{"receiver":"app","delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"https://x.example.com","authorization_header":"a\r\nb: c"}}`,
 	} {
 		if status, body := c.operate("POST", "streams", bad, operatorToken); status != http.StatusBadRequest {
@@ -207,5 +209,24 @@ func TestOperatorsMakeStreams(t *testing.T) {
 	}
 	if status, _ := c.operate("GET", "streams/"+v.ID, "", operatorToken); status != http.StatusNotFound {
 		t.Errorf("after deletion %d", status)
+	}
+	for body, want := range map[string]ssf.Stream{
+		`{"receiver":"workspace","delivery":{"method":"urn:ietf:rfc:8936"}}`:                                           {Audience: []string{ssf.GoogleAudience}, DefaultSubjects: ssf.SubjectsNone},
+		`{"receiver":"workspace","delivery":{"method":"urn:ietf:rfc:8936"},"default_subjects":"ALL"}`:                  {Audience: []string{ssf.GoogleAudience}, DefaultSubjects: ssf.SubjectsAll},
+		`{"receiver":"phone","delivery":{"method":"urn:ietf:rfc:8936"},"aud":"https://federation.example.com/org1/2"}`: {Audience: []string{"https://federation.example.com/org1/2"}, DefaultSubjects: ssf.SubjectsAll},
+	} {
+		status, answer := c.operate("POST", "streams", body, operatorToken)
+		if err := json.Unmarshal([]byte(answer), &v); err != nil || status != http.StatusCreated {
+			t.Errorf("%s: %d %s", body, status, answer)
+			continue
+		}
+		o, err := c.find(t.Context(), v.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := o.config()
+		if diff := cmp.Diff(want, ssf.Stream{Audience: got.Audience, DefaultSubjects: got.DefaultSubjects}); diff != "" {
+			t.Errorf("%s: (-want, +got):\n%s", body, diff)
+		}
 	}
 }

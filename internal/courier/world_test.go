@@ -36,6 +36,18 @@ import (
 const within = 30 * time.Second
 
 // app is the receiver of the tests, and what it may.
+// receivers are those of the tests: app, one of google in a tenant whose streams begin without subjects, and one of Apple.
+var receivers = ssf.Config{
+	BaseURL: "https://tr.example.com",
+	Tenants: []ssf.Tenant{{Name: "acme"}, {Name: "quiet", DefaultSubjects: ssf.SubjectsNone}},
+	Clients: []ssf.Client{
+		{ID: app.ID, Tenant: app.Tenant, Audience: app.Audience, MaxStreams: app.MaxStreams},
+		{ID: "workspace", Tenant: "quiet", Dialect: ssf.DialectGoogle, Audience: []string{ssf.GoogleAudience}},
+		{ID: "phone", Tenant: "acme", Dialect: ssf.DialectAppleSSE, Audience: []string{"https://federation.example.com/org1/*"}, SubjectIssuer: "https://idp.example.com"},
+	},
+	Limits: ssf.DefaultConfig().Limits,
+}
+
 var app = ssf.Receiver{ID: "app", Tenant: "acme", Audience: []string{"https://app.example.com"}, MaxStreams: 10_000}
 
 // signer is made once: keys take long.
@@ -190,17 +202,11 @@ func (w *world) start(change func(*Config)) *running {
 		log = zaptest.NewLogger(w.t)
 	}
 	c, err := New(cfg, Deps{
-		Cluster:  w.connect(),
-		Sign:     func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, signer(), t) },
-		Client:   &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		Receiver: func(id string) (ssf.Receiver, bool) { return app, id == app.ID },
-		Issuer:   func(tenant string) string { return "https://tr.example.com/" + tenant },
-		CheckURL: func(raw string) error {
-			if !strings.HasPrefix(raw, "https://") {
-				return errors.New("must be https")
-			}
-			return nil
-		},
+		Cluster:   w.connect(),
+		Sign:      func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, signer(), t) },
+		Client:    &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		Receiver:  receivers.Receiver,
+		NewStream: func(body []byte) (ssf.Stream, error) { return receivers.NewStream(body, mustBeHTTPS) },
 		Handler: func(reg ssf.Registry, forward Forward) (http.Handler, error) {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the least that passes on
 				body, _ := io.ReadAll(r.Body)
@@ -230,6 +236,13 @@ func (w *world) start(change func(*Config)) *running {
 	}
 	eventually(w.t, "the courier holds streams", func() bool { return len(c.held()) > 0 })
 	return r
+}
+
+func mustBeHTTPS(address string) error {
+	if !strings.HasPrefix(address, "https://") {
+		return errors.New("must be https")
+	}
+	return nil
 }
 
 func (r *running) stop() {

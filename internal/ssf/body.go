@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -54,6 +55,16 @@ func parseObject(raw []byte) (members, error) {
 }
 
 func (m members) has(name string) bool { return m[name] != nil }
+
+// only refuses members of other names.
+func (m members) only(names ...string) error {
+	for name := range m {
+		if !slices.Contains(names, name) {
+			return invalid("%.80q: is not known here", name)
+		}
+	}
+	return nil
+}
 
 // read decodes a member into v and reports whether it is there.
 func (m members) read(name, kind string, v any) (bool, error) {

@@ -35,9 +35,10 @@ func (p *Process) AddCourier(listener net.Listener) (*courier.Courier, error) {
 	cfg.PollSets = receivers.Limits.PollSets
 	c, err := courier.New(cfg, courier.Deps{
 		Cluster: p.Cluster, Listener: listener,
-		Sign:     func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, keys.Signer(), t) },
-		Client:   client,
-		Receiver: receivers.Receiver, Issuer: receivers.Issuer, CheckURL: guard.CheckURL,
+		Sign:      func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, keys.Signer(), t) },
+		Client:    client,
+		Receiver:  receivers.Receiver,
+		NewStream: func(body []byte) (ssf.Stream, error) { return receivers.NewStream(body, guard.CheckURL) },
 		Handler: func(registry ssf.Registry, forward courier.Forward) (http.Handler, error) {
 			h, err := ssf.New(receivers, ssf.Deps{
 				Registry: registry, Forward: forward,
