@@ -44,32 +44,33 @@ func within(path string, roots ...string) bool {
 }
 
 // pureCore are the packages whose results depend on their arguments alone.
-var pureCore = []string{"internal/codec", "internal/events", "internal/familiarity", "internal/org", "internal/profile", "internal/anomaly", "internal/policy", "internal/revocation", "internal/ssf/dialect"}
+var pureCore = []string{"internal/codec", "internal/events", "internal/familiarity", "internal/org", "internal/profile", "internal/anomaly", "internal/policy", "internal/revocation", "internal/ssf/dialect", "internal/notify/incident"}
 
 // mayImport says for some packages (and those below them) which others of this module they may import. Packages that are
 // not named here are bound by the rules below only.
 var mayImport = map[string][]string{
-	"internal/codec":       {},
-	"internal/events":      {},
-	"internal/familiarity": {"internal/events"},
-	"internal/org":         {"internal/codec", "internal/events", "internal/familiarity"},
-	"internal/profile":     {"internal/events", "internal/familiarity"},
-	"internal/anomaly":     {"internal/events", "internal/familiarity", "internal/org", "internal/profile"},
-	"internal/policy":      {"internal/events", "internal/profile", "internal/anomaly"},
-	"internal/revocation":  {"internal/events", "internal/profile", "internal/anomaly", "internal/policy"},
-	"internal/geo":         {"internal/events"},
-	"internal/stream":      {},
-	"internal/ssf":         {"internal/events", "internal/revocation", "internal/set"},
-	"internal/outbound":    {},
-	"internal/webhook":     {},
-	"internal/set":         {},
-	"internal/config":      {},
-	"internal/lifecycle":   {},
-	"internal/telemetry":   {},
-	"internal/embedded":    {},
-	"internal/kafkatest":   {},
-	"stepup/ssf":           {"stepup"},
-	"tools":                {"internal/kafkatest"},
+	"internal/codec":           {},
+	"internal/events":          {},
+	"internal/familiarity":     {"internal/events"},
+	"internal/org":             {"internal/codec", "internal/events", "internal/familiarity"},
+	"internal/profile":         {"internal/events", "internal/familiarity"},
+	"internal/anomaly":         {"internal/events", "internal/familiarity", "internal/org", "internal/profile"},
+	"internal/policy":          {"internal/events", "internal/profile", "internal/anomaly"},
+	"internal/revocation":      {"internal/events", "internal/profile", "internal/anomaly", "internal/policy"},
+	"internal/geo":             {"internal/events"},
+	"internal/stream":          {},
+	"internal/ssf":             {"internal/events", "internal/revocation", "internal/set"},
+	"internal/outbound":        {},
+	"internal/webhook":         {},
+	"internal/set":             {},
+	"internal/config":          {},
+	"internal/lifecycle":       {},
+	"internal/telemetry":       {},
+	"internal/embedded":        {},
+	"internal/kafkatest":       {},
+	"internal/notify/incident": {"internal/events", "internal/revocation"},
+	"stepup/ssf":               {"stepup"},
+	"tools":                    {"internal/kafkatest"},
 }
 
 // mustNotImport forbids edges, prefix to prefix.
@@ -103,6 +104,7 @@ var onlyImporters = []struct {
 	{"github.com/twmb/franz-go", []string{"internal/embedded/broker", "internal/kafkatest"}, false}, // names of requests and errors
 	{"github.com/ebitengine/purego", []string{"internal/embedded"}, true},
 	{"github.com/oschwald/maxminddb-golang", []string{"internal/geo"}, false},
+	{"github.com/nicholas-fedor/shoutrrr", []string{"internal/notify"}, true},
 	{"github.com/microsoftgraph/msgraph-sdk-go", []string{"internal/source/entra/graphsdk"}, true},
 }
 

@@ -2,15 +2,19 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/notify/incident"
 	"github.com/countersign-io/countersign/internal/outbound"
 	"github.com/countersign-io/countersign/internal/stream"
 )
@@ -54,8 +58,8 @@ func Letters(ctx context.Context, table *stream.Table, fn func(Letter) error) er
 			return nil
 		}
 		d, err := events.DecodeDeadLetter(r.Value)
-		if err != nil || seen[d.ID] {
-			return nil //nolint:nilerr // somebody else's, with our key
+		if unreadable := err != nil; unreadable || seen[d.ID] {
+			return nil // somebody else's, with our key
 		}
 		letter := Letter{ID: d.ID, Time: d.Time, Target: strings.TrimPrefix(d.Source, sourceStart), Reason: d.Reason}
 		if json.Unmarshal(d.Bytes, &letter.Message) != nil {
@@ -117,4 +121,15 @@ func (d *Desk) Test(ctx context.Context, target string, now time.Time) error {
 		return t.sender.send(ctx, &m)
 	}
 	return fmt.Errorf("target %.60q is not configured", target)
+}
+
+// Incidents reads the incidents that are held, oldest first.
+func Incidents(ctx context.Context, table *stream.Table) ([]*incident.Incident, error) {
+	kept, _, _, err := load(ctx, table)
+	if err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(kept), func(a, b *incident.Incident) int {
+		return cmp.Or(cmp.Compare(a.Opened, b.Opened), cmp.Compare(a.ID, b.ID))
+	}), nil
 }

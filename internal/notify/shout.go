@@ -1,10 +1,12 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -35,8 +37,10 @@ type shout struct {
 // service is what is allowed of a service of shoutrrr.
 type service struct {
 	dialect escape
-	// hosts that the address may name, where it names one.
+	// hosts that the address may name, where it names one. With fill the first is meant when it names none: the library calls
+	// nobody then.
 	hosts []string
+	fill  bool
 	// banned are options that would make it format texts, or trust anybody.
 	banned []string
 	params func(m *Message) types.Params
@@ -51,9 +55,9 @@ var services = map[string]service{
 	"googlechat": {dialect: chat, hosts: []string{"chat.googleapis.com"}, params: func(*Message) types.Params { return types.Params{} }},
 	"pushover":   {dialect: chat, params: titled},
 	"pushbullet": {dialect: chat, params: titled},
-	"pagerduty":  {dialect: plain, hosts: []string{"", "events.pagerduty.com", "events.eu.pagerduty.com"}, params: pagerduty},
+	"pagerduty":  {dialect: plain, hosts: []string{"events.pagerduty.com", "events.eu.pagerduty.com"}, fill: true, params: pagerduty},
 	schemeOpsgenie: {
-		dialect: plain, hosts: []string{"", "api.opsgenie.com", "api.eu.opsgenie.com"}, params: opsgenie,
+		dialect: plain, hosts: []string{"api.opsgenie.com", "api.eu.opsgenie.com"}, fill: true, params: opsgenie,
 	},
 	"smtp": {
 		dialect: plain, banned: []string{"usehtml", "skiptlsverify", "subject", "title"},
@@ -108,6 +112,13 @@ func (s *shout) read() (*url.URL, *service, error) {
 		}
 		slices.Sort(names)
 		return nil, nil, fmt.Errorf("its service is %.30q, must be one of %s", u.Scheme, strings.Join(names, ", "))
+	}
+	if allowed.fill {
+		const https = "443"
+		if port := u.Port(); port != "" && port != https {
+			return nil, nil, errors.New("its port must be " + https)
+		}
+		u.Host = net.JoinHostPort(cmp.Or(u.Hostname(), allowed.hosts[0]), https)
 	}
 	if len(allowed.hosts) > 0 && !slices.Contains(allowed.hosts, u.Hostname()) {
 		return nil, nil, fmt.Errorf("its host is none of %s", strings.Join(allowed.hosts, ", "))

@@ -101,12 +101,28 @@ func cef(m *Message) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CEF:0|Countersign|countersign|1|%s|%s|%d|", head.Replace(string(m.Kind)+"-"+string(m.Phase)), head.Replace(plain(m.TitleText)), weights[m.Severity])
 	fields := [][2]string{
-		{"externalId", m.Incident.ID}, {"rt", strconv.FormatInt(int64(m.Updated), 10)}, {"start", strconv.FormatInt(int64(m.Since), 10)},
-		{"end", number(int64(m.Closed))}, {"cnt", strconv.Itoa(m.Findings)}, {"suid", m.User}, {"suser", m.UserName}, {"src", m.IP}, {"act", string(m.Action)},
+		{"externalId", m.Incident.ID},
+		{"rt", strconv.FormatInt(int64(m.Updated), 10)},
+		{"start", strconv.FormatInt(int64(m.Since), 10)},
+		{"end", number(int64(m.Closed))},
+		{"cnt", strconv.Itoa(m.Findings)},
+		{"suid", m.User},
+		{"suser", m.UserName},
+		{"src", m.IP},
+		{"act", string(m.Action)},
 		{"outcome", string(m.Ending)},
-		{"cs1Label", "tenant"}, {"cs1", m.Tenant}, {"cs2Label", "detections"}, {"cs2", strings.Join(m.Detections, ",")},
-		{"cs3Label", "policy"}, {"cs3", m.Policy}, {"cs4Label", "requirement"}, {"cs4", m.Requirement}, {"cs5Label", "message"}, {"cs5", m.ID},
-		{"request", m.Link}, {"msg", m.Summary},
+		{"cs1Label", "tenant"},
+		{"cs1", m.Tenant},
+		{"cs2Label", "detections"},
+		{"cs2", strings.Join(m.Detections, ",")},
+		{"cs3Label", "policy"},
+		{"cs3", m.Policy},
+		{"cs4Label", "requirement"},
+		{"cs4", m.Requirement},
+		{"cs5Label", "message"},
+		{"cs5", m.ID},
+		{"request", m.Link},
+		{"msg", m.Summary},
 	}
 	for k, f := range fields {
 		labelled := strings.HasSuffix(f[0], "Label") && k+1 < len(fields) && fields[k+1][1] == ""

@@ -102,9 +102,11 @@ type world struct {
 	cluster *stream.Cluster
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOn(t, kafkatest.Brokers(t)) }
+
+func newWorldOn(t *testing.T, brokers []string) *world {
 	t.Helper()
-	w := &world{t: t, prefix: kafkatest.Name("notify") + ".", brokers: kafkatest.Brokers(t)}
+	w := &world{t: t, prefix: kafkatest.Name("notify") + ".", brokers: brokers}
 	w.cluster = w.connect()
 	if err := w.cluster.EnsureTopics(t.Context(), []stream.TopicSpec{
 		{Name: events.TopicFindings, Partitions: 2, Replication: 1},

@@ -108,7 +108,7 @@ type Incident struct {
 	Requirement string        `json:"requirement,omitempty"`
 	Expires     events.Millis `json:"expires,omitempty"`
 	// Seen are the latest findings, so that one that is on the log twice counts once.
-	Seen       []string   `json:"seen"`
+	Seen       []string   `json:"seen,omitempty"`
 	Deliveries []Delivery `json:"deliveries,omitempty"`
 }
 
