@@ -290,7 +290,9 @@ func TestAVerificationDoesNotWaitForTheNextRetry(t *testing.T) {
 	r := newReceiver(t, func(_ int, _ got, w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) })
 	s := c.pushTo(r.URL)
 	alice := w.decide("alice")
-	eventually(t, "one is denied", func() bool { return testutil.ToFloat64(c.Courier.metrics.sets.WithLabelValues(methodPush, outcomeDenied)) == 1 })
+	eventually(t, "one is denied", func() bool {
+		return testutil.ToFloat64(c.Courier.metrics.sets.WithLabelValues(methodPush, outcomeDenied)) == 1
+	})
 	bob := w.decide("bob")
 	r.answers(nil)
 	state := "s"

@@ -25,8 +25,8 @@ type item struct {
 	failing   time.Time // since when it failed
 	attempts  int
 	// alone counts the failures while the stream was well otherwise, so that it may be this SET that is at fault.
-	alone int
-	handed    bool // to a poll, and not acknowledged
+	alone  int
+	handed bool // to a poll, and not acknowledged
 }
 
 const controlPartition = -1
