@@ -40,7 +40,7 @@ type party struct {
 	client *http.Client
 	// discovery is the metadata's address, issuer what it must name.
 	discovery, issuer string
-	token             string
+	id, token         string // of the client
 	method            string
 	inbox             *inbox // of pushes
 	// emit makes the transmitter send an event of a type on a stream.

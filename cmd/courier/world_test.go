@@ -253,7 +253,7 @@ func (w *world) receiver(t *testing.T, method string, n int) *party {
 // login is a client with a token for some scopes.
 func (w *world) login(t *testing.T, id, scope string) *party {
 	t.Helper()
-	p := &party{client: w.client, discovery: w.discovery(), issuer: w.base + "/" + tenant, inbox: w.inbox}
+	p := &party{client: w.client, discovery: w.discovery(), issuer: w.base + "/" + tenant, inbox: w.inbox, id: id}
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {scope}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.base+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
