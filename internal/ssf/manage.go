@@ -260,7 +260,7 @@ func (h *Handler) updateStatus(ctx context.Context, c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	s, err := h.change(ctx, c, q.id, func(s *Stream) error { s.setStatus(q); return nil })
+	s, err := h.change(ctx, c, q.id, func(s *Stream) error { return s.setStatus(q) })
 	if err != nil {
 		return 0, nil, err
 	}

@@ -39,6 +39,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			p.Status, after = http.StatusTooManyRequests, tooMany.After
 		case errors.Is(err, ErrNotFound):
 			p.Status, p.Detail = http.StatusNotFound, ErrNotFound.Error()
+		case errors.Is(err, errHeld):
+			p.Status, p.Detail = http.StatusForbidden, errHeld.Error()
 		case errors.Is(err, ErrTooManyStreams):
 			p.Status, p.Detail = http.StatusConflict, ErrTooManyStreams.Error()
 		case errors.Is(err, ErrDisabled):

@@ -514,6 +514,24 @@ func TestStreamAsItIsRead(t *testing.T) {
 }
 
 // TestNoEventsAreNotAllEvents: who asks for types that are not known gets none, who asks for none gets the standard ones.
+func TestWhatAnOperatorHasStoppedIsForbidden(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil)
+	id := p.create("acme", `{}`)
+	r, _ := p.cfg.Receiver("acme")
+	if _, err := p.registry.Update(t.Context(), r, id, func(s *Stream) error {
+		s.Status, s.Reason, s.StatusBy = Paused, "for now", ByOperator
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a := p.as("acme", "POST", "status", `{"stream_id":"`+id+`","status":"enabled"}`)
+	if a.status != http.StatusForbidden || !strings.Contains(a.body, "operator") || a.header.Get("WWW-Authenticate") != "" {
+		t.Errorf("%+v", a)
+	}
+	sameJSON(t, `{"stream_id":"`+id+`","status":"paused","reason":"for now"}`, p.as("acme", "GET", "status?stream_id="+id, "").body)
+}
+
 func TestNoEventsAreNotAllEvents(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)

@@ -25,6 +25,16 @@ const (
 	Disabled Status = "disabled"
 )
 
+// Party is who changes a stream.
+type Party string
+
+// The parties: the stream's receiver, an operator, and the courier when a receiver is dead or does not use its stream.
+const (
+	ByReceiver Party = "receiver"
+	ByOperator Party = "operator"
+	ByCourier  Party = "courier"
+)
+
 // Default subjects of a stream: whether it gets events of subjects that nobody has added.
 const (
 	SubjectsAll  = "ALL"
@@ -95,10 +105,13 @@ type Stream struct {
 	SubjectIssuer   string   `json:"subject_issuer,omitempty"`
 	Delivery        Delivery `json:"delivery"`
 	// Requested is nil when the receiver named no events: then it gets all standard ones.
-	Requested       []string       `json:"events_requested,omitempty"`
-	Description     string         `json:"description,omitempty"`
-	Status          Status         `json:"status"`
-	Reason          string         `json:"reason,omitempty"`
+	Requested   []string `json:"events_requested,omitempty"`
+	Description string   `json:"description,omitempty"`
+	Status      Status   `json:"status"`
+	Reason      string   `json:"reason,omitempty"`
+	// StatusBy is who set the status last; "" when nobody has since the stream was made. What an operator has stopped, its
+	// receiver does not start.
+	StatusBy        Party          `json:"status_by,omitempty"`
 	DefaultSubjects string         `json:"default_subjects"`
 	Subjects        []SubjectEntry `json:"subjects,omitempty"`
 	Created         int64          `json:"created"`
@@ -147,6 +160,9 @@ type Registry interface { //nolint:interfacebloat // one operation of the protoc
 	// MaxEvents is set, and within the limit. ErrNotPoll.
 	Poll(ctx context.Context, r Receiver, id string, q PollRequest) (PollResponse, error)
 }
+
+// errHeld is for a receiver that wants to start what an operator has stopped.
+var errHeld = errors.New("an operator of the transmitter has stopped the stream; only an operator starts it again")
 
 // Errors of a Registry.
 var (

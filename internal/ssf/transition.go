@@ -209,8 +209,22 @@ func origin(address string) string {
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
-// setStatus changes whether the stream transmits, as its receiver asks.
-func (s *Stream) setStatus(q statusRequest) { s.Status, s.Reason = q.status, q.reason }
+// setStatus changes whether the stream transmits, as its receiver asks. What an operator has paused it may still disable;
+// that the operator has stopped it stays so, or two changes would go round the one that is refused.
+func (s *Stream) setStatus(q statusRequest) error {
+	if s.StatusBy != ByOperator || s.Status == Enabled {
+		s.Status, s.Reason, s.StatusBy = q.status, q.reason, ByReceiver
+		return nil
+	}
+	switch {
+	case q.status == s.Status: // as it is, with the operator's reason
+	case q.status == Disabled:
+		s.Status, s.Reason = q.status, q.reason
+	default:
+		return errHeld
+	}
+	return nil
+}
 
 // addSubject adds a subject in its canonical form. Where all subjects are in anyhow, only what was removed needs to be
 // kept: a receiver may add as many as it likes.

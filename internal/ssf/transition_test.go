@@ -2,6 +2,7 @@ package ssf
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -86,6 +87,33 @@ func TestPatchLeavesAndPutDeletesWhatIsAbsent(t *testing.T) {
 	want := existing(Delivery{Method: MethodPoll})
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestReceiversDoNotStartWhatOperatorsStop goes through every change of a status by the receiver, whoever set it before.
+func TestReceiversDoNotStartWhatOperatorsStop(t *testing.T) {
+	t.Parallel()
+	for _, by := range []Party{"", ByReceiver, ByOperator, ByCourier} {
+		for _, from := range []Status{Enabled, Paused, Disabled} {
+			for _, to := range []Status{Enabled, Paused, Disabled} {
+				s := existing(Delivery{Method: MethodPoll})
+				s.Status, s.StatusBy, s.Reason = from, by, "before"
+				before := s
+				err := s.setStatus(statusRequest{status: to, reason: "now"})
+				want := before
+				stopped := by == ByOperator && from != Enabled
+				refused := stopped && (to == Enabled || to == Paused && from == Disabled)
+				switch {
+				case !stopped:
+					want.Status, want.StatusBy, want.Reason = to, ByReceiver, "now"
+				case !refused && to != from:
+					want.Status, want.Reason = to, "now"
+				}
+				if diff := cmp.Diff(want, s); diff != "" || errors.Is(err, errHeld) != refused {
+					t.Errorf("%s by %q, then %s: %v (-want, +got):\n%s", from, by, to, err, diff)
+				}
+			}
+		}
 	}
 }
 
