@@ -2,6 +2,7 @@ package courier
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/countersign-io/countersign/internal/ssf"
@@ -157,6 +158,9 @@ func (o *outlet) acknowledge(ctx context.Context, acks []string, errs map[string
 	if len(acks)+len(errs) == 0 {
 		return nil
 	}
+	if err := o.recall(ctx); err != nil {
+		return err
+	}
 	o.mu.Lock()
 	s := o.stream
 	known := map[string][]*item{}
@@ -206,4 +210,30 @@ func (o *outlet) acknowledge(ctx context.Context, acks []string, errs map[string
 	}
 	o.pull() // there may be room
 	return o.holding.save(ctx, o)
+}
+
+// recall returns when what waited as the stream was held last has been read again: it may be what is acknowledged.
+func (o *outlet) recall(ctx context.Context) error {
+	for {
+		o.pull()
+		o.mu.Lock()
+		partition, stopped := slices.IndexFunc(o.cursors, func(c cursor) bool { return len(c.again) > 0 }), o.stopped
+		var from int64
+		if partition >= 0 {
+			from = o.cursors[partition].again[0]
+		}
+		o.mu.Unlock()
+		switch {
+		case partition < 0:
+			return nil
+		case stopped:
+			return o.holding.gone()
+		}
+		if err := o.c.hub.read(ctx, partition, from); err != nil {
+			return err
+		}
+		if !pause(ctx, time.Millisecond) { // somebody else may be about to take it in
+			return ctx.Err()
+		}
+	}
 }
