@@ -1,5 +1,5 @@
-// Command courier delivers decisions to the receivers of Shared Signals streams, by push and by poll, and tells people of
-// incidents.
+// Command courier delivers decisions: to the receivers of Shared Signals streams, by push and by poll, to people, as alerts, and
+// to identity providers, where sessions are ended at the source.
 package main
 
 import (
@@ -9,10 +9,13 @@ import (
 )
 
 func main() {
-	os.Exit(wiring.Main("courier", []string{"courier", "ssf", "signing_keys", "notify"}, func(p *wiring.Process) error {
+	os.Exit(wiring.Main("courier", []string{"courier", "ssf", "signing_keys", "notify", "act"}, func(p *wiring.Process) error {
 		if _, err := p.AddCourier(nil); err != nil {
 			return err
 		}
-		return p.AddNotify()
+		if err := p.AddNotify(); err != nil {
+			return err
+		}
+		return p.AddAct()
 	}))
 }
