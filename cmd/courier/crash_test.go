@@ -181,50 +181,61 @@ func TestOneOfTwoKilledUnderLoad(t *testing.T) {
 	if testing.Short() {
 		kills = 3
 	}
-	second := freeAddress(t)
-	var config string
-	w := newWorld(t, twoTenants, func(c string) string {
-		c = strings.NewReplacer("session_timeout: 6s", "session_timeout: 2s", "heartbeat_interval: 500ms", "heartbeat_interval: 200ms\n  drain_timeout: 1s").Replace(c)
-		c = strings.Replace(c, "courier:\n", "courier:\n  group: "+t.Name()+"\n", 1)
-		config = c
-		return c
-	})
-	peers := strings.Replace(config, "courier:\n", "courier:\n  peer_ca_file: "+filepath.Join(w.dir, "tls.crt")+"\n", 1)
-	configs := []string{
-		w.write(t, "first.yaml", peers),
-		w.write(t, "second.yaml", strings.Replace(peers, "listen: "+strings.TrimPrefix(w.base, "https://"), "listen: "+second, 1)),
-	}
-	w.kill() // the one without peers
-	var couriers [2]struct {
-		process *exec.Cmd
-		exited  chan struct{}
-	}
-	start := func(i int) { couriers[i].process, couriers[i].exited = launch(t, configs[i]) }
-	kill := func(i int) {
-		_ = couriers[i].process.Process.Kill()
-		<-couriers[i].exited
-	}
-	for i := range couriers {
-		start(i)
-		t.Cleanup(func() { kill(i) })
-	}
-	w.serving(t, w.base, couriers[0].exited)
-	w.serving(t, "https://"+second, couriers[1].exited)
-	w.process, w.exited = couriers[0].process, couriers[0].exited // which has ended when the world does
-
-	l := begin(t, w, w.base, "https://"+second)
+	c := newCouple(t, twoTenants)
+	l := begin(t, c.world, c.bases[:]...)
 	enough := make(chan struct{})
 	go l.produce(t, enough)
 	for n := range kills {
 		total := l.ledger.count() + rand.N(80)
 		l.ledger.until(t, "SETs are taken", func() bool { return l.ledger.count() >= total })
 		i := rand.N(2)
-		kill(i)
+		c.kill(i)
 		if n%4 == 0 {
 			l.more(t, 1, "push 0", "push 1", "push 2", "push 3", "poll 0", "poll 1", "poll 2", "outsider") // the other one has all
 		}
-		start(i)
+		c.start(t, i)
 	}
 	close(enough)
 	l.check(t)
+}
+
+// couple is two couriers that share the streams. world's is the first.
+type couple struct {
+	*world
+	configs, bases [2]string
+	processes      [2]*exec.Cmd
+	exited         [2]chan struct{}
+}
+
+func newCouple(t *testing.T, change ...func(string) string) *couple {
+	t.Helper()
+	second := freeAddress(t)
+	var config string
+	w := newWorld(t, append(change, func(c string) string {
+		config = strings.NewReplacer("session_timeout: 6s", "session_timeout: 2s", "heartbeat_interval: 500ms", "heartbeat_interval: 200ms\n  drain_timeout: 1s").Replace(c)
+		return config
+	})...)
+	w.kill() // its certificate was not known before: now each trusts the other
+	config = strings.Replace(config, "courier:\n", "courier:\n  peer_ca_file: "+filepath.Join(w.dir, "tls.crt")+"\n", 1)
+	c := &couple{world: w, bases: [2]string{w.base, "https://" + second}}
+	for i, base := range c.bases {
+		listen := "listen: " + strings.TrimPrefix(base, "https://")
+		c.configs[i] = w.write(t, fmt.Sprintf("courier-%d.yaml", i), strings.Replace(config, "listen: "+strings.TrimPrefix(w.base, "https://"), listen, 1))
+		c.start(t, i)
+		t.Cleanup(func() { c.kill(i) })
+	}
+	for i, base := range c.bases {
+		w.serving(t, base, c.exited[i])
+	}
+	return c
+}
+
+func (c *couple) start(t *testing.T, i int) {
+	t.Helper()
+	c.processes[i], c.exited[i] = launch(t, c.configs[i])
+}
+
+func (c *couple) kill(i int) {
+	_ = c.processes[i].Process.Kill()
+	<-c.exited[i]
 }

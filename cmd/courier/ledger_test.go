@@ -375,7 +375,7 @@ func readSET(compact string, find func(kid string) *rsa.PublicKey) (secevent, er
 	if err := rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], raw[2]); err != nil {
 		return s, fmt.Errorf("signature: %w", err)
 	}
-	s.jti = text(s.claims, "jti")
+	s.jti, s.kid = text(s.claims, "jti"), header.Kid
 	all, _ := s.claims["events"].(object)
 	for kind, event := range all {
 		s.eventType = kind
@@ -392,6 +392,7 @@ type sink struct {
 	*httptest.Server
 	ledger *ledger
 	name   string
+	find   func(kid string) *rsa.PublicKey
 
 	mu     sync.Mutex
 	n      int
@@ -404,7 +405,7 @@ type answer func(n int, s secevent, w http.ResponseWriter) (take bool)
 
 func newSink(t *testing.T, l *ledger, name string, a answer) *sink {
 	t.Helper()
-	k := &sink{ledger: l, name: name, answer: a}
+	k := &sink{ledger: l, name: name, answer: a, find: l.keys.key}
 	k.Server = httptest.NewUnstartedServer(k)
 	k.Config.ErrorLog = log.New(io.Discard, "", 0) // who is killed says no goodbye
 	k.StartTLS()
@@ -431,7 +432,7 @@ func (k *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the courier was killed
 	}
-	s, err := readSET(string(body), k.ledger.keys.key)
+	s, err := readSET(string(body), k.find)
 	if err != nil {
 		k.ledger.fault("%s: %v", k.name, err)
 	}
@@ -487,9 +488,13 @@ type poller struct {
 	ledger *ledger
 	name   string
 	max    int
+	find   func(kid string) *rsa.PublicKey // nil is the ledger's
 }
 
 func (p *poller) run(ctx context.Context) {
+	if p.find == nil {
+		p.find = p.ledger.keys.key
+	}
 	var ack []string
 	for turn := 0; ctx.Err() == nil; turn++ {
 		sets, err := p.poll(ctx, p.bases[turn%len(p.bases)], ack)
@@ -503,7 +508,7 @@ func (p *poller) run(ctx context.Context) {
 		ack = nil
 		users := map[string]bool{}
 		for jti, compact := range sets {
-			s, err := readSET(compact, p.ledger.keys.key)
+			s, err := readSET(compact, p.find)
 			switch {
 			case err != nil:
 				p.ledger.fault("%s: %v", p.name, err)

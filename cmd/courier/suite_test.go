@@ -255,8 +255,8 @@ func (p *party) checkStream(t *testing.T, s object) {
 
 // secevent is a token whose signature and form have been checked.
 type secevent struct {
-	jti, eventType string
-	claims, event  object
+	jti, eventType, kid string
+	claims, event       object
 }
 
 // read checks a compact SET against the metadata's keys and the stream, by the suite's literal rules.

@@ -19,13 +19,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// JWKSMaxAge is for how long a receiver may keep the JWKS: the max-age to serve it with.
-const JWKSMaxAge = 5 * time.Minute
-
-const (
-	reloadEvery = 30 * time.Second
-	maxKeys     = 32
-)
+const maxKeys = 32
 
 // KeyringConfig says where the signing keys are.
 type KeyringConfig struct {
@@ -34,10 +28,16 @@ type KeyringConfig struct {
 	Directory string `yaml:"directory"`
 	// PublishBefore is for how long a new key is in the JWKS before anything is signed with it.
 	PublishBefore time.Duration `yaml:"publish_before"`
+	// JWKSMaxAge is for how long a receiver may keep the JWKS, in whole seconds: the max-age to serve it with.
+	JWKSMaxAge time.Duration `yaml:"jwks_max_age"`
+	// ReloadEvery is how often the directory is looked at.
+	ReloadEvery time.Duration `yaml:"reload_every"`
 }
 
 // DefaultKeyringConfig has no directory.
-func DefaultKeyringConfig() KeyringConfig { return KeyringConfig{PublishBefore: 10 * time.Minute} }
+func DefaultKeyringConfig() KeyringConfig {
+	return KeyringConfig{PublishBefore: 10 * time.Minute, JWKSMaxAge: 5 * time.Minute, ReloadEvery: 30 * time.Second}
+}
 
 // Validate reports every problem.
 func (c KeyringConfig) Validate() error {
@@ -45,15 +45,21 @@ func (c KeyringConfig) Validate() error {
 	if c.Directory == "" {
 		errs = append(errs, errors.New("directory: is missing, must hold the signing keys"))
 	}
+	if c.JWKSMaxAge < time.Second || c.JWKSMaxAge > 24*time.Hour || c.JWKSMaxAge%time.Second != 0 {
+		errs = append(errs, fmt.Errorf("jwks_max_age: is %s, must be whole seconds between 1s and 24h", c.JWKSMaxAge))
+	}
+	if c.ReloadEvery < 10*time.Millisecond || c.ReloadEvery > time.Hour {
+		errs = append(errs, fmt.Errorf("reload_every: is %s, must be between 10ms and 1h", c.ReloadEvery))
+	}
 	// Another courier may see the file one reload later, and a receiver keeps what it got from that one.
-	if least := JWKSMaxAge + 2*reloadEvery; c.PublishBefore < least {
+	if least := c.JWKSMaxAge + 2*c.ReloadEvery; c.PublishBefore < least {
 		errs = append(errs, fmt.Errorf("publish_before: is %s, must be at least %s", c.PublishBefore, least))
 	}
 	return errors.Join(errs...)
 }
 
 // Keyring is the keys of a directory: all are published, one signs. A new key signs once it has been published for long
-// enough, so that a receiver that keeps the JWKS for [JWKSMaxAge] rejects nothing while keys are exchanged: put a new file
+// enough, so that a receiver that keeps the JWKS for its max-age rejects nothing while keys are exchanged: put a new file
 // there, and remove the old one when `countersign keys list` calls it old. A key whose file is removed is kept until another can take over
 // and for as long again; a restart forgets it at once. It is safe for concurrent use.
 type Keyring struct {
@@ -94,9 +100,9 @@ func (k *Keyring) JWKS() (document []byte, etag string) {
 	return p.jwks, p.etag
 }
 
-// Run looks at the directory every 30 seconds until ctx ends. A bad or unreadable file changes nothing and is logged once.
+// Run looks at the directory again and again until ctx ends. A bad or unreadable file changes nothing and is logged once.
 func (k *Keyring) Run(ctx context.Context) error {
-	tick := time.NewTicker(reloadEvery)
+	tick := time.NewTicker(k.config.ReloadEvery)
 	defer tick.Stop()
 	for {
 		select {

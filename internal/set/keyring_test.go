@@ -189,6 +189,13 @@ func TestKeyringNeedsAKey(t *testing.T) {
 	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "publish_before: is 1m0s, must be at least 6m0s") {
 		t.Error(err)
 	}
+	c.JWKSMaxAge, c.ReloadEvery = 1500*time.Millisecond, time.Millisecond
+	err := c.Validate()
+	for _, want := range []string{"jwks_max_age: is 1.5s, must be whole seconds", "reload_every: is 1ms, must be between"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
 }
 
 func TestRunPicksUpNewKeys(t *testing.T) {
@@ -205,7 +212,7 @@ func TestRunPicksUpNewKeys(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- k.Run(ctx) }()
-		time.Sleep(reloadEvery + time.Second)
+		time.Sleep(DefaultKeyringConfig().ReloadEvery + time.Second)
 		if got := kids(t, k); len(got) != 2 {
 			t.Errorf("%v", got)
 		}

@@ -80,7 +80,7 @@ func TestNoSignatureIsUnknownWhileKeysAreExchanged(t *testing.T) {
 				}
 			}
 			for _, c := range couriers {
-				if len(c.ring.keys) == 0 || now.Sub(start)%reloadEvery == c.phase {
+				if len(c.ring.keys) == 0 || now.Sub(start)%DefaultKeyringConfig().ReloadEvery == c.phase {
 					if next := c.ring.next(dir, now, overlap); len(next.keys) > 0 {
 						c.ring = next
 					}
@@ -101,7 +101,7 @@ func TestNoSignatureIsUnknownWhileKeysAreExchanged(t *testing.T) {
 				}
 				id := signing.ring.signer().key.id
 				for _, c := range couriers {
-					c.served = slices.DeleteFunc(c.served, func(s served) bool { return now.Sub(s.at) > JWKSMaxAge })
+					c.served = slices.DeleteFunc(c.served, func(s served) bool { return now.Sub(s.at) > DefaultKeyringConfig().JWKSMaxAge })
 					for _, s := range c.served {
 						if !slices.Contains(s.keys, id) {
 							t.Fatalf("at %s a courier signs with %s, and a receiver got only %v at %s", now, id, s.keys, s.at)

@@ -2,8 +2,10 @@ package ssf
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // metadata is the transmitter configuration (SSF 1.0 §7.1).
@@ -25,8 +27,11 @@ type authScheme struct {
 	SpecURN string `json:"spec_urn"`
 }
 
-// cacheFor is how long what is public may be kept: keys are published long before they sign.
-const cacheFor = "public, max-age=300"
+// cacheFor is how long what is public may be kept.
+const cacheFor = 5 * time.Minute
+
+// public is the Cache-Control of what anybody may keep for some time.
+func public(age time.Duration) string { return fmt.Sprintf("public, max-age=%d", int(age.Seconds())) }
 
 func (c Config) metadata(t Tenant) metadata {
 	base := c.BaseURL + tenantPath(t.Name)
@@ -64,7 +69,7 @@ func (h *Handler) serveMetadata(t Tenant) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", cacheFor)
+		w.Header().Set("Cache-Control", public(cacheFor))
 		_, _ = w.Write(body) // the reader has gone
 	}
 }
@@ -73,7 +78,7 @@ func (h *Handler) serveKeys(t Tenant) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		jwks, etag := h.deps.Keys(t.Name)
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", cacheFor)
+		w.Header().Set("Cache-Control", public(h.deps.KeysMaxAge))
 		w.Header().Set("ETag", etag)
 		if match := r.Header.Get("If-None-Match"); match == "*" || etag != "" && strings.Contains(match, etag) {
 			w.WriteHeader(http.StatusNotModified)

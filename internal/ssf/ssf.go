@@ -16,6 +16,8 @@ type Deps struct {
 	Registry Registry
 	// Keys returns the JSON Web Key Set with which the SETs of a tenant are signed, and its entity tag with quotes.
 	Keys func(tenant string) (jwks []byte, etag string)
+	// KeysMaxAge is for how long a receiver may keep them; 0 is five minutes.
+	KeysMaxAge time.Duration
 	// Supported lists the event types that a stream could get (events_supported), Delivered those that it does get
 	// (events_delivered): supported and requested, and without a request the standard ones.
 	Supported, Delivered func(Stream) []string
@@ -60,6 +62,9 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
+	}
+	if deps.KeysMaxAge == 0 {
+		deps.KeysMaxAge = cacheFor
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now

@@ -42,8 +42,9 @@ func (p *Process) AddCourier(listener net.Listener) (*courier.Courier, error) {
 		Handler: func(registry ssf.Registry, forward courier.Forward) (http.Handler, error) {
 			h, err := ssf.New(receivers, ssf.Deps{
 				Registry: registry, Forward: forward,
-				Keys:      func(string) ([]byte, string) { return keys.JWKS() },
-				Supported: dialect.Supported, Delivered: dialect.Delivered, CheckURL: guard.CheckURL,
+				Keys:       func(string) ([]byte, string) { return keys.JWKS() },
+				KeysMaxAge: p.Config.SigningKeys.JWKSMaxAge,
+				Supported:  dialect.Supported, Delivered: dialect.Delivered, CheckURL: guard.CheckURL,
 				Logger: p.Log.Named("ssf"), Registerer: p.Metrics,
 			})
 			if err != nil {
