@@ -22,11 +22,12 @@ type issuer struct {
 	http *http.Client
 	now  func() time.Time
 
-	mu      sync.Mutex // is held while keys are fetched, too: those that wait need them as well
-	keys    []jose.JSONWebKey
-	fetched time.Time
-	next    time.Time // no earlier attempt
-	last    error     // of the last attempt
+	mu       sync.Mutex // is not held while keys are fetched
+	keys     []jose.JSONWebKey
+	fetched  time.Time
+	next     time.Time     // no earlier attempt
+	last     error         // of the last attempt
+	fetching chan struct{} // is closed when the attempt that is under way has ended; nil when none is
 }
 
 // How long an issuer's keys are good: a key that it withdraws is refused after keysFresh, when it does not answer after
@@ -37,6 +38,9 @@ const (
 	keysEvery = time.Minute
 	keysRetry = 5 * time.Second
 )
+
+// fetchTime is what an attempt to fetch keys may take.
+const fetchTime = 10 * time.Second
 
 // Bounds of what an issuer publishes.
 const (
@@ -61,10 +65,13 @@ func (e *unavailableError) Error() string { return e.err.Error() }
 
 func (e *unavailableError) Unwrap() error { return e.err }
 
-// verify proves a token and returns the client and the scopes in it. An error is a *denied or an *unavailableError.
+// verify proves a token and returns the client and the scopes in it. An error is a *denied, an *unavailableError or that of ctx.
 func (i *issuer) verify(ctx context.Context, token *jwt.JSONWebToken) (id string, scopes []string, err error) {
 	keys, err := i.find(ctx, token.Headers[0].KeyID)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return "", nil, ctx.Err()
+	case err != nil:
 		return "", nil, &unavailableError{fmt.Errorf("fetching the keys of %s: %w", i.cfg.Issuer, err)}
 	}
 	var claims jwt.Claims
@@ -96,47 +103,72 @@ func (i *issuer) verify(ctx context.Context, token *jwt.JSONWebToken) (id string
 	return id, scopes, nil
 }
 
-// find returns the keys that may have signed a token: all of them when it names none.
+// find returns the keys that may have signed a token: all of them when it names none. It waits for keys that are not here,
+// or not fresh, but not for an issuer that did not
+// answer a moment ago: its keys are good until they are stale.
 func (i *issuer) find(ctx context.Context, kid string) ([]jose.JSONWebKey, error) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	pick := func() []jose.JSONWebKey {
-		if kid == "" {
-			return i.keys
-		}
-		var keys []jose.JSONWebKey
-		for _, k := range i.keys {
-			if k.KeyID == kid {
-				keys = append(keys, k)
-			}
-		}
-		return keys
-	}
 	now := i.now()
-	fresh := i.keys != nil && now.Sub(i.fetched) < keysFresh
-	if found := pick(); fresh && len(found) > 0 {
+	found, age := i.pick(kid), now.Sub(i.fetched)
+	if len(found) > 0 && age < keysFresh {
+		i.mu.Unlock()
 		return found, nil
 	}
-	if !now.Before(i.next) {
-		// Others wait for the answer too, also when this caller is gone.
-		keys, err := i.fetch(context.WithoutCancel(ctx))
-		if i.last = err; err == nil {
-			i.keys, i.fetched, i.next = keys, now, now.Add(keysEvery)
-		} else {
-			i.next = now.Add(keysRetry)
+	if i.fetching == nil && !now.Before(i.next) {
+		i.fetching = make(chan struct{})
+		go i.refresh(context.WithoutCancel(ctx), i.fetching) // others wait for it too, also when this caller is gone
+	}
+	fetching, away := i.fetching, i.last != nil && now.Before(i.next.Add(keysEvery))
+	i.mu.Unlock()
+	if away && len(found) > 0 && age < keysStale {
+		return found, nil
+	}
+	if fetching != nil {
+		select {
+		case <-fetching:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	found := pick()
-	switch {
-	case i.last == nil, i.keys != nil && now.Sub(i.fetched) < keysStale && len(found) > 0:
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	found = i.pick(kid)
+	if i.last == nil || len(found) > 0 && i.now().Sub(i.fetched) < keysStale {
 		return found, nil
-	default:
-		return nil, i.last
 	}
+	return nil, i.last
+}
+
+// pick returns the keys of a name, all of them for none. It is called with i.mu held.
+func (i *issuer) pick(kid string) []jose.JSONWebKey {
+	if kid == "" {
+		return i.keys
+	}
+	var keys []jose.JSONWebKey
+	for _, k := range i.keys {
+		if k.KeyID == kid {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// refresh fetches the keys and closes done.
+func (i *issuer) refresh(ctx context.Context, done chan struct{}) {
+	keys, err := i.fetch(ctx)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.now()
+	i.next = now.Add(keysRetry)
+	if i.last = err; err == nil {
+		i.keys, i.fetched, i.next = keys, now, now.Add(keysEvery)
+	}
+	i.fetching = nil
+	close(done)
 }
 
 func (i *issuer) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, i.cfg.JWKSURL, http.NoBody)
 	if err != nil {
