@@ -205,22 +205,24 @@ func (g *guard) prove(r *http.Request, form url.Values) (*client, secret, *grant
 	default:
 		id, texts = form.Get("client_id"), []string{form.Get("client_secret")}
 	}
-	c := g.clients[id]
+	c, known := g.clients[id]
 	key := remoteAddress(r)
-	if c != nil {
-		key += " " + id // so that nobody can lock out another client behind the same proxy by guessing at names
+	if known {
+		key += " " + id
+	} else {
+		c = &client{} // it costs the same time
+	}
+	// A right secret is good whatever was tried before, or whoever knows a client's name could lock it out. A secret is too
+	// long (minSecret) to be found by trying.
+	for _, text := range texts {
+		if used, ok := c.find(text); ok {
+			return c, used, nil
+		}
 	}
 	now := g.now()
 	if wait := g.failed.wait(key, now); wait > 0 {
 		return nil, secret{}, &grantError{
 			status: http.StatusTooManyRequests, Code: "temporarily_unavailable", Description: "too many attempts failed", after: wait,
-		}
-	}
-	if c != nil {
-		for _, text := range texts {
-			if used, ok := c.find(text); ok {
-				return c, used, nil
-			}
 		}
 	}
 	g.failed.count(key, now)
@@ -235,7 +237,8 @@ func remoteAddress(r *http.Request) string {
 	return host
 }
 
-// failures slows down who guesses secrets: ten attempts at once, then one in three seconds, for each address and client.
+// failures tells who guesses secrets to come later: ten attempts at once, then one in three seconds, for each address and
+// client.
 type failures struct {
 	of *lru.Cache[string, *rate.Limiter]
 }

@@ -104,6 +104,10 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	p.token("viewer") // others are not held up
+	p.token("acme")   // nor is who knows the secret: or whoever knows its name could lock it out
+	if a := guess("acme"); a.status != http.StatusTooManyRequests {
+		t.Errorf("the right secret in between lets one guess on: %+v", a)
+	}
 	for range failuresBurst {
 		guess("unknown")
 	}
@@ -111,7 +115,9 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	p.clock.pass(failureEvery)
-	p.token("acme")
+	if a := guess("acme"); a.status != http.StatusUnauthorized {
+		t.Errorf("when it may try again: %+v", a)
+	}
 }
 
 func TestTokensEnd(t *testing.T) {
