@@ -298,8 +298,8 @@ func (o *operator) verify(ctx context.Context, s *outlet, body []byte) error {
 	if err := decode(body, &q); err != nil {
 		return err
 	}
-	if q.State != nil && len(*q.State) > maxState {
-		return &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", maxState)}
+	if q.State != nil && len(*q.State) > ssf.MaxState {
+		return &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", ssf.MaxState)}
 	}
 	return o.c.control(ctx, s, control{Kind: verification, State: q.State})
 }

@@ -310,8 +310,8 @@ func (c *Courier) Verify(ctx context.Context, r ssf.Receiver, id string, state *
 	if err != nil {
 		return err
 	}
-	if state != nil && len(*state) > maxState {
-		return &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", maxState)}
+	if state != nil && len(*state) > ssf.MaxState {
+		return &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", ssf.MaxState)}
 	}
 	now := time.Now()
 	o.mu.Lock()
@@ -323,9 +323,6 @@ func (c *Courier) Verify(ctx context.Context, r ssf.Receiver, id string, state *
 	o.mu.Unlock()
 	return c.control(ctx, o, control{Kind: verification, State: state})
 }
-
-// maxState is the longest state that is told again, in bytes.
-const maxState = 1024
 
 // control queues a control event and returns when that is durable.
 func (c *Courier) control(ctx context.Context, o *outlet, e control) error {

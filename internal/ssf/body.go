@@ -288,8 +288,8 @@ type verifyRequest struct {
 	state *string
 }
 
-// maxState bounds the state of a verification, in bytes.
-const maxState = 1024
+// MaxState bounds the state of a verification, in bytes.
+const MaxState = 1024
 
 func parseVerify(raw []byte) (verifyRequest, error) {
 	var q verifyRequest
@@ -304,8 +304,8 @@ func parseVerify(raw []byte) (verifyRequest, error) {
 	switch {
 	case err != nil:
 		return q, err
-	case len(state) > maxState:
-		return q, invalid("state: has %d bytes, at most %d are allowed", len(state), maxState)
+	case len(state) > MaxState:
+		return q, invalid("state: has %d bytes, at most %d are allowed", len(state), MaxState)
 	case there:
 		q.state = &state
 	}
@@ -371,15 +371,15 @@ func parsePoll(raw []byte, l Limits) (PollRequest, error) {
 	return q, nil
 }
 
-// subjectRequest is the body of an addition or a removal of a subject.
+// subjectRequest is the body of an addition or a removal of a subject. Whether the receiver has verified that the subject is
+// with it (SSF 1.0 §8.1.3.2) changes nothing here, and is not read.
 type subjectRequest struct {
-	id       string
-	subject  json.RawMessage
-	verified bool
+	id      string
+	subject json.RawMessage
 }
 
 func parseSubjectRequest(raw []byte) (subjectRequest, error) {
-	q := subjectRequest{verified: true} // unless said otherwise (SSF 1.0 §8.1.3.2)
+	var q subjectRequest
 	m, err := parseObject(raw)
 	if err != nil {
 		return q, err
@@ -391,6 +391,5 @@ func parseSubjectRequest(raw []byte) (subjectRequest, error) {
 		return q, invalid("subject: is missing")
 	}
 	q.subject = m["subject"]
-	_, err = m.read("verified", "true or false", &q.verified)
-	return q, err
+	return q, nil
 }

@@ -31,7 +31,8 @@ type Config struct {
 	// InactivityTimeout is published in each stream, in whole seconds: a stream that its receiver does not name for so long
 	// is paused. 0 is never.
 	InactivityTimeout time.Duration `yaml:"inactivity_timeout"`
-	// PollWait is how long a poll waits for an event.
+	// PollWait is how long a poll waits for an event, at most 90 seconds: a courier that passes a poll on to another gives up
+	// after 2 minutes, and so do many proxies.
 	PollWait time.Duration `yaml:"poll_wait"`
 	// RequestsPerSecond is what one receiver may send on average, Burst how many at a time; more is answered with 429.
 	RequestsPerSecond float64 `yaml:"requests_per_second"`
@@ -66,8 +67,8 @@ type Client struct {
 	Scopes []string `yaml:"scopes"`
 	// Dialect is ssf1 unless said otherwise.
 	Dialect Dialect `yaml:"dialect"`
-	// SubjectFormat is how users are named: email, iss_sub or opaque; "" leaves it to the dialect. SubjectIssuer is the iss
-	// of iss_sub.
+	// SubjectFormat is how users are named: email, iss_sub or opaque; "" leaves it to the dialect. With google it is always
+	// email, with apple-sse iss_sub. SubjectIssuer is the iss of iss_sub, which needs it.
 	SubjectFormat string `yaml:"subject_format"`
 	SubjectIssuer string `yaml:"subject_issuer"`
 	// Interop keeps countersign's own event type away from its streams.
@@ -120,6 +121,9 @@ const (
 	FormatIssSub = set.FormatIssSub
 	FormatOpaque = set.FormatOpaque
 )
+
+// onlyFormat is how the receivers of a dialect know users, where there is one way only.
+var onlyFormat = map[Dialect]string{DialectGoogle: FormatEmail, DialectAppleSSE: FormatIssSub}
 
 // GoogleAudience is the only aud that Google takes.
 const GoogleAudience = "https://sharedsignals.googleapis.com"
@@ -269,10 +273,18 @@ func (c Client) validate(bad func(format string, args ...any)) {
 			bad("scopes: has %.40q, must be of %s and %s", s, ScopeManage, ScopeRead)
 		}
 	}
+	only := onlyFormat[c.Dialect]
 	switch c.SubjectFormat {
-	case "", FormatEmail, FormatIssSub, FormatOpaque:
+	case "", only:
+	case FormatEmail, FormatIssSub, FormatOpaque:
+		if only != "" {
+			bad("subject_format: is %s, must be %s with %s", c.SubjectFormat, only, c.Dialect)
+		}
 	default:
 		bad("subject_format: is %.40q, must be %s, %s or %s", c.SubjectFormat, FormatEmail, FormatIssSub, FormatOpaque)
+	}
+	if (only == FormatIssSub || c.SubjectFormat == FormatIssSub) && c.SubjectIssuer == "" {
+		bad("subject_issuer: is empty, must be the iss of users that are named by %s", FormatIssSub)
 	}
 	if c.MaxStreams < 0 || c.MaxStreams > 10_000 {
 		bad("max_streams: is %d, must be between 0 and 10000", c.MaxStreams)
@@ -287,7 +299,7 @@ func (c Config) validateNumbers(add func(format string, args ...any)) {
 		{"token_ttl", c.TokenTTL, time.Minute, time.Hour},
 		{"min_verification_interval", c.MinVerificationInterval, time.Second, time.Hour},
 		{"inactivity_timeout", c.InactivityTimeout, 0, 400 * 24 * time.Hour},
-		{"poll_wait", c.PollWait, time.Second, 10 * time.Minute},
+		{"poll_wait", c.PollWait, time.Second, 90 * time.Second},
 	} {
 		if d.value < d.min || d.value > d.max {
 			add("%s: is %v, must be between %v and %v", d.path, d.value, d.min, d.max)

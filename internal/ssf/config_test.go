@@ -56,11 +56,17 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 		"token_ttl: ":                           func(c *Config) { c.TokenTTL = 61 * time.Minute },
 		"min_verification_interval: ":           func(c *Config) { c.MinVerificationInterval = 0 },
 		"inactivity_timeout: ":                  func(c *Config) { c.InactivityTimeout = time.Second },
-		"poll_wait: ":                           func(c *Config) { c.PollWait = time.Hour },
-		"requests_per_second: ":                 func(c *Config) { c.RequestsPerSecond = 0 },
-		"burst: ":                               func(c *Config) { c.Burst = 0 },
-		"limits.body: ":                         func(c *Config) { c.Limits.Body = 0 },
-		"limits.poll_sets: ":                    func(c *Config) { c.Limits.PollSets = 0 },
+		"poll_wait: is 1m31s":                   func(c *Config) { c.PollWait = 91 * time.Second },
+		"clients[0].subject_issuer: ":           func(c *Config) { c.Clients[0].SubjectFormat = FormatIssSub },
+		"clients[1].subject_issuer: ":           func(c *Config) { c.Clients[1].Dialect = DialectAppleSSE },
+		"clients[2].subject_format: is opaque":  func(c *Config) { c.Clients[2].SubjectFormat = FormatOpaque },
+		"clients[1].subject_format: is email": func(c *Config) {
+			c.Clients[1].Dialect, c.Clients[1].SubjectFormat = DialectAppleSSE, FormatEmail
+		},
+		"requests_per_second: ": func(c *Config) { c.RequestsPerSecond = 0 },
+		"burst: ":               func(c *Config) { c.Burst = 0 },
+		"limits.body: ":         func(c *Config) { c.Limits.Body = 0 },
+		"limits.poll_sets: ":    func(c *Config) { c.Limits.PollSets = 0 },
 	} {
 		c := goodConfig()
 		spoil(&c)

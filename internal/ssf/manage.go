@@ -40,8 +40,8 @@ func (h *Handler) routes() {
 	h.route(epToken, PathToken, h.serveToken)
 	for _, t := range h.cfg.Tenants {
 		at := tenantPath(t.Name)
-		h.route(epMetadata, "GET "+PathWellKnown+"ssf-configuration/"+t.Name, h.serveMetadata(t))
-		h.route(epKeys, "GET "+at+"jwks.json", h.serveKeys(t))
+		h.route(epMetadata, PathWellKnown+"ssf-configuration/"+t.Name, readOnly(h.serveMetadata(t)))
+		h.route(epKeys, at+"jwks.json", readOnly(h.serveKeys(t)))
 		h.route(epConfiguration, at+"streams", h.allowed(t, registryTime, map[string]operation{
 			http.MethodPost:   {toManage, h.create},
 			http.MethodGet:    {toRead, h.read},
@@ -63,6 +63,22 @@ func (h *Handler) routes() {
 	})
 }
 
+func refuseMethod(w http.ResponseWriter, methods string) {
+	w.Header().Set("Allow", methods)
+	problem{Status: http.StatusMethodNotAllowed, Detail: "Use " + methods + "."}.write(w)
+}
+
+// readOnly is what is public, and can be read only.
+func readOnly(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			refuseMethod(w, http.MethodGet+", "+http.MethodHead)
+			return
+		}
+		serve(w, r)
+	}
+}
+
 // allowed authenticates, looks at the scopes and at how much the receiver sends, and only then reads the body: who may not
 // learns nothing of streams, and costs little.
 func (h *Handler) allowed(t Tenant, most time.Duration, operations map[string]operation) http.HandlerFunc {
@@ -71,8 +87,7 @@ func (h *Handler) allowed(t Tenant, most time.Duration, operations map[string]op
 		w.Header().Set("Cache-Control", "no-store")
 		op, ok := operations[r.Method]
 		if !ok {
-			w.Header().Set("Allow", methods)
-			problem{Status: http.StatusMethodNotAllowed, Detail: "Use " + methods + "."}.write(w)
+			refuseMethod(w, methods)
 			return
 		}
 		client, receiver, err := h.guard.authenticate(r, t.Name)
@@ -270,7 +285,7 @@ func (h *Handler) updateStatus(ctx context.Context, c *call) (int, any, error) {
 // addSubject answers the same whether the subject is known here or not: it is no oracle.
 func (h *Handler) addSubject(ctx context.Context, c *call) (int, any, error) {
 	return http.StatusOK, nil, h.changeSubject(ctx, c, func(s *Stream, q subjectRequest) error {
-		return s.addSubject(q.subject, q.verified, h.cfg.Limits.Subjects)
+		return s.addSubject(q.subject, h.cfg.Limits.Subjects)
 	})
 }
 

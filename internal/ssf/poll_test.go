@@ -115,7 +115,7 @@ func FuzzBodies(f *testing.F) {
 		if q, err := parseStatus(raw, l); err == nil && q.status != Enabled && q.status != Paused && q.status != Disabled {
 			t.Errorf("%+v", q)
 		}
-		if q, err := parseVerify(raw); err == nil && q.state != nil && len(*q.state) > maxState {
+		if q, err := parseVerify(raw); err == nil && q.state != nil && len(*q.state) > MaxState {
 			t.Errorf("%+v", q)
 		}
 		if q, err := parseSubjectRequest(raw); err == nil && len(q.subject) == 0 {

@@ -109,7 +109,7 @@ func start(t *testing.T, change func(*Config)) *party {
 		{ID: "acme", Tenant: "acme", Audience: []string{"https://app.example.com/ssf"}},
 		{ID: "viewer", Tenant: "acme", Audience: []string{"https://viewer.example.com"}, Scopes: []string{ScopeRead}},
 		{ID: "other", Tenant: "other", Audience: []string{"https://a.example.com", "https://b.example.com"}},
-		{ID: "phone", Tenant: "acme", Dialect: DialectAppleSSE, Audience: []string{"https://federation.example.com/feeds/org1/*"}},
+		{ID: "phone", Tenant: "acme", Dialect: DialectAppleSSE, Audience: []string{"https://federation.example.com/feeds/org1/*"}, SubjectIssuer: "https://idp.example.com"},
 	}
 	for i := range p.cfg.Clients {
 		c := &p.cfg.Clients[i]
@@ -244,6 +244,19 @@ func TestMetadataIsPublicAndComplete(t *testing.T) {
 	}
 	if a := p.send(http.MethodGet, "/.well-known/ssf-configuration/nobody", "", nil); a.status != http.StatusNotFound {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestWhatIsPublicIsReadOnly(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil)
+	for _, path := range []string{"/.well-known/ssf-configuration/acme", "/ssf/v1/acme/jwks.json"} {
+		for method, status := range map[string]int{"GET": 200, "HEAD": 200, "POST": 405, "DELETE": 405, "OPTIONS": 405} {
+			a := p.send(method, path, "", nil)
+			if a.status != status || (a.header.Get("Allow") == "GET, HEAD") != (status == http.StatusMethodNotAllowed) {
+				t.Errorf("%s %s: %+v", method, path, a)
+			}
+		}
 	}
 }
 
@@ -559,6 +572,7 @@ func TestDialectOfApple(t *testing.T) {
 		"no audience":      {`{}`, 400},
 		"foreign audience": {`{"aud":"https://federation.example.com/feeds/org2/1"}`, 400},
 		"odd format":       {`{"aud":"https://federation.example.com/feeds/org1/1","format":"did"}`, 400},
+		"another format":   {`{"aud":"https://federation.example.com/feeds/org1/1","format":"email"}`, 400},
 	} {
 		if a := p.as("phone", "POST", "streams", tc.body); a.status != tc.status {
 			t.Errorf("%s: %+v", name, a)
@@ -571,7 +585,7 @@ func TestDialectOfApple(t *testing.T) {
 	}
 	create := `{"delivery":{"method":"` + legacyPush + `","endpoint_url":"https://federation.example.com/x"},"aud":"https://federation.example.com/feeds/org1/1","format":"iss_sub"}`
 	id := p.create("phone", create)
-	if s := p.registry.streams[id]; s.Delivery.Method != MethodPush || s.SubjectFormat != "iss_sub" || !slices.Equal(s.Audience, []string{"https://federation.example.com/feeds/org1/1"}) {
+	if s := p.registry.streams[id]; s.Delivery.Method != MethodPush || s.SubjectIssuer != "https://idp.example.com" || !slices.Equal(s.Audience, []string{"https://federation.example.com/feeds/org1/1"}) {
 		t.Errorf("%+v", s)
 	}
 	if a := p.as("phone", "GET", "streams?stream_id="+id, ""); !strings.Contains(a.body, legacyPush) {

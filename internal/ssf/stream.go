@@ -85,8 +85,6 @@ type Delivery struct {
 // SubjectEntry is one subject that was added to a stream, or removed from it.
 type SubjectEntry struct {
 	Subject set.Subject `json:"subject"`
-	// Verified is what the receiver said when it added the subject.
-	Verified bool `json:"verified,omitempty"`
 	// Removed is the second of its removal; 0 while it is added.
 	Removed int64 `json:"removed,omitempty"`
 }

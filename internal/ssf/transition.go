@@ -33,13 +33,8 @@ func newStream(r Receiver, issuer, defaultSubjects string, q configurationReques
 	if s.Audience, err = audienceOf(r, q.audience); err != nil {
 		return s, err
 	}
-	if r.Dialect == DialectAppleSSE && q.format != "" {
-		switch q.format {
-		case FormatEmail, FormatIssSub, FormatOpaque:
-			s.SubjectFormat = q.format
-		default:
-			return s, invalid("format: is %.40q, must be %s, %s or %s", q.format, FormatEmail, FormatIssSub, FormatOpaque)
-		}
+	if r.Dialect == DialectAppleSSE && q.format != "" && q.format != FormatIssSub {
+		return s, invalid("format: is %.40q, must be %s", q.format, FormatIssSub)
 	}
 	return s, s.replace(q, t)
 }
@@ -228,16 +223,16 @@ func (s *Stream) setStatus(q statusRequest) error {
 
 // addSubject adds a subject in its canonical form. Where all subjects are in anyhow, only what was removed needs to be
 // kept: a receiver may add as many as it likes.
-func (s *Stream) addSubject(subject set.Subject, verified bool, most int) error {
+func (s *Stream) addSubject(subject set.Subject, most int) error {
 	if i := s.findSubject(subject); i >= 0 {
-		s.setSubject(i, SubjectEntry{Subject: subject, Verified: verified})
+		s.setSubject(i, SubjectEntry{Subject: subject})
 		return nil
 	}
 	removed := func(e SubjectEntry) bool { return e.Removed != 0 && set.Match(e.Subject, subject) }
 	if s.DefaultSubjects == SubjectsAll && !slices.ContainsFunc(s.Subjects, removed) {
 		return nil
 	}
-	return s.keepSubject(SubjectEntry{Subject: subject, Verified: verified}, most)
+	return s.keepSubject(SubjectEntry{Subject: subject}, most)
 }
 
 // removeSubject removes a subject in its canonical form at a time, in seconds since the epoch. For some while events of it

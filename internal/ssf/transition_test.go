@@ -218,7 +218,7 @@ func TestSubjectsOfAStreamWithAll(t *testing.T) {
 	t.Parallel()
 	alice := subject(t, `{"format":"email","email":"alice@example.com"}`)
 	s := existing(Delivery{Method: MethodPoll})
-	if err := s.addSubject(alice, true, 1); err != nil || len(s.Subjects) != 0 {
+	if err := s.addSubject(alice, 1); err != nil || len(s.Subjects) != 0 {
 		t.Errorf("what is in anyhow is kept: %v, %v", err, s.Subjects)
 	}
 	if err := s.removeSubject(alice, 100, 1); err != nil {
@@ -228,7 +228,7 @@ func TestSubjectsOfAStreamWithAll(t *testing.T) {
 	if err := s.removeSubject(alice, 200, 1); err != nil || s.Subjects[0].Removed != 100 {
 		t.Errorf("the time of the first removal counts: %v, %v", err, s.Subjects)
 	}
-	if err := s.addSubject(alice, false, 1); err != nil || s.Subjects[0].Removed != 0 {
+	if err := s.addSubject(alice, 1); err != nil || s.Subjects[0].Removed != 0 {
 		t.Errorf("%v, %v", err, s.Subjects)
 	}
 	if before[0].Removed != 100 {
@@ -252,20 +252,20 @@ func TestSubjectsOfAStreamWithNone(t *testing.T) {
 		t.Errorf("%v, %v", err, s.Subjects)
 	}
 	for i := range 2 {
-		if err := s.addSubject(named(i), true, 2); err != nil {
+		if err := s.addSubject(named(i), 2); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.addSubject(named(2), true, 2); err == nil {
+	if err := s.addSubject(named(2), 2); err == nil {
 		t.Error("more than there may be")
 	}
-	if err := s.addSubject(named(1), false, 2); err != nil || s.Subjects[1].Verified {
+	if err := s.addSubject(named(1), 2); err != nil || len(s.Subjects) != 2 {
 		t.Errorf("one that is there: %v, %v", err, s.Subjects)
 	}
 	if err := s.removeSubject(named(0), 100, 2); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.addSubject(named(2), true, 2); err != nil || len(s.Subjects) != 2 || s.findSubject(named(0)) >= 0 {
+	if err := s.addSubject(named(2), 2); err != nil || len(s.Subjects) != 2 || s.findSubject(named(0)) >= 0 {
 		t.Errorf("there is no room for one that was removed: %v, %v", err, s.Subjects)
 	}
 }

@@ -24,7 +24,7 @@ func StreamUpdated(s ssf.Stream, jti string, status ssf.Status, reason string, n
 	return control(&s, jti, StreamUpdatedType, struct {
 		Status ssf.Status `json:"status"`
 		Reason string     `json:"reason,omitempty"`
-	}{status, shorten(reason)}, now)
+	}{status, events.Cut(reason, maxReason)}, now)
 }
 
 // control is an event about the stream itself.

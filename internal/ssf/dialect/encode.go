@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/revocation"
@@ -228,7 +227,7 @@ func reason(c *revocation.Claims) string {
 	if c.Status != revocation.Open {
 		text = string(c.Status) + ": " + text
 	}
-	return shorten(text)
+	return events.Cut(text, maxReason)
 }
 
 // spoken are the texts that say something, by language; nil when none does.
@@ -241,21 +240,9 @@ func spoken(texts map[string]string) map[string]string {
 		if out == nil {
 			out = make(map[string]string, len(texts))
 		}
-		out[language] = shorten(text)
+		out[language] = events.Cut(text, maxReason)
 	}
 	return out
-}
-
-// shorten bounds a text, never inside a character.
-func shorten(s string) string {
-	if len(s) <= maxReason {
-		return s
-	}
-	cut := maxReason
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut]
 }
 
 // encode writes v as JSON.
