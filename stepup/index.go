@@ -15,8 +15,9 @@ type IndexConfig struct {
 	// MaxOpen bounds the requirements that are remembered: so many open ones, and so many satisfied or ended ones.
 	// Default 1,048,576; a full index takes about 0.5 GB.
 	//
-	// Past the bound the requirement that would end soonest by itself is forgotten and counted in [Stats.Evicted]:
-	// an application that sees this number grow has to raise the bound.
+	// Past the bound a requirement is forgotten and counted in [Stats.Evicted]: one of a third party if there is one, and
+	// among those the one that would end soonest by itself. An application that sees this number grow has to raise the
+	// bound.
 	MaxOpen int
 	// MaxStaleness is how long the feed may be silent before [Index.Fresh] says no. Default 30 seconds.
 	MaxStaleness time.Duration
@@ -51,8 +52,8 @@ type Index struct {
 	// Whoever changes anything holds writing; look-ups do not.
 	writing sync.Mutex
 	known   map[string]*record
-	open    expiryHeap // open requirements
-	closed  expiryHeap // satisfied ones, and the ids of ended ones
+	open    book // open requirements
+	closed  book // satisfied ones, and the ids of ended ones
 	evicted uint64
 	wake    *time.Timer
 	wakeAt  int64 // Unix nanoseconds
@@ -73,9 +74,23 @@ type restraint struct {
 // record is a requirement's place in the books. Its state never goes back.
 type record struct {
 	id, tenant, user string
+	thirdParty       bool
 	state            Status // StatusExpired also stands for removed
 	expires          int64  // Unix nanoseconds
 	at               int    // in its heap
+}
+
+// book holds records in the order of their ends. Those of third parties are apart, because they have to make room first.
+type book struct{ own, thirdParty expiryHeap }
+
+func (b *book) len() int { return b.own.Len() + b.thirdParty.Len() }
+
+// least is the record that can best be done without; the book must not be empty.
+func (b *book) least() *record {
+	if b.thirdParty.Len() > 0 {
+		return b.thirdParty[0]
+	}
+	return b.own[0]
 }
 
 // NewIndex returns an empty index that is not fresh yet.
@@ -156,25 +171,26 @@ func (x *Index) Apply(c Claims) bool {
 	case r.Expires.UnixNano() <= now:
 		return false
 	case rec == nil:
-		rec = &record{id: r.ID, tenant: r.Tenant, user: r.User}
+		rec = &record{id: r.ID, tenant: r.Tenant, user: r.User, thirdParty: r.ThirdParty}
 		x.known[r.ID] = rec
-	case rec.state != StatusOpen || c.Status == StatusOpen || rec.tenant != r.Tenant || rec.user != r.User:
+	case rec.state != StatusOpen || c.Status == StatusOpen || rec.tenant != r.Tenant || rec.user != r.User || rec.thirdParty != r.ThirdParty:
 		return false
 	default:
-		heap.Remove(&x.open, rec.at)
+		heap.Remove(x.heapOf(rec), rec.at)
 	}
 	rec.state, rec.expires = c.Status, r.Expires.UnixNano()
 	x.file(rec)
-	switch rec.state {
-	case StatusOpen:
+	switch {
+	case x.known[r.ID] != rec: // there was no room for it
+	case rec.state == StatusOpen:
 		x.restrain(rec, &restraint{Requirement: *r})
-	case StatusSatisfied:
+	case rec.state == StatusSatisfied:
 		x.restrain(rec, &restraint{Requirement: *r, closed: max(c.ClosedAt.UnixNano(), 1)})
 	default:
 		x.restrain(rec, nil)
 	}
 	x.schedule(now)
-	return true
+	return x.known[r.ID] == rec
 }
 
 // Remove takes in the deletion of a requirement, by the key of its record: tenant/user/requirement. An unknown key changes
@@ -192,20 +208,26 @@ func (x *Index) Remove(key string) {
 	x.file(rec)
 }
 
-func (x *Index) heapOf(rec *record) *expiryHeap {
+func (x *Index) bookOf(rec *record) *book {
 	if rec.state == StatusOpen {
 		return &x.open
 	}
 	return &x.closed
 }
 
-// file puts a record into its heap, and makes room when that is too full.
-func (x *Index) file(rec *record) {
-	h := x.heapOf(rec)
-	if h.Len() >= x.cfg.MaxOpen {
-		x.forget((*h)[0])
+func (x *Index) heapOf(rec *record) *expiryHeap {
+	if rec.thirdParty {
+		return &x.bookOf(rec).thirdParty
 	}
-	heap.Push(h, rec)
+	return &x.bookOf(rec).own
+}
+
+// file puts a record into its book. When that is too full, one is forgotten, which may be this very one.
+func (x *Index) file(rec *record) {
+	heap.Push(x.heapOf(rec), rec)
+	if b := x.bookOf(rec); b.len() > x.cfg.MaxOpen {
+		x.forget(b.least())
+	}
 }
 
 // forget drops a record for want of room.
@@ -222,9 +244,13 @@ func (x *Index) drop(rec *record) {
 	x.restrain(rec, nil)
 }
 
+func (x *Index) heaps() [4]*expiryHeap {
+	return [4]*expiryHeap{&x.open.own, &x.open.thirdParty, &x.closed.own, &x.closed.thirdParty}
+}
+
 // sweep drops what has ended by itself.
 func (x *Index) sweep(now int64) {
-	for _, h := range []*expiryHeap{&x.open, &x.closed} {
+	for _, h := range x.heaps() {
 		for h.Len() > 0 && (*h)[0].expires <= now {
 			x.drop((*h)[0])
 		}
@@ -234,9 +260,9 @@ func (x *Index) sweep(now int64) {
 // schedule sets the timer to the next end.
 func (x *Index) schedule(now int64) {
 	next := int64(0)
-	for _, h := range []expiryHeap{x.open, x.closed} {
-		if len(h) > 0 && (next == 0 || h[0].expires < next) {
-			next = h[0].expires
+	for _, h := range x.heaps() {
+		if h.Len() > 0 && (next == 0 || (*h)[0].expires < next) {
+			next = (*h)[0].expires
 		}
 	}
 	if next == 0 || x.wakeAt != 0 && x.wakeAt <= next {
@@ -273,8 +299,11 @@ func (x *Index) restrain(rec *record, r *restraint) {
 	}
 	if r != nil {
 		if len(all) >= maxPerUser {
-			x.forget(x.soonest(all))
-			x.restrain(rec, r)
+			least := x.least(all, rec)
+			x.forget(least)
+			if least != rec {
+				x.restrain(rec, r)
+			}
 			return
 		}
 		at, _ := slices.BinarySearchFunc(all, r, func(a restraint, b *restraint) int { return before(&a, b) })
@@ -298,16 +327,31 @@ func before(a, b *restraint) int {
 	return stricter(&a.Requirement, &b.Requirement)
 }
 
-// soonest picks what a user with too many restraints can best do without: a satisfied one if there is one, and among
-// those the one that ends first.
-func (x *Index) soonest(all []restraint) *record {
-	least := &all[len(all)-1]
+// least picks what a user with too many restraints can best do without: one of a third party if there is one, which may be
+// rec, the one to be added, so that no flood of theirs costs a requirement of countersign; then a satisfied one; then the
+// one that ends first.
+func (x *Index) least(all []restraint, rec *record) *record {
+	least := &all[0]
 	for i := range all {
-		if r := &all[i]; (r.closed == 0) == (least.closed == 0) && r.Expires.Before(least.Expires) {
+		if r := &all[i]; dearer(least, r) {
 			least = r
 		}
 	}
+	if rec.thirdParty && !least.ThirdParty {
+		return rec
+	}
 	return x.known[least.ID]
+}
+
+// dearer tells whether a is to be kept rather than b.
+func dearer(a, b *restraint) bool {
+	if a.ThirdParty != b.ThirdParty {
+		return b.ThirdParty
+	}
+	if open := a.closed == 0; open != (b.closed == 0) {
+		return open
+	}
+	return b.Expires.Before(a.Expires)
 }
 
 // CaughtUp tells that everything the feed holds now has been applied. Until it is called for the first time the index is
@@ -341,12 +385,16 @@ func (x *Index) Fresh() (age time.Duration, fresh bool) {
 	return age, age <= x.cfg.MaxStaleness
 }
 
+// MaxStaleness is how long the feed may be silent before Fresh says no. A feed whose signs of life are further apart refuses
+// to start.
+func (x *Index) MaxStaleness() time.Duration { return x.cfg.MaxStaleness }
+
 // Stats are numbers for an application's metrics.
 type Stats struct {
 	// Open requirements, and satisfied or ended ones that are remembered until they expire.
 	Open, Closed int
-	// Evicted counts requirements that were forgotten before their end, because MaxOpen was reached, or 64 of one
-	// user. It should stay 0.
+	// Evicted counts requirements that were forgotten before their end, or not taken in, because MaxOpen was reached, or
+	// 64 of one user. It should stay 0.
 	Evicted uint64
 }
 
@@ -354,7 +402,7 @@ type Stats struct {
 func (x *Index) Stats() Stats {
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	return Stats{Open: x.open.Len(), Closed: x.closed.Len(), Evicted: x.evicted}
+	return Stats{Open: x.open.len(), Closed: x.closed.len(), Evicted: x.evicted}
 }
 
 // expiryHeap orders records by the time they end, soonest first.

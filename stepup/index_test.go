@@ -161,6 +161,75 @@ func TestIndexBoundsTheRequirementsOfOneUser(t *testing.T) {
 	}
 }
 
+// thirdParty is a change that countersign did not ask for.
+func thirdParty(id, user, session string) Claims {
+	c := change(id, user, session, StatusOpen)
+	c.Requirement.ThirdParty = true
+	c.Requirement.Expires = c.Requirement.Expires.Add(48 * time.Hour) // it would stay longest
+	return c
+}
+
+// TestIndexForgetsThirdPartiesFirst: no flood of theirs, before or after, about one user or many, costs a requirement of
+// countersign, open or satisfied.
+func TestIndexForgetsThirdPartiesFirst(t *testing.T) {
+	t.Parallel()
+	for name, user := range map[string]func(i int) string{
+		"one user": func(int) string { return "u1" }, "many users": func(i int) string { return fmt.Sprint("other", i) },
+	} {
+		for _, late := range []bool{false, true} {
+			x := newIndex(t, IndexConfig{MaxOpen: 100})
+			flood := func() {
+				for i := range 150 {
+					x.Apply(thirdParty(fmt.Sprint("t", late, i), user(i), "bogus"))
+				}
+			}
+			if late {
+				flood()
+			}
+			for i := range 20 {
+				id := fmt.Sprint("own", i)
+				if !x.Apply(change(id, "u1", fmt.Sprint("s", i), StatusOpen)) {
+					t.Errorf("%s, late %v: no room for %s", name, late, id)
+				}
+			}
+			x.Apply(change("own0", "u1", "s0", StatusSatisfied))
+			flood()
+			for i := range 20 {
+				if r, ok := x.Check(Subject{"acme", "u1", fmt.Sprint("s", i)}); ok != (i > 0) || ok && r.ThirdParty {
+					t.Errorf("%s, late %v: session s%d: %+v, %v", name, late, i, r, ok)
+				}
+			}
+			if s := x.Stats(); s.Closed != 1 || s.Evicted == 0 || s.Open > 100 {
+				t.Errorf("%s, late %v: %+v", name, late, s)
+			}
+		}
+	}
+}
+
+// TestIndexTurnsAwayAThirdPartyForWantOfRoom: where all the room is countersign's, and says so.
+func TestIndexTurnsAwayAThirdPartyForWantOfRoom(t *testing.T) {
+	t.Parallel()
+	x := newIndex(t, IndexConfig{MaxOpen: maxPerUser + 1})
+	for i := range maxPerUser {
+		x.Apply(change(fmt.Sprint("own", i), "u1", "", StatusOpen))
+	}
+	if x.Apply(thirdParty("t1", "u1", "")) {
+		t.Error("the user's 65th was taken in")
+	}
+	x.Apply(change("own", "u2", "", StatusOpen))
+	if x.Apply(thirdParty("t2", "u3", "")) || isOpen(x, "u3", "") {
+		t.Error("one more than MaxOpen was taken in")
+	}
+	if s := x.Stats(); s != (Stats{Open: maxPerUser + 1, Evicted: 2}) {
+		t.Errorf("%+v", s)
+	}
+	closing := thirdParty("own", "u2", "")
+	closing.Status = StatusExpired
+	if x.Apply(closing) || !isOpen(x, "u2", "") {
+		t.Error("a third party has closed a requirement of countersign")
+	}
+}
+
 func TestIndexIsFreshAfterItCaughtUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newIndex(t, IndexConfig{MaxStaleness: 10 * time.Second})

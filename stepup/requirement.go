@@ -57,6 +57,9 @@ type Requirement struct {
 	Expires time.Time
 	// Severity, Policy and Reason explain it; Reason is written for the person concerned.
 	Severity, Policy, Reason string
+	// ThirdParty is set when countersign did not ask for it, but another transmitter. Where there is no room for all,
+	// such requirements are forgotten first.
+	ThirdParty bool
 }
 
 // applies tells whether the requirement holds for a token of the given session.

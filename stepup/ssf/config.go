@@ -87,7 +87,8 @@ type Config struct {
 	// Algorithms are those that SETs may be signed by: RS256, PS256, ES256. Default RS256, as the interoperability
 	// profile demands.
 	Algorithms []string
-	// MaxSkew is how far in the future `iat` may be: default 1 minute. MaxAge is how old a SET may be: default 7 days.
+	// MaxSkew is how far in the future `iat` may be: default 1 minute. A SET that is further ahead has to come again, for a
+	// clock that is slow is put right sooner or later; one that is more than a day ahead is refused. MaxAge is how old a SET may be: default 7 days.
 	// A SET is known as a repeat that long.
 	MaxSkew, MaxAge time.Duration
 

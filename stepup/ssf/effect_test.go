@@ -92,7 +92,10 @@ func TestPlainEventsDoWhatTheConfigurationSays(t *testing.T) {
 			if got.ID == "" || got.JTI != jti || got.Tenant != "acme" || got.User != "u1" || time.Since(got.NotBefore) > time.Minute || !got.Expires.After(time.Now()) {
 				t.Errorf("%+v", got)
 			}
-			got.ID, got.JTI, got.Tenant, got.User, got.NotBefore, got.Expires = "", "", "", "", time.Time{}, time.Time{}
+			if !got.ThirdParty {
+				t.Error("it is not known as a third party's")
+			}
+			got.ID, got.JTI, got.Tenant, got.User, got.NotBefore, got.Expires, got.ThirdParty = "", "", "", "", time.Time{}, time.Time{}, false
 			if diff := cmp.Diff(got, c.want); diff != "" {
 				t.Errorf("(-got, +want):\n%s", diff)
 			}
@@ -129,6 +132,9 @@ func TestAThirdPartyCannotCloseOurRequirements(t *testing.T) {
 		revoked["action"] = "revoke_session"
 		if got := p.send(a, delivery, "j2", key1().sign(p.claims("j2", caep+"session-revoked", revoked, nil), nil)); got != "ok" || !a.open("u1") {
 			t.Errorf("session-revoked: %s, open %v", got, a.open("u1"))
+		}
+		if r, ok := a.index.Check(stepup.Subject{Tenant: "acme", User: "u1"}); !ok || !r.ThirdParty || r.Action != stepup.ActionRevokeSession {
+			t.Errorf("%+v is not known as a third party's", r)
 		}
 		if s := a.index.Stats(); s.Open != 2 || s.Closed != 0 {
 			t.Errorf("%+v, want our requirement and the revocation", s)

@@ -50,6 +50,9 @@ func (r *Receiver) effect(ctx context.Context, s *set) (*stepup.Claims, *Event, 
 	}
 	event.Subject = who
 	claims, err := r.claims(s, who)
+	if err == nil {
+		claims.Requirement.ThirdParty = r.cfg.ThirdParty
+	}
 	if errors.Is(err, stepup.ErrEventType) {
 		return nil, event, nil
 	}

@@ -17,7 +17,7 @@ import (
 
 // Bounds of pushing.
 const (
-	maxPushes   = 64 // at once
+	maxPushes   = 64 // that are judged and kept at once
 	bodyTimeout = 15 * time.Second
 	takeTimeout = 30 * time.Second
 )
@@ -71,18 +71,19 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request) *answer {
 			return &answer{http.StatusBadRequest, 0, refuse(AuthenticationFailed, "the Authorization header is not the one that was agreed")}
 		}
 	}
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	default:
-		return later(http.StatusServiceUnavailable, time.Second, "too many SETs are coming in")
-	}
 	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/secevent+jwt" {
 		return &answer{http.StatusUnsupportedMediaType, 0, refuse(InvalidRequest, "Content-Type: must be application/secevent+jwt")}
 	}
 	compact, a := body(w, req)
 	if a != nil {
 		return a
+	}
+	// Only now: whoever sends slowly must not keep others out.
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	default:
+		return later(http.StatusServiceUnavailable, time.Second, "too many SETs are coming in")
 	}
 	// A transmitter that is gone would send it again; what came whole is taken all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), takeTimeout)

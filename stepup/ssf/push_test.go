@@ -3,6 +3,7 @@ package stepupssf_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -160,6 +161,45 @@ func TestCopiesThatComeTogether(t *testing.T) {
 	if ok.Load() != 15 || again.Load() != 1 || store.kept.Load() != 1 || a.Stats().Repeated != 14 {
 		t.Errorf("%d accepted, %d to come again, %d kept, %+v", ok.Load(), again.Load(), store.kept.Load(), a.Stats())
 	}
+}
+
+// TestSlowStrangersKeepNobodyOut: a body that does not come takes none of the places.
+func TestSlowStrangersKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	p := newTransmitter(t)
+	a := p.app(stepupssf.Push, func(c *stepupssf.Config) {
+		known(c)
+		c.AuthorizationFile = ""
+	})
+	var strangers sync.WaitGroup
+	var begun atomic.Int64
+	var bodies []*io.PipeWriter
+	for range 100 {
+		from, to := io.Pipe()
+		bodies = append(bodies, to)
+		strangers.Go(func() {
+			a.post("", func(r *http.Request) { r.Body = &counted{from, &begun} })
+		})
+	}
+	p.until("all strangers are being read from", func() bool { return begun.Load() >= 100 })
+	if got := refusal(t, a.post(p.stepUp("j1", "u1", "open"), nil)); got != "" || !a.open("u1") {
+		t.Errorf("%q, open %v", got, a.open("u1"))
+	}
+	for _, to := range bodies {
+		to.CloseWithError(io.ErrUnexpectedEOF)
+	}
+	strangers.Wait()
+}
+
+// counted counts the bodies that are being read.
+type counted struct {
+	io.ReadCloser
+	begun *atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	c.begun.Add(1)
+	return c.ReadCloser.Read(b)
 }
 
 func TestTooManyPushesAreToComeAgain(t *testing.T) {

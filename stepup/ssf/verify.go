@@ -45,6 +45,8 @@ const (
 	maxName        = 256 // bytes of a jti, a txn
 	msThreshold    = 1e11
 	lastSecond     = 253402300799 // of the year 9999
+	// absurdlyAhead is more than clocks differ by: such a SET is refused, one that is less ahead has to come again.
+	absurdlyAhead = 24 * time.Hour
 )
 
 func refuse(code Code, format string, args ...any) *Refusal {
@@ -191,8 +193,11 @@ func (r *Receiver) verify(ctx context.Context, compact string) (*set, error) {
 		return nil, refuse(InvalidAudience, "aud: is %.200q, must be one of %q", []string(s.audience), audience)
 	}
 	switch age := time.Since(s.issued); {
+	case age < -absurdlyAhead:
+		return nil, refuse(InvalidRequest, "iat: is %v in the future", (-age).Round(time.Second))
 	case age < -r.cfg.MaxSkew:
-		return nil, refuse(InvalidRequest, "iat: is %v in the future, at most %v is allowed", (-age).Round(time.Second), r.cfg.MaxSkew)
+		// Clocks differ, and are put right. A refusal would be the last word on what may be a revocation.
+		return nil, &notYet{min(-age-r.cfg.MaxSkew, maxRetry), fmt.Errorf("iat is %v in the future, at most %v is allowed: is the clock right, here and there?", (-age).Round(time.Second), r.cfg.MaxSkew)}
 	case age > r.cfg.MaxAge:
 		return nil, refuse(InvalidRequest, "iat: is %v ago, at most %v is allowed", age.Round(time.Second), r.cfg.MaxAge)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/countersign-io/countersign/stepup"
@@ -99,7 +100,8 @@ func TestOnlyRightSETsAreAccepted(t *testing.T) {
 		"no iat":                     {edit(func(c object) { delete(c, "iat") }), "invalid_request"},
 		"iat as text":                {edit(func(c object) { c["iat"] = "now" }), "invalid_request"},
 		"iat negative":               {edit(func(c object) { c["iat"] = -1 }), "invalid_request"},
-		"iat too far ahead":          {edit(func(c object) { c["iat"] = now + 120 }), "invalid_request"},
+		"iat too far ahead":          {edit(func(c object) { c["iat"] = now + 120 }), "Service Unavailable"},
+		"iat absurdly far ahead":     {edit(func(c object) { c["iat"] = now + 25*3600 }), "invalid_request"},
 		"iat too long ago":           {edit(func(c object) { c["iat"] = now - 8*24*3600 }), "invalid_request"},
 		"no jti":                     {edit(func(c object) { delete(c, "jti") }), "invalid_request"},
 		"long jti":                   {edit(func(c object) { c["jti"] = strings.Repeat("j", 257) }), "invalid_request"},
@@ -129,6 +131,46 @@ func TestOnlyRightSETsAreAccepted(t *testing.T) {
 	}
 	if s := a.index.Stats(); s != (stepup.Stats{}) {
 		t.Errorf("something reached the index: %+v", s)
+	}
+}
+
+// TestASlowClockLosesNothing: what seems to be issued in the future comes again until the clock is right, and the index gets
+// stale meanwhile.
+func TestASlowClockLosesNothing(t *testing.T) {
+	for _, delivery := range []stepupssf.Delivery{stepupssf.Push, stepupssf.Poll} {
+		t.Run(string(delivery), func(t *testing.T) {
+			bubble(t, delivery, func(*transmitter, *stepupssf.Config) {}, func(t *testing.T, p *transmitter, a *app) {
+				elapse(time.Minute)
+				set := key1().sign(p.claims("j1", stepup.EventStepUpRequired, required("r-u1", "open"), func(c object) {
+					c["sub_id"], c["iat"] = subject("u1", ""), time.Now().Add(10*time.Minute).Unix()
+				}), nil)
+				if delivery == stepupssf.Push {
+					w := a.post(set, nil)
+					if got := refusal(t, w); got != "Service Unavailable" || w.Header().Get("Retry-After") != "300" {
+						t.Errorf("%q, %v", got, w.Header())
+					}
+				} else {
+					p.offer(offered{"j1", set})
+				}
+				elapse(8 * time.Minute)
+				if got := p.settled("j1"); got != "" || a.open("u1") || a.Stats().Refused != 0 {
+					t.Errorf("settled %q, open %v, %+v", got, a.open("u1"), a.Stats())
+				}
+				if age, _ := a.index.Fresh(); delivery == stepupssf.Poll && age < 7*time.Minute {
+					t.Errorf("%v old, although a SET is not taken in yet", age)
+				}
+				elapse(2 * time.Minute) // the clock is right
+				if delivery == stepupssf.Push {
+					if got := refusal(t, a.post(set, nil)); got != "" {
+						t.Error(got)
+					}
+				}
+				synctest.Wait()
+				if !a.open("u1") {
+					t.Error("it was lost")
+				}
+			})
+		})
 	}
 }
 
