@@ -171,7 +171,7 @@ func (l *lead) done(ctx context.Context, r result) error {
 		final := rejected != nil && rejected.final && !r.summary || r.finished.Sub(d.Created.Time()) > l.n.cfg.MaxAge
 		switch {
 		case r.err == nil && r.summary:
-			d.Outcome = incident.Summarised
+			i.Summarise(d)
 			l.n.metrics.summarised.WithLabelValues(name).Inc()
 		case r.err == nil:
 			d.Outcome = incident.Sent

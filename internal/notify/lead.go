@@ -28,6 +28,7 @@ type lead struct {
 	lanes   map[string]*lane
 	results chan result
 	wrote   time.Time
+	ticked  time.Time
 	moved   bool
 }
 
@@ -201,10 +202,12 @@ func (l *lead) loop(ctx context.Context, inputs <-chan input, sending *errgroup.
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		look := true
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case in := <-inputs:
+			look = false
 			l.fold(in)
 			for n := 1; n < maxFold && len(inputs) > 0; n++ {
 				l.fold(<-inputs)
@@ -215,11 +218,18 @@ func (l *lead) loop(ctx context.Context, inputs <-chan input, sending *errgroup.
 			}
 		case <-timer.C:
 		}
-		l.state.Tick(events.MillisOf(time.Now()))
-		if err := l.keep(ctx); err != nil {
+		if now := time.Now(); now.Sub(l.ticked) >= tickEvery {
+			l.state.Tick(events.MillisOf(now))
+			l.ticked = now
+		}
+		changed, err := l.keep(ctx)
+		if err != nil {
 			return err
 		}
-		timer.Reset(l.dispatch(ctx, sending))
+		// Most findings concern nobody: they are not worth a look at all that waits.
+		if look || changed {
+			timer.Reset(l.dispatch(ctx, sending))
+		}
 	}
 }
 
@@ -256,7 +266,7 @@ func (l *lead) fold(in input) {
 }
 
 // keep writes what has changed: first the incidents, then the position.
-func (l *lead) keep(ctx context.Context) error {
+func (l *lead) keep(ctx context.Context) (changed bool, err error) {
 	var records []stream.Record
 	for _, id := range l.state.Changed() {
 		r := stream.Record{Key: []byte(keyIncident + id)}
@@ -272,17 +282,17 @@ func (l *lead) keep(ctx context.Context) error {
 		records = append(records, r)
 	}
 	if err := l.publish(ctx, events.TopicAlerts, records); err != nil {
-		return err
+		return false, err
 	}
 	if l.moved && (len(records) > 0 || time.Since(l.wrote) > positionEvery) {
 		l.next.Early = l.state.Early()
 		if err := l.publish(ctx, events.TopicAlerts, []stream.Record{{Key: []byte(keyPosition), Value: encode(l.next)}}); err != nil {
-			return err
+			return false, err
 		}
 		l.moved, l.wrote = false, time.Now()
 	}
 	l.n.metrics.incidents.Set(float64(l.state.Len()))
-	return nil
+	return len(records) > 0, nil
 }
 
 // publish writes until it succeeds or ctx ends.

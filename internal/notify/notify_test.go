@@ -125,7 +125,9 @@ func TestRestartGoesOn(t *testing.T) {
 	w.find(finding("ada", 1, events.High, "txn-1"))
 	w.eventually(wantMessages(b, 1))
 	stop()
-	w.find(finding("ada", 2, events.High, "txn-1"))
+	for n := range 3 {
+		w.find(finding("ada", 2+n, events.High, "txn-1"))
+	}
 	w.find(finding("bob", 1, events.High, ""))
 	stop = w.start(cfg)
 	w.eventually(wantMessages(b, 2))
@@ -134,7 +136,7 @@ func TestRestartGoesOn(t *testing.T) {
 	w.start(cfg)
 	w.eventually(wantMessages(b, 3))
 	got := b.messages()
-	if got[0].User != "ada" || got[1].User != "bob" || got[2].Phase != incident.Resolved || got[2].User != "ada" || got[2].Findings != 2 {
+	if got[0].User != "ada" || got[1].User != "bob" || got[2].Phase != incident.Resolved || got[2].User != "ada" || got[2].Findings != 4 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -202,6 +204,64 @@ func TestTooManyBecomeOneSummary(t *testing.T) {
 		t.Errorf("%d are pending", pending)
 	}
 	if got := b.messages(); len(got) != 1 || got[0].More != 30 || got[0].TitleText != "high: 30 more incidents" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A message that is too old is given up, of a summary as of a single one, and so is one whose target is gone.
+func TestGivingUp(t *testing.T) {
+	t.Parallel()
+	w, b := newWorld(t), newInbox(t)
+	cfg := w.toHook(b)
+	cfg.MaxAge = time.Minute
+	n, err := New(cfg, Deps{Cluster: w.cluster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLead(n)
+	long := events.MillisOf(time.Now().Add(-2 * time.Minute))
+	for i := range 3 {
+		l.state.Finding(finding(fmt.Sprint("user", i), 1, events.High, ""), long)
+	}
+	for _, id := range l.state.Changed() {
+		l.waiting[id] = true
+	}
+	lane := l.lanes["hook"]
+	for _, exceeded := range []bool{false, true} {
+		lane.exceeded = exceeded
+		due, _, _ := l.due("hook", events.MillisOf(time.Now()))
+		r := l.compose(lane, due, time.Now())
+		r.err, r.finished = errors.New("down"), time.Now()
+		if err := l.done(t.Context(), r); err != nil || r.summary != exceeded {
+			t.Fatal(err, r.summary)
+		}
+	}
+	if n := len(w.letters()); n != 3 {
+		t.Errorf("%d dead letters, want 3", n)
+	}
+	i := l.state.Finding(finding("late", 1, events.High, ""), events.MillisOf(time.Now()))
+	l.waiting[i.ID] = true
+	delete(l.lanes, "hook")
+	if err := l.abandon(t.Context()); err != nil || i.Waiting() || len(w.letters()) != 4 {
+		t.Errorf("%v, %+v", err, i.Deliveries)
+	}
+}
+
+// What is required and satisfied while nobody sends is told of all the same, and records that are neither finding nor requirement
+// hold up nothing.
+func TestUnreadableRecordsHoldUpNothing(t *testing.T) {
+	t.Parallel()
+	w, b := newWorld(t), newInbox(t)
+	for n := range 4 {
+		w.publish(events.TopicFindings, fmt.Sprint("k", n), []byte("{"))
+		w.publish(events.TopicRevocations, fmt.Sprint("k", n), []byte("nothing"))
+		w.publish(events.TopicRevocations, fmt.Sprint("gone", n), nil)
+	}
+	w.claim(claims("ada", "txn-1", revocation.Satisfied))
+	w.find(finding("ada", 1, events.High, "txn-1"))
+	w.start(w.toHook(b))
+	w.eventually(wantMessages(b, 2))
+	if got := b.messages(); got[0].Phase != incident.Firing || got[1].Phase != incident.Resolved {
 		t.Errorf("%+v", got)
 	}
 }

@@ -139,6 +139,22 @@ func (i *Incident) Delivery(target string, phase Phase, severity events.Severity
 	return nil
 }
 
+// Summarise notes that a summary stood for a delivery. A target that had no message of the incident's own needs none of its
+// end.
+func (i *Incident) Summarise(d *Delivery) {
+	d.Outcome = Summarised
+	for k := range i.Deliveries {
+		if o := &i.Deliveries[k]; o.Target == d.Target && o.Phase == Firing && o.Outcome != Summarised {
+			return
+		}
+	}
+	for k := range i.Deliveries {
+		if o := &i.Deliveries[k]; o.Target == d.Target && o.Outcome == Pending {
+			o.Outcome = Summarised
+		}
+	}
+}
+
 // Waiting tells whether a delivery is pending.
 func (i *Incident) Waiting() bool {
 	for k := range i.Deliveries {

@@ -125,6 +125,9 @@ func (s *State) Finding(f *events.Finding, now events.Millis) *Incident {
 		s.decide(i, d)
 	}
 	s.route(i, now)
+	if i.Closed != 0 {
+		s.tellEnd(i, now)
+	}
 	s.changed[i.ID] = true
 	if end, ok := s.early[i.Requirement]; ok && i.Closed == 0 {
 		delete(s.early, i.Requirement)
@@ -296,18 +299,25 @@ func (s *State) forgetEarly(now events.Millis) {
 // end closes an incident and tells those who want to know.
 func (s *State) end(i *Incident, ending Ending, at, now events.Millis) {
 	i.Closed, i.Ending = max(at, 1), ending
-	names, resolved := targets(s.cfg.Routes, i)
-	for _, target := range names {
-		told := slices.ContainsFunc(i.Deliveries, func(d Delivery) bool { return d.Target == target && d.Phase == Firing })
-		if resolved[target] && told {
-			i.add(target, Resolved, now, now)
-		}
-	}
+	s.tellEnd(i, now)
 	if s.open[i.about()] == i.ID {
 		delete(s.open, i.about())
 	}
 	i.Updated = now
 	s.changed[i.ID] = true
+}
+
+// tellEnd adds the messages that an incident is over, for those who were told of it by a message of its own.
+func (s *State) tellEnd(i *Incident, now events.Millis) {
+	names, resolved := targets(s.cfg.Routes, i)
+	for _, target := range names {
+		told := slices.ContainsFunc(i.Deliveries, func(d Delivery) bool {
+			return d.Target == target && d.Phase == Firing && d.Outcome != Summarised
+		})
+		if resolved[target] && told && i.Delivery(target, Resolved, i.Severity) == nil {
+			i.add(target, Resolved, now, now)
+		}
+	}
 }
 
 // Tick ends what is over by time, and forgets what was over for the window and is told.
