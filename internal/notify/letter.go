@@ -57,21 +57,27 @@ func Letters(ctx context.Context, table *stream.Table, fn func(Letter) error) er
 		if !bytes.HasPrefix(r.Key, []byte(sourceStart)) {
 			return nil
 		}
-		d, err := events.DecodeDeadLetter(r.Value)
-		if unreadable := err != nil; unreadable || seen[d.ID] {
-			return nil // somebody else's, with our key
-		}
-		letter := Letter{ID: d.ID, Time: d.Time, Target: strings.TrimPrefix(d.Source, sourceStart), Reason: d.Reason}
-		if json.Unmarshal(d.Bytes, &letter.Message) != nil {
+		letter, ok := letterOf(&r)
+		if !ok || seen[letter.ID] {
 			return nil
 		}
-		seen[d.ID] = true
+		seen[letter.ID] = true
 		return fn(letter)
 	})
 	if err != nil {
 		return fmt.Errorf("reading dead letters: %w", err)
 	}
 	return nil
+}
+
+// letterOf reads a dead letter of ours. What is none, though its key says so, is somebody else's.
+func letterOf(r *stream.Record) (Letter, bool) {
+	d, err := events.DecodeDeadLetter(r.Value)
+	if err != nil {
+		return Letter{}, false
+	}
+	l := Letter{ID: d.ID, Time: d.Time, Target: strings.TrimPrefix(d.Source, sourceStart), Reason: d.Reason}
+	return l, json.Unmarshal(d.Bytes, &l.Message) == nil
 }
 
 // Desk sends single messages, for operators.
