@@ -135,8 +135,8 @@ func TestFindingExplainsItself(t *testing.T) {
 	}
 	f := found[i]
 	want := events.Finding{
-		ID:        events.FindingID("LOC-01", 2, "acme", "u1", min(f.EventID, f.Anchors[0]), max(f.EventID, f.Anchors[0])),
-		Detection: "LOC-01", Version: 2, Title: "Impossible travel",
+		ID:        events.FindingID("LOC-01", 3, "acme", "u1", min(f.EventID, f.Anchors[0]), max(f.EventID, f.Anchors[0])),
+		Detection: "LOC-01", Version: 3, Title: "Impossible travel",
 		Summary: "Utrecht NL to Tokyo JP: 9,305 km less 40 km of uncertainty in 58 min, 9,584 km/h",
 		Tenant:  "acme", User: events.User{ID: "u1"}, EventID: e.ID, Anchors: []string{events.EventID("acme", "custom", "home")},
 		Time: e.Time, Ingested: e.Ingested, Severity: events.High, Disposition: events.Active, Technique: "T1078.004",

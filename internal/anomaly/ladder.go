@@ -133,13 +133,28 @@ func (c *Catalogue) allowedAddress(ip profile.Address, asn uint32) string {
 	return ""
 }
 
-// knownWay is rung 5: a way that the user has proved to be theirs, twice at least.
-func (l *ladder) knownWay(o *observation, a, b *profile.Spot) {
-	if t := o.p.Transition(a, b); t != nil && t.Count >= 2 {
-		l.rung(rungKnownWay, effectRecord, fmt.Sprintf("the user has proved this way %d times", t.Count))
+// knownWay is rung 5: a way that the user has proved to be theirs, twice at least. It vouches for the user's own devices only:
+// an attacker may well sit where the user comes by, or where the user's gateway is.
+func (l *ladder) knownWay(o *observation, a, b *profile.Point) {
+	t := o.p.Transition(o.p.Spot(a), o.p.Spot(b))
+	if t == nil || t.Count < 2 {
+		l.rung(rungKnownWay, effectNone, "the user has not proved this way twice")
 		return
 	}
-	l.rung(rungKnownWay, effectNone, "the user has not proved this way twice")
+	for _, end := range []*profile.Point{a, b} {
+		if !o.ownDevice(end) {
+			l.rung(rungKnownWay, effectNone, fmt.Sprintf("the user has proved this way %d times, but what was seen at %s is not known to be the user's", t.Count, end.IP))
+			return
+		}
+	}
+	l.rung(rungKnownWay, effectRecord, fmt.Sprintf("the user has proved this way %d times", t.Count))
+}
+
+// ownDevice tells a device that is known of the user: by its id or, of a user without any, by its kind on a network that is known
+// too, since anybody can copy the kind.
+func (o *observation) ownDevice(pt *profile.Point) bool {
+	known, byID := o.knownDeviceAt(pt)
+	return byID || known && o.p.CountTerms(profile.DeviceID, 0) == 0 && o.knows(profile.ASN, uint64(o.p.Spot(pt).ASN))
 }
 
 // egress is rung 3: the organisation's own network says where its gateway is, not where the user is.

@@ -14,14 +14,15 @@ import (
 // Every success is compared with every visit of the last 48 hours, not only with the latest: an imprecise place between
 // two precise ones can make both neighbouring ways possible while the outer one is not. The distance is the great circle
 // less both accuracy radii, the time that between the nearer ends of the visits, never less than a minute. Events up to 24
-// hours late are compared with what came after them too; a pair is found once, whatever the order of arrival.
+// hours late are compared with what came after them too; a pair is found once, whatever the order of arrival. An event
+// without a place, from the network prefix of the latest visit, shows that the user was still there.
 //
 // State: the user's last visits (U1).
 // Evidence: both places with their radii, distance, effective distance, time, speed; the slower pairs.
 // False positives: an office's or a gateway's egress, carriers that bring their users to the internet in another city,
 // VPN and relay users, two databases that disagree. Learned egress, network classes, radii and the same network and device
-// at both ends suppress it or lower it.
-var loc01 = Detection{ID: "LOC-01", Version: 2, Title: "Impossible travel", Technique: "T1078.004", Severity: severities(events.Medium, events.High)}
+// at both ends suppress it or lower it; so does a way that the user has proved twice, for the user's own devices.
+var loc01 = Detection{ID: "LOC-01", Version: 3, Title: "Impossible travel", Technique: "T1078.004", Severity: severities(events.Medium, events.High)}
 
 // LOC-02 sees a journey that is possible but unlikely: at the speed of an airliner with its airports, to a place that is new
 // to the user and hardly known in the organisation.
@@ -36,7 +37,7 @@ var loc02 = Detection{ID: "LOC-02", Version: 1, Title: "Atypical travel", Techni
 // State: the user's visits (U1). The place in between was visited once.
 // Evidence: all three events, distance and speed of both ways.
 // False positives: carrier hubs, VPN users. Network classes suppress it.
-var loc03 = Detection{ID: "LOC-03", Version: 1, Title: "There and back too soon", Technique: "T1539", Severity: severities(events.High)}
+var loc03 = Detection{ID: "LOC-03", Version: 2, Title: "There and back too soon", Technique: "T1539", Severity: severities(events.High)}
 
 // LOC-04 sees a country in which the user has not been before, or not for a long time.
 //
@@ -79,13 +80,16 @@ var loc08 = Detection{ID: "LOC-08", Version: 1, Title: "Watched country", Techni
 // judgePlace places the event among the visits, by event time, and looks for LOC-01 and LOC-03. Only a new visit is a
 // transition; an event that belongs to a visit is compared only as far as it brings the visit nearer to another.
 func (o *observation) judgePlace() {
-	if _, ok := o.c.radius(o.spot); !ok {
-		return
-	}
 	visits, t := o.p.Visits, o.e.Time
 	i := -1 // the visit that began last before the event
 	for i+1 < len(visits) && visits[i+1].First.Time <= t {
 		i++
+	}
+	if _, ok := o.c.radius(o.spot); !ok {
+		if i >= 0 && i == len(visits)-1 {
+			o.stay(&visits[i])
+		}
+		return
 	}
 	for k := max(i, 0); k <= i+1 && k < len(visits); k++ {
 		if !o.belongs(&visits[k]) {
@@ -110,6 +114,17 @@ func (o *observation) judgePlace() {
 	o.impossibleTravel(-1, 0, len(visits))
 	o.thereAndBack(i)
 	o.p.AddVisit(o.at)
+}
+
+// stay lets an event without a place prolong the latest visit when its address is of that visit's prefix: what is there is still
+// there, though the database does not say so this time.
+func (o *observation) stay(v *profile.Visit) {
+	if o.spot.Located() || o.e.Time <= v.Last.Time || !o.at.IP.SamePrefix(v.Last.IP) || (o.p.Spot(&v.Last).Classes^o.spot.Classes)&anonymous != 0 {
+		return
+	}
+	spot := v.Last.Spot
+	v.Last = o.at
+	v.Last.Spot = spot
 }
 
 // belongs tells whether the event is of a visit: in the same place, through the same network.
@@ -196,7 +211,7 @@ func (o *observation) impossibleTravel(own, from, to int) {
 	l.allow(o, fastest.to, fastest.from)
 	l.egress(o, fastest.to, fastest.from, effectRecord)
 	l.hidden(o, effectRecord, fastest.to, fastest.from)
-	l.knownWay(o, fastest.fromSpot, fastest.toSpot)
+	l.knownWay(o, fastest.from, fastest.to)
 	l.same(o, fastest.to, fastest.from)
 	l.carrier(o, fastest.from, fastest.to)
 	l.companion(o, fastest.from, fastest.to)
@@ -294,7 +309,7 @@ func (o *observation) flip(a, first, last, c *profile.Point, index int) {
 	l.allow(o, first, a)
 	l.egress(o, first, a, effectRecord)
 	l.hidden(o, effectRecord, a, first, c)
-	l.knownWay(o, start, o.p.Spot(first))
+	l.knownWay(o, a, first)
 	l.same(o, first, a)
 	l.carrier(o, a, first)
 	l.companion(o, a, first)
