@@ -234,12 +234,17 @@ func (r *run) streamLaws() []report.Law {
 			if i.Attack != attack {
 				continue
 			}
-			row.Cases++
-			if c := r.ledger.Catch(i); c != nil && slices.ContainsFunc(c.Rules, func(rule string) bool { return slices.Contains(travelRules, rule) }) {
+			switch c := r.ledger.Catch(i); {
+			case c != nil && slices.ContainsFunc(c.Rules, aboutTravel):
+				row.Cases++
 				row.Found++
+			case c != nil && slices.ContainsFunc(c.Learning, aboutTravel):
+				row.Learning++ // seen, and recorded only: of a user just met nothing about places counts
+			default:
+				row.Cases++
 			}
 		}
-		if row.Cases > 0 {
+		if row.Cases+row.Learning > 0 {
 			rows = append(rows, row)
 		}
 	}
@@ -254,6 +259,8 @@ func (r *run) streamLaws() []report.Law {
 	}
 	return rows
 }
+
+func aboutTravel(rule string) bool { return slices.Contains(travelRules, rule) }
 
 // robustness sums a run up in a row.
 func (r *run) robustness() report.Robustness {

@@ -183,9 +183,13 @@ func (r *Report) point(scorer, attacker string, history int) (Point, bool) {
 }
 
 func (r *Report) lawFigures() {
+	learning := 0
 	for i := range r.Laws {
 		l := &r.Laws[i]
-		share := float64(l.Found) / float64(max(1, l.Cases))
+		if learning += l.Learning; l.Cases == 0 {
+			continue // all were of users who were still being learned
+		}
+		share := float64(l.Found) / float64(l.Cases)
 		f := NewFigure("eval.travel."+l.Name, share, "share", l.Cases)
 		if l.Must {
 			f = f.AtLeast(1)
@@ -194,6 +198,7 @@ func (r *Report) lawFigures() {
 		}
 		r.add(f)
 	}
+	r.add(NewFigure("eval.travel.stream_learning", float64(learning), "journeys", 0))
 }
 
 // peerFigures adds a row a peer and metric, and collects where a peer is better. A peer's alert of any severity counts for

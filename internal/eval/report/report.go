@@ -166,6 +166,8 @@ type Law struct {
 	// Must is set when every case has to be found, else none may be.
 	Must  bool `json:"must"`
 	Cases int  `json:"cases"`
+	// Learning are the journeys that were seen and only recorded, since the user was still being learned: no cases of the law.
+	Learning int `json:"learning,omitempty"`
 	// Found is what countersign found in active findings of medium or more; Peers what each peer did.
 	Found int            `json:"found"`
 	Peers map[string]int `json:"peers"`

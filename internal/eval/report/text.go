@@ -232,9 +232,9 @@ func (r *Report) lawsText(p *printer) {
 		if !l.Holds() {
 			verdict = "BROKEN"
 		}
-		rows = append(rows, []string{l.Name, want, strconv.Itoa(l.Cases), strconv.Itoa(l.Found), verdict})
+		rows = append(rows, []string{l.Name, want, strconv.Itoa(l.Cases), strconv.Itoa(l.Found), strconv.Itoa(l.Learning), verdict})
 	}
-	p.table("Laws of travel", []string{"", "must be found", "cases", "found", ""}, rows)
+	p.table("Laws of travel", []string{"", "must be found", "cases", "found", "learning", ""}, rows)
 	rows = nil
 	for _, b := range r.Robustness {
 		rows = append(rows, []string{

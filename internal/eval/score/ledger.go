@@ -85,8 +85,8 @@ type Catch struct {
 	// is how many events of the incident came before First's own.
 	Any, First, FirstHigh events.Millis
 	Before                int
-	// Rules raised active alerts of medium or more, Quiet any others.
-	Rules, Quiet []string
+	// Rules raised active alerts of medium or more, Quiet any others; Learning are those of Quiet that had not learned the user yet.
+	Rules, Quiet, Learning []string
 }
 
 // NewLedger makes a ledger of alerts about events that the truth has seen.
@@ -117,6 +117,9 @@ func (c *Catch) book(a *Alert, i *Incident) {
 	}
 	if a.Disposition != events.Active || rank < events.Medium.Rank() {
 		c.Quiet = appendNew(c.Quiet, a.Detection)
+		if a.Disposition == events.Learning {
+			c.Learning = appendNew(c.Learning, a.Detection)
+		}
 		if a.Disposition == events.Active {
 			c.Highest = max(c.Highest, rank)
 		}
