@@ -141,8 +141,8 @@ func newOperator(c *Courier) (http.Handler, error) {
 
 // serve lets operators through.
 func (o *operator) serve(w http.ResponseWriter, r *http.Request) {
-	out := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-	defer func() { o.c.metrics.requests.WithLabelValues(strconv.Itoa(out.status/100) + "xx").Inc() }()
+	out := &ssf.StatusWriter{ResponseWriter: w, Status: http.StatusOK}
+	defer func() { o.c.metrics.requests.WithLabelValues(strconv.Itoa(out.Status/100) + "xx").Inc() }()
 	out.Header().Set("Cache-Control", "no-store")
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	if !o.known(r) {
@@ -153,19 +153,6 @@ func (o *operator) serve(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)) // not every writer has one
 	o.mux.ServeHTTP(out, r)
 }
-
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap serves [http.ResponseController].
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // known reports whether a request has an operator's token. It takes the same time for any.
 func (o *operator) known(r *http.Request) bool {

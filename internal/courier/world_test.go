@@ -334,14 +334,14 @@ func newReceiver(t *testing.T, answer func(n int, g got, w http.ResponseWriter))
 		n++
 		number, answer := n, r.answer
 		r.mu.Unlock()
-		out := &statusWriter{ResponseWriter: w}
+		out := &ssf.StatusWriter{ResponseWriter: w}
 		if answer != nil {
 			answer(number, g, out)
 		}
-		if out.status == 0 {
+		if out.Status == 0 {
 			out.WriteHeader(http.StatusAccepted)
 		}
-		if out.status/100 == 2 {
+		if out.Status/100 == 2 {
 			r.mu.Lock()
 			r.seen = append(r.seen, g)
 			r.mu.Unlock()

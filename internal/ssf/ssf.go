@@ -88,25 +88,26 @@ func New(cfg Config, deps Deps) (*Handler, error) {
 // route counts what it answers.
 func (h *Handler) route(e endpoint, pattern string, serve http.HandlerFunc) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		c := &coded{ResponseWriter: w, code: http.StatusOK}
-		serve(c, r)
-		h.metrics.count(e, c.code)
+		out := &StatusWriter{ResponseWriter: w, Status: http.StatusOK}
+		serve(out, r)
+		h.metrics.count(e, out.Status)
 	})
 }
 
-// coded remembers the status of an answer.
-type coded struct {
+// StatusWriter remembers the status of an answer. Status is what the caller begins with until there is one.
+type StatusWriter struct {
 	http.ResponseWriter
-	code int
+	Status int
 }
 
-func (c *coded) WriteHeader(code int) {
-	c.code = code
-	c.ResponseWriter.WriteHeader(code)
+// WriteHeader implements [http.ResponseWriter].
+func (w *StatusWriter) WriteHeader(status int) {
+	w.Status = status
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Unwrap serves [http.ResponseController].
-func (c *coded) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+func (w *StatusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
