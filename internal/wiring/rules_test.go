@@ -56,6 +56,12 @@ func TestAlertsAreOnMetricsThereAre(t *testing.T) {
 	if _, err := p.AddCourier(nil); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.AddNotify(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AddAct(); err != nil {
+		t.Fatal(err)
+	}
 	known := map[string]bool{}
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
