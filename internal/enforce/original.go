@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The ways in which proxies ask, and the paths under which they do.
@@ -27,6 +29,8 @@ type original struct {
 	uri    *url.URL // path and query
 	// readings are the paths that an application may take the request's for.
 	readings []string
+	// plain tells that all read the path alike.
+	plain bool
 }
 
 // errProxy says that a proxy does not ask as it should.
@@ -101,27 +105,53 @@ func newOriginal(proxy, method, uri string) (*original, error) {
 	if err != nil || strings.ContainsRune(decoded, 0) {
 		return nil, errors.New("the request's path is not encoded as one")
 	}
-	return &original{proxy: proxy, method: method, uri: &url.URL{Path: decoded, RawPath: raw, RawQuery: query}, readings: readings(raw, decoded)}, nil
+	return &original{
+		proxy: proxy, method: method, uri: &url.URL{Path: decoded, RawPath: raw, RawQuery: query},
+		readings: readings(raw, decoded), plain: plain(raw, decoded),
+	}, nil
 }
 
-// readings are what applications and frameworks make of a path: they differ in whether they decode once or twice, take an
-// encoded or reverse slash for a slash, drop parameters after a semicolon, and resolve dots. A demand applies when one of
-// the readings is below its path, and only what every reading says is public is.
+// readings are what applications and frameworks make of a path: they differ in how often they decode, whether they take an
+// encoded or reverse slash for a slash, drop parameters after a semicolon, in whichever order, and whether they resolve dots
+// and double slashes. A demand applies when one of the readings is below its path.
 func readings(raw, decoded string) []string {
-	bases := []string{raw, decoded}
-	if twice, err := url.PathUnescape(decoded); err == nil {
-		bases = append(bases, twice)
-	}
-	var all []string
-	for _, base := range bases {
-		for _, slashes := range []string{base, strings.ReplaceAll(base, `\`, "/")} {
-			for _, text := range []string{slashes, withoutParameters(slashes)} {
-				all = append(all, cleaned(text))
+	stage, all := []string{raw}, []string(nil)
+	for range 3 { // as it came, decoded, decoded twice
+		var forms []string
+		for _, text := range stage {
+			slashes := strings.ReplaceAll(text, `\`, "/")
+			forms = append(forms, text, slashes, withoutParameters(text), withoutParameters(slashes))
+		}
+		forms = distinct(forms)
+		stage = nil
+		for _, text := range forms {
+			all = append(all, text, cleaned(text))
+			if next, err := url.PathUnescape(text); err == nil {
+				stage = append(stage, next)
 			}
 		}
 	}
+	return distinct(append(all, decoded))
+}
+
+func distinct(all []string) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// plain tells whether every reader makes the same of a path: it has neither dot segments nor double slashes, no parameters,
+// and nothing encoded that could be taken for one of these.
+func plain(raw, decoded string) bool {
+	if strings.Contains(raw, "//") || strings.ContainsAny(decoded, `;\%`) || !utf8.ValidString(decoded) || strings.ContainsFunc(decoded, unicode.IsControl) {
+		return false
+	}
+	if lower := strings.ToLower(raw); strings.Contains(lower, "%2f") || strings.Contains(lower, "%2e") {
+		return false
+	}
+	// Some file systems drop dots and spaces at the end of a name, so "..." and ".. " are dots too.
+	return !slices.ContainsFunc(strings.Split(decoded, "/"), func(name string) bool {
+		return name != "" && strings.Trim(name, ". ") == ""
+	})
 }
 
 func withoutParameters(p string) string {
@@ -135,16 +165,13 @@ func withoutParameters(p string) string {
 // cleaned is a path without dots, double slashes and a slash at its end.
 func cleaned(p string) string { return path.Clean("/" + p) }
 
-// below tells whether p is path or below it.
-func below(p, route string, fold bool) bool {
+// below tells whether p is path or below it; ends are the characters with which its part below begins.
+func below(p, route, ends string) bool {
 	if route == "/" {
 		return true
 	}
-	if fold {
-		p, route = strings.ToLower(p), strings.ToLower(route)
-	}
 	rest, ok := strings.CutPrefix(p, route)
-	return ok && (rest == "" || rest[0] == '/')
+	return ok && (rest == "" || strings.IndexByte(ends, rest[0]) >= 0)
 }
 
 // about tells whether a list of methods holds the request's; an empty one holds all.
@@ -154,19 +181,20 @@ func (o *original) about(methods []string) bool {
 	})
 }
 
-// public tells whether the request needs no caller, however it is read.
+// public tells whether the request needs no caller. A path that could be read in two ways does, unless all paths are public.
 func (o *original) public(matches []Match) bool {
-	for _, p := range o.readings {
-		if !slices.ContainsFunc(matches, func(m Match) bool { return o.about(m.Methods) && below(p, m.Path, false) }) {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(matches, func(m Match) bool {
+		return o.about(m.Methods) && (m.Path == "/" || o.plain && below(o.uri.Path, m.Path, "/") && below(o.uri.RawPath, m.Path, "/"))
+	})
 }
 
-// demanded tells whether a route's proof is demanded.
+// demanded tells whether a route's proof is demanded, in one of the path's readings. Frameworks take a format at its end
+// (/transfers.json) for the same route, and some drop spaces and dots there.
 func (o *original) demanded(r *RouteConfig) bool {
-	return o.about(r.Methods) && slices.ContainsFunc(o.readings, func(p string) bool { return below(p, r.Path, true) })
+	route := strings.ToLower(r.Path)
+	return o.about(r.Methods) && slices.ContainsFunc(o.readings, func(p string) bool {
+		return below(strings.ToLower(p), route, "/. \t")
+	})
 }
 
 // believed tells whether an address is that of a proxy.

@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -47,10 +50,35 @@ func TestPathsAreReadInEveryWay(t *testing.T) {
 		"/assets/../transfers":              {true, false},
 		"/assets/..%2ftransfers":            {true, false},
 		"/health":                           {false, true},
-		"/":                                 {false, false},
-		"":                                  {false, false},
-		"*":                                 {false, false},
-		"?x":                                {false, false},
+		"/health/":                          {false, true},
+		"/health.json":                      {false, false},
+		// Tomcat drops parameters from the path as it came, and decodes then.
+		"/assets/a;%2fb%2fc/%2e%2e/%2e%2e/pay": {false, false},
+		"/a;%2f../%74ransfers":                 {true, false},
+		"/a;%2f../../%74ransfers":              {true, false},
+		"/x;%2fb/%2e%2e/%74ransfers":           {true, false},
+		"/assets/a;v=1":                        {false, false},
+		"/%61ssets/x":                          {false, false},
+		"/assets//x":                           {false, false},
+		"/assets/a%2fb":                        {false, false},
+		"/assets/a%5Cb":                        {false, false},
+		"/assets/a%2Ecss":                      {false, false},
+		"/assets/%252e%252e/pay":               {false, false},
+		"/assets/%c0%ae%c0%ae/pay":             {false, false},
+		"/assets/..%20/pay":                    {false, false},
+		"/assets/.../pay":                      {false, false},
+		"/assets/.%09./pay":                    {false, false},
+		"/assets/%c3%a4.css":                   {false, true},
+		// A format at the end, and what Windows drops there.
+		"/transfers.json":    {true, false},
+		"/transfers.":        {true, false},
+		"/transfers%20":      {true, false},
+		"/transfers%09":      {true, false},
+		"/transfers/x/../..": {true, false}, // not every framework resolves dots
+		"/":                  {false, false},
+		"":                   {false, false},
+		"*":                  {false, false},
+		"?x":                 {false, false},
 	} {
 		o, err := newOriginal("nginx", http.MethodGet, uri)
 		if err != nil {
@@ -118,26 +146,61 @@ func TestClientIP(t *testing.T) {
 	}
 }
 
+// reader is an application that makes of a path what its steps do to it, in their order.
+func reader(steps []byte, p string) (string, bool) {
+	for _, step := range steps {
+		switch step % 5 {
+		case 0: // drop parameters
+			p = regexp.MustCompile(`;[^/]*`).ReplaceAllString(p, "")
+		case 1:
+			decoded, err := url.PathUnescape(p)
+			if err != nil {
+				return "", false
+			}
+			p = decoded
+		case 2:
+			p = strings.ReplaceAll(p, `\`, "/")
+		case 3:
+			p = path.Clean(p)
+		case 4:
+			p = regexp.MustCompile(`/+`).ReplaceAllString(p, "/")
+		}
+	}
+	return p, true
+}
+
+// Whatever an application makes of a path, what is not public is not to be had as if it were.
 func FuzzOriginal(f *testing.F) {
-	f.Add("GET", "/a/../b;c%2fd?e")
-	f.Add("POST", "http://x")
-	f.Add("M", `\%5c%252f`)
-	f.Fuzz(func(t *testing.T, method, uri string) {
+	tomcat := []byte{0, 1, 2, 3}
+	f.Add("GET", "/a/../b;c%2fd?e", tomcat)
+	f.Add("POST", "http://x", []byte{1, 3})
+	f.Add("M", `\%5c%252f`, []byte{1, 1, 2})
+	f.Add("GET", "/assets/a;%2fb%2fc/%2e%2e/%2e%2e/secret", tomcat)
+	f.Add("GET", "/assets/%252e%252e;%252f/x", []byte{1, 0, 1, 3})
+	f.Add("GET", "/%61ssets/x", []byte{})
+	f.Add("GET", "/api;%2f../%74ransfers", tomcat)
+	f.Add("GET", "/x;%2fb/%2e%2e/transfers", tomcat)
+	f.Fuzz(func(t *testing.T, method, uri string, steps []byte) {
 		o, err := newOriginal("nginx", method, uri)
-		if err != nil {
+		if err != nil || len(steps) > 12 {
 			return
 		}
-		if len(o.readings) == 0 || len(o.readings) > 12 {
+		if len(o.readings) == 0 || len(o.readings) > 256 {
 			t.Errorf("%d readings of %q", len(o.readings), uri)
 		}
-		for _, p := range o.readings {
-			if p == "" || p[0] != '/' || strings.Contains(p, "/../") || strings.HasSuffix(p, "/..") {
-				t.Errorf("%q is read as %q", uri, p)
+		public := o.public([]Match{{Path: "/assets"}})
+		read, ok := reader(steps, o.uri.RawPath)
+		if public && ok && read != "/assets" && !strings.HasPrefix(read, "/assets/") {
+			t.Errorf("%q is public, and may be read as %q", uri, read)
+		}
+		// Those that are there: Tomcat, and the simple ones.
+		transfers := RouteConfig{Path: "/transfers"}
+		for _, steps := range [][]byte{{}, {1}, {1, 3}, {1, 1, 3}, tomcat, {1, 2, 0, 3}} {
+			if read, ok := reader(steps, o.uri.RawPath); ok && (read == "/transfers" || strings.HasPrefix(read, "/transfers/")) && !o.demanded(&transfers) {
+				t.Errorf("%q may be read as %q, and nothing is demanded; read as %q", uri, read, o.readings)
 			}
 		}
-		// What is demanded below a path cannot be public when only another path is.
-		route := RouteConfig{Path: "/transfers"}
-		if o.demanded(&route) && o.public([]Match{{Path: "/assets"}}) {
+		if o.demanded(&transfers) && public {
 			t.Errorf("%q is demanded and public: %q", uri, o.readings)
 		}
 	})
