@@ -69,7 +69,7 @@ func (k *keeper) fetch() {
 // courier is killed, and receivers keep the JWKS for as long as they may: not one SET is refused.
 func TestKeysAreExchangedUnderLoad(t *testing.T) {
 	t.Parallel()
-	exchanges := 4
+	exchanges := 3
 	if testing.Short() {
 		exchanges = 2
 	}
