@@ -124,6 +124,9 @@ func (c *Courier) elsewhere(h *holding, err error) error {
 			return &ssf.ElsewhereError{URL: held.URL}
 		}
 	}
+	if errors.Is(err, errFenced) || errors.Is(err, errReleased) {
+		return fmt.Errorf("%w: %w", ssf.ErrMoving, err)
+	}
 	return err
 }
 

@@ -21,6 +21,9 @@ type problem struct {
 // retryAfter is when to come again when something that is needed does not answer.
 const retryAfter = 5 * time.Second
 
+// movingAfter is when to come again to a stream that changes hands.
+const movingAfter = 2 * time.Second
+
 // refuse answers with an error. What went wrong inside is for the log only.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := problem{Detail: err.Error()}
@@ -47,6 +50,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			p.Status, p.Detail = http.StatusBadRequest, ErrDisabled.Error()
 		case errors.Is(err, ErrNotPoll):
 			p.Status, p.Detail = http.StatusBadRequest, ErrNotPoll.Error()
+		case errors.Is(err, ErrMoving): // nothing is wrong
+			p.Status, p.Detail, after = http.StatusServiceUnavailable, ErrMoving.Error(), movingAfter
 		case errors.As(err, &unavailable):
 			p.Status, p.Detail, after = http.StatusServiceUnavailable, "The token cannot be checked now; try again.", retryAfter
 			h.seldom.Do(func() { h.log.Error("checking a token", zap.Error(err)) })

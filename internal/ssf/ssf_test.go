@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -628,6 +629,10 @@ func TestRegistrySaysNo(t *testing.T) {
 		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || strings.Contains(a.body, "10.1.2.3") {
 			t.Errorf("%+v", a)
 		}
+	}
+	p.registry.broken = fmt.Errorf("polling: %w", ErrMoving)
+	if a := p.as("acme", "GET", "streams", ""); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") != "2" || !strings.Contains(a.body, "changing hands") {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -167,6 +167,8 @@ var (
 	ErrNotFound       = errors.New("no such stream")
 	ErrTooManyStreams = errors.New("the receiver has as many streams as it may")
 	ErrDisabled       = errors.New("the stream is disabled")
+	// ErrMoving asks to come again soon: another courier is taking the stream over.
+	ErrMoving = errors.New("the stream is changing hands")
 	// ErrNotPoll is for a poll of a stream with the other delivery method.
 	ErrNotPoll = errors.New("the stream delivers by push")
 )
