@@ -122,9 +122,6 @@ const (
 	FormatOpaque = set.FormatOpaque
 )
 
-// onlyFormat is how the receivers of a dialect know users, where there is one way only.
-var onlyFormat = map[Dialect]string{DialectGoogle: FormatEmail, DialectAppleSSE: FormatIssSub}
-
 // GoogleAudience is the only aud that Google takes.
 const GoogleAudience = "https://sharedsignals.googleapis.com"
 
@@ -273,7 +270,7 @@ func (c Client) validate(bad func(format string, args ...any)) {
 			bad("scopes: has %.40q, must be of %s and %s", s, ScopeManage, ScopeRead)
 		}
 	}
-	only := onlyFormat[c.Dialect]
+	only := c.Dialect.SubjectFormat()
 	switch c.SubjectFormat {
 	case "", only:
 	case FormatEmail, FormatIssSub, FormatOpaque:

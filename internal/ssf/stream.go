@@ -72,6 +72,18 @@ const (
 	DialectAppleSSE Dialect = "apple-sse"
 )
 
+// SubjectFormat is how the dialect's receivers know users, where there is one way only; "" otherwise.
+func (d Dialect) SubjectFormat() string {
+	switch d {
+	case DialectGoogle:
+		return FormatEmail
+	case DialectAppleSSE:
+		return FormatIssSub
+	default:
+		return ""
+	}
+}
+
 // Delivery is how a stream's SETs reach the receiver.
 type Delivery struct {
 	// Method is MethodPush or MethodPoll.

@@ -33,8 +33,8 @@ func newStream(r Receiver, issuer, defaultSubjects string, q configurationReques
 	if s.Audience, err = audienceOf(r, q.audience); err != nil {
 		return s, err
 	}
-	if r.Dialect == DialectAppleSSE && q.format != "" && q.format != FormatIssSub {
-		return s, invalid("format: is %.40q, must be %s", q.format, FormatIssSub)
+	if only := r.Dialect.SubjectFormat(); r.Dialect == DialectAppleSSE && q.format != "" && q.format != only {
+		return s, invalid("format: is %.40q, must be %s", q.format, only)
 	}
 	return s, s.replace(q, t)
 }
@@ -211,9 +211,9 @@ func (s *Stream) setStatus(q statusRequest) error {
 		s.Status, s.Reason, s.StatusBy = q.status, q.reason, ByReceiver
 		return nil
 	}
-	switch {
-	case q.status == s.Status: // as it is, with the operator's reason
-	case q.status == Disabled:
+	switch q.status {
+	case s.Status: // as it is, with the operator's reason
+	case Disabled:
 		s.Status, s.Reason = q.status, q.reason
 	default:
 		return errHeld

@@ -49,11 +49,10 @@ func subjectOf(s *ssf.Stream, c *revocation.Claims, kind string) (about, error) 
 		return about{}, fmt.Errorf("%.40q is no dialect", dialect)
 	}
 	format := s.SubjectFormat
-	switch {
-	case dialect == ssf.DialectGoogle, dialect == ssf.DialectOkta && format == "":
+	if only := dialect.SubjectFormat(); only != "" {
+		format = only
+	} else if dialect == ssf.DialectOkta && format == "" {
 		format = ssf.FormatEmail
-	case dialect == ssf.DialectAppleSSE:
-		format = ssf.FormatIssSub
 	}
 	user, err := userAs(format, s, c)
 	if err != nil {
