@@ -40,6 +40,7 @@ func TestDyingWhileSendingLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		n.drain = 0 // it dies, it does not stop
 		dying <- cancel
 		done := make(chan error, 1)
 		go func() { done <- n.Run(ctx) }()

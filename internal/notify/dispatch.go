@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/notify/incident"
@@ -44,7 +43,7 @@ type covered struct {
 }
 
 // dispatch starts what is due and tells when to look again.
-func (l *lead) dispatch(ctx context.Context, sending *errgroup.Group) time.Duration {
+func (l *lead) dispatch(start starter) time.Duration {
 	now := time.Now()
 	again := now.Add(tickEvery)
 	for _, t := range l.n.targets {
@@ -67,13 +66,12 @@ func (l *lead) dispatch(ctx context.Context, sending *errgroup.Group) time.Durat
 		lane.used++
 		lane.busy = true
 		r := l.compose(lane, due, now)
-		sending.Go(func() error {
+		start(func(ctx context.Context) {
 			began := time.Now()
 			r.err = t.sender.send(ctx, &r.message)
 			r.finished = time.Now()
 			r.took = r.finished.Sub(began)
 			l.results <- r // it has room for every target
-			return nil
 		})
 	}
 	return max(time.Until(again), time.Millisecond)

@@ -94,13 +94,27 @@ func (l *lead) run(ctx context.Context) error {
 		})
 	}
 	var sending errgroup.Group
-	group.Go(func() error { return l.loop(ctx, inputs, &sending) })
+	lasting, stop := outlive(ctx, l.n.drain)
+	group.Go(func() error {
+		defer stop()
+		return l.loop(ctx, lasting, inputs, func(try func(context.Context)) {
+			sending.Go(func() error { try(lasting); return nil })
+		})
+	})
 	err := group.Wait()
-	_ = sending.Wait() // they return when ctx ends, and none returns an error
+	_ = sending.Wait() // none returns an error
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// outlive is a context that ends d after ctx: what is under way when a process stops is given that time, so that the next does
+// not send it again.
+func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return lasting, func() { stop(); cancel() }
 }
 
 // load reads what is kept: the incidents by id, and the position if there is one.
@@ -198,14 +212,14 @@ const (
 )
 
 // loop folds, keeps, sends.
-func (l *lead) loop(ctx context.Context, inputs <-chan input, sending *errgroup.Group) error {
+func (l *lead) loop(ctx, lasting context.Context, inputs <-chan input, start starter) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		look := true
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return errors.Join(ctx.Err(), l.finish(lasting))
 		case in := <-inputs:
 			look = false
 			l.fold(in)
@@ -213,7 +227,7 @@ func (l *lead) loop(ctx context.Context, inputs <-chan input, sending *errgroup.
 				l.fold(<-inputs)
 			}
 		case r := <-l.results:
-			if err := l.done(ctx, r); err != nil {
+			if err := l.done(lasting, r); err != nil {
 				return err
 			}
 		case <-timer.C:
@@ -222,15 +236,36 @@ func (l *lead) loop(ctx context.Context, inputs <-chan input, sending *errgroup.
 			l.state.Tick(events.MillisOf(now))
 			l.ticked = now
 		}
-		changed, err := l.keep(ctx)
+		changed, err := l.keep(lasting)
 		if err != nil {
 			return err
 		}
 		// Most findings concern nobody: they are not worth a look at all that waits.
 		if look || changed {
-			timer.Reset(l.dispatch(ctx, sending))
+			timer.Reset(l.dispatch(start))
 		}
 	}
+}
+
+// starter runs a try beside the loop.
+type starter func(try func(ctx context.Context))
+
+// finish waits a moment for what is under way, and notes it.
+func (l *lead) finish(ctx context.Context) error {
+	for _, lane := range l.lanes {
+		for lane.busy {
+			select {
+			case r := <-l.results:
+				if err := l.done(ctx, r); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return nil // the next sends it again
+			}
+		}
+	}
+	_, err := l.keep(ctx)
+	return err
 }
 
 // fold takes one record in. What is unreadable is counted: the archiver makes its dead letter.

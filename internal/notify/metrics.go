@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/countersign-io/countersign/internal/events"
 )
 
 // What became of a try: a closed set.
@@ -49,6 +51,9 @@ func newMetrics(reg prometheus.Registerer, targets []Target) (*metrics, error) {
 		}
 		m.summarised.WithLabelValues(t.Name).Add(0)
 		m.waiting.WithLabelValues(t.Name).Set(0)
+	}
+	for _, topic := range []string{events.TopicFindings, events.TopicRevocations} {
+		m.unreadable.WithLabelValues(topic).Add(0)
 	}
 	all := []prometheus.Collector{m.messages, m.summarised, m.seconds, m.waiting, m.incidents, m.leading, m.behind, m.unreadable, m.publishing}
 	if reg == nil {

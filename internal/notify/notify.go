@@ -47,6 +47,8 @@ type Notifier struct {
 	templates *templates
 	targets   []*target
 	client    *http.Client
+	// drain is how long a process that stops waits for what is under way.
+	drain time.Duration
 }
 
 // target is a configured target with how to send to it.
@@ -68,6 +70,7 @@ func New(cfg Config, deps Deps) (*Notifier, error) {
 		deps.Logger = zap.NewNop()
 	}
 	n := &Notifier{cfg: cfg, deps: deps, log: deps.Logger, publisher: deps.Cluster.Publisher(stream.PublisherConfig{})}
+	n.drain = min(3*time.Second, cfg.SessionTimeout/2) // others wait for it
 	var err error
 	if n.templates, err = newTemplates(cfg); err != nil {
 		return nil, err

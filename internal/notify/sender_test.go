@@ -366,6 +366,43 @@ func TestShoutrrr(t *testing.T) {
 	golden(t, "discord.txt", <-requests)
 }
 
+// A call of the library that hangs is not joined by others, and does not stop the target for ever.
+func TestShoutrrrThatHangs(t *testing.T) {
+	t.Parallel()
+	hanging, release := make(chan struct{}, 1), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		hanging <- struct{}{}
+		<-release
+	}))
+	defer server.Close()
+	defer close(release)
+	to, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shout{urlFile: writeFile(t, filepath.Join(t.TempDir(), "url"), "discord://token@1234567"), client: &http.Client{Transport: through{to}}}
+	m := written(t, markdown)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.send(ctx, &m) }()
+	<-hanging
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := s.send(t.Context(), &m); err == nil || !strings.Contains(err.Error(), "under way") {
+		t.Error(err)
+	}
+	s.since.Store(1) // long ago
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() { done <- s.send(ctx, &m) }()
+	<-hanging
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 // Only services whose host is fixed are allowed, and what is wrong with an address does not quote it.
 func TestShoutrrrRefuses(t *testing.T) {
 	t.Parallel()

@@ -31,7 +31,8 @@ import (
 type shout struct {
 	urlFile string
 	client  *http.Client
-	busy    atomic.Bool
+	// since is when the call began that is under way, in nanoseconds; 0 when none is.
+	since atomic.Int64
 }
 
 // service is what is allowed of a service of shoutrrr.
@@ -173,8 +174,10 @@ func (s *shout) send(ctx context.Context, m *Message) error {
 	if err != nil {
 		return fmt.Errorf("reading the address: %w", err)
 	}
-	// The library's calls cannot be ended, so one that hangs must not be joined by others.
-	if !s.busy.CompareAndSwap(false, true) {
+	// The library's calls cannot be ended, and some wait for ever: one that hangs must not be joined by many, nor stop all.
+	const hopeless = 10 * time.Minute
+	now, before := time.Now().UnixNano(), s.since.Load()
+	if before != 0 && now-before < int64(hopeless) || !s.since.CompareAndSwap(before, now) {
 		return errors.New("the message before is still under way")
 	}
 	text := m.Text
@@ -184,7 +187,7 @@ func (s *shout) send(ctx context.Context, m *Message) error {
 	done := make(chan error, 1)
 	params := allowed.params(m)
 	go func() {
-		defer s.busy.Store(false)
+		defer s.since.CompareAndSwap(now, 0)
 		done <- svc.Send(text, &params)
 	}()
 	const patience = 30 * time.Second
