@@ -63,30 +63,56 @@ type task struct {
 // errBusy is returned when the application does not keep up.
 var errBusy = errors.New("the application has too many events to be told of")
 
-// accept keeps a record, and then lets it have its effect. Only then is it known as a repeat: if it could not be kept, the
-// transmitter sends it again, and that must not count as one.
-func (r *Receiver) accept(rec Record) error {
-	key := idOf(rec.Issuer, rec.JTI)
-	repeat, done, err := r.claim(key)
-	if err != nil || repeat {
-		return err
+// accept keeps records of different SETs, and then lets them have their effect; the errors are theirs, in the same order.
+// Only then are they known as repeats: what could not be kept is sent again, and that must not count as one.
+func (r *Receiver) accept(records []Record) []error {
+	errs := make([]error, len(records))
+	done := make([]func(accepted bool), len(records)) // nil for what is not to be accepted now
+	var keep []Record
+	var kept []int // where these are in records
+	for i := range records {
+		rec := &records[i]
+		var repeat bool
+		repeat, done[i], errs[i] = r.claim(idOf(rec.Issuer, rec.JTI))
+		if errs[i] != nil || repeat {
+			continue
+		}
+		hook := rec.Claims != nil && r.cfg.Applied != nil || rec.Event != nil && r.cfg.OnEvent != nil
+		if !hook {
+			rec.Event, rec.Done = nil, true
+		}
+		if rec.Claims != nil || rec.Event != nil { // else there is nothing that could be lost
+			keep, kept = append(keep, *rec), append(kept, i)
+		}
 	}
-	hook := rec.Claims != nil && r.cfg.Applied != nil || rec.Event != nil && r.cfg.OnEvent != nil
-	if !hook {
-		rec.Event, rec.Done = nil, true
+	for n, err := range r.keep(keep) {
+		errs[kept[n]] = err
 	}
-	if rec.Claims != nil || rec.Event != nil { // else there is nothing that could be lost
-		err = r.cfg.Store.Accept(rec)
+	for i, rec := range records {
+		if done[i] == nil {
+			continue
+		}
+		if errs[i] == nil {
+			r.stats.accepted.Add(1)
+			r.apply(rec)
+		}
+		done[i](errs[i] == nil)
 	}
-	if err == nil {
-		r.stats.accepted.Add(1)
-		r.apply(rec)
+	return errs
+}
+
+// keep has the store accept records, all at once if it can, which is one sync. Where they do not fit together, each is tried.
+func (r *Receiver) keep(records []Record) []error {
+	errs := make([]error, len(records))
+	if len(records) > 1 && r.cfg.Store.Accept(records...) == nil {
+		return errs
 	}
-	done(err == nil)
-	if err != nil {
-		return fmt.Errorf("keeping the SET: %w", err)
+	for i, rec := range records {
+		if err := r.cfg.Store.Accept(rec); err != nil {
+			errs[i] = fmt.Errorf("keeping the SET: %w", err)
+		}
 	}
-	return nil
+	return errs
 }
 
 // claim makes the caller the one who accepts a SET, until it calls done. A second copy that comes meanwhile waits, for it

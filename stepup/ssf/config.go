@@ -52,7 +52,9 @@ type Config struct {
 	// StreamID is the stream to use. Without it one is found or made: the one with PushURL, or with Poll the one with
 	// Description, else a new one, else, where the transmitter grants no second, the one there is.
 	StreamID string
-	// Description names the stream at the transmitter. Instances that poll need one each. Default "stepup".
+	// Description names the stream at the transmitter. Instances that poll need one each, such as the host's name: two with
+	// the same would take each other's SETs. So with Poll it is required, unless StreamID or PollURL says which stream it
+	// is. Default "stepup" with Push.
 	Description string
 	// Events are the event types to ask for. Default: step-up-required, unless ThirdParty is set, session-revoked,
 	// assurance-level-change, risk-level-change, credential-change and device-compliance-change.
@@ -71,8 +73,11 @@ type Config struct {
 	Tenant string
 	// Subject says who is meant by a subject identifier. Its error may be [ErrUnknownSubject] or [ErrForeignSubject];
 	// after any other the transmitter is to send the SET again. It must not take long. Default: the user is an opaque id,
-	// or the `sub` at Issuer; the session is an opaque id; anything else is ErrUnknownSubject.
+	// or the `sub` at Issuer or one of SubjectIssuers; the session is an opaque id; anything else is ErrUnknownSubject.
 	Subject func(ctx context.Context, id SubjectIdentifier) (stepup.Subject, error)
+	// SubjectIssuers are the identity providers whose `sub` names a user, besides Issuer: the `iss` of the application's
+	// own tokens, where the transmitter names users by iss_sub.
+	SubjectIssuers []string
 	// SubjectMembers are the members of complex subjects that Subject takes into account, besides tenant, user and session.
 	// An event with another one that the transmitter declares critical is discarded, as SSF demands.
 	SubjectMembers []string
@@ -96,6 +101,10 @@ type Config struct {
 	MaxEvents int
 	// ShortPoll asks the transmitter to answer at once instead of holding the request until there is something.
 	ShortPoll bool
+	// RedeliverAfter is how long the transmitter waits for acknowledgements until it sends SETs again. An answer may be lost
+	// on its way, and then nothing says that SETs are on hold there: that long after a poll that failed, or a SET that could
+	// not be accepted, an empty answer does not keep the index fresh. Default 30 seconds, as at countersign.
+	RedeliverAfter time.Duration
 	// PollInterval is the pause after an answer that brought nothing new, unless the transmitter has held it so long
 	// itself. Default 2 seconds.
 	PollInterval time.Duration
@@ -164,6 +173,8 @@ const (
 	mostEvents       = 1000
 	minAuthorization = 20
 	maxSecret        = 16 << 10
+	// usuallyHeld is how long transmitters hold a poll, countersign among them.
+	usuallyHeld = 30 * time.Second
 )
 
 // withDefaults checks the configuration, reads no file, and fills in what it leaves out.
@@ -189,6 +200,8 @@ func (c Config) withDefaults() (Config, error) {
 		bad("Delivery", c.Delivery, "push or poll")
 	case c.Delivery == Poll && (c.PushURL != "" || c.AuthorizationFile != ""):
 		bad("PushURL, AuthorizationFile", c.PushURL+c.AuthorizationFile, "left out with poll")
+	case c.Delivery == Poll && c.Description == "" && c.StreamID == "" && c.PollURL == "":
+		bad("Description", "", "this instance's own name with poll, such as the host's")
 	case c.Delivery == Push && c.PollURL != "":
 		bad("PollURL", c.PollURL, "left out with push")
 	}
@@ -200,6 +213,9 @@ func (c Config) withDefaults() (Config, error) {
 		if cc.ClientID == "" || cc.ClientSecretFile == "" {
 			problems = append(problems, errors.New("ClientCredentials: ClientID and ClientSecretFile must be set"))
 		}
+	}
+	if slices.Contains(c.SubjectIssuers, "") {
+		bad("SubjectIssuers", "", "names")
 	}
 	if c.Store == nil {
 		problems = append(problems, errors.New("Store: is missing, open one with OpenStore"))
@@ -215,7 +231,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for name, d := range map[string]time.Duration{
-		"MaxSkew": c.MaxSkew, "MaxAge": c.MaxAge, "PollInterval": c.PollInterval, "VerifyEvery": c.VerifyEvery, "VerifyWithin": c.VerifyWithin,
+		"MaxSkew": c.MaxSkew, "MaxAge": c.MaxAge, "PollInterval": c.PollInterval, "RedeliverAfter": c.RedeliverAfter, "VerifyEvery": c.VerifyEvery, "VerifyWithin": c.VerifyWithin,
 	} {
 		if d < 0 {
 			bad(name, d, "positive")
@@ -250,6 +266,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.VerifyEvery == 0 {
 		c.VerifyEvery = map[Delivery]time.Duration{Push: 15 * time.Second, Poll: time.Minute}[c.Delivery]
 	}
+	c.RedeliverAfter = cmp.Or(c.RedeliverAfter, 30*time.Second)
 	c.VerifyWithin = cmp.Or(c.VerifyWithin, 30*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -268,6 +285,17 @@ func (c Config) withDefaults() (Config, error) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.HTTP = &client
 	return c, nil
+}
+
+// apart is how far signs of life are apart while all is well, as far as it is known here.
+func (c *Config) apart() time.Duration {
+	switch {
+	case c.Delivery == Push:
+		return c.VerifyEvery
+	case c.ShortPoll:
+		return c.PollInterval
+	}
+	return usuallyHeld
 }
 
 // addressProblem says what an address must be; "" when it is that.

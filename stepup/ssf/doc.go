@@ -3,11 +3,13 @@
 //
 // # Putting it in place
 //
+//	index, err := stepup.NewIndex(stepup.IndexConfig{MaxStaleness: 2 * time.Minute})
+//	...
 //	store, err := stepupssf.OpenStore("/var/lib/payroll/ssf", 0)
 //	...
 //	receiver, err := stepupssf.New(stepupssf.Config{
 //		Issuer:   "https://courier.example.com/acme",
-//		Delivery: stepupssf.Poll,
+//		Delivery: stepupssf.Poll, Description: hostname,
 //		ClientCredentials: &stepupssf.ClientCredentials{
 //			TokenURL: "https://courier.example.com/acme/token", ClientID: "payroll", ClientSecretFile: "/run/secrets/ssf",
 //		},
@@ -35,7 +37,8 @@
 // an unknown key is not refused before keys were fetched that are younger than it is, so that a rotation loses nothing.
 //
 // What is refused is told to the transmitter by the codes of RFC 8935, by push with 400, by poll in setErrs, and logged.
-// What cannot be judged or kept at present gets 503 with Retry-After, or no acknowledgement, and so comes again.
+// What cannot be judged or kept at present, also because `iat` is ahead of this machine's clock by less than a day, gets 503
+// with Retry-After, or no acknowledgement, and so comes again.
 //
 // # What is promised
 //
@@ -57,18 +60,21 @@
 //	plain assurance-level-change, decrease    Config.LowerAssurance, else OnEvent
 //	every other                               OnEvent
 //
-// Set ThirdParty for a transmitter that is not countersign: then our members mean nothing in its events. Config.Subject maps
-// subjects by e-mail address and others that the default does not know. An event about nobody who is known here is
-// accepted, goes to OnEvent, and has no other effect.
+// Set ThirdParty for a transmitter that is not countersign: then our members mean nothing in its events, and where the index
+// has no room for all, what they require is forgotten first. Config.SubjectIssuers names the identity providers whose `sub`
+// is a user here, Config.Subject maps subjects by e-mail address and others that the default does not know. An event about
+// nobody who is known here is accepted, goes to OnEvent, and has no other effect; without ThirdParty there is a warning.
 //
 // # When the stream is silent
 //
 // A quiet stream and a broken one look the same, so the receiver has the stream verified every VerifyEvery, and polls say
 // when all was fetched. Both are signs of life for the index; without them it is not fresh after IndexConfig.MaxStaleness,
 // and the guard's StalePolicy decides. MaxStaleness has to be longer than VerifyEvery with Push, and longer than the
-// transmitter holds a poll with Poll (30 seconds at countersign's), better twice that: a minute or two. A verification that does not come within
-// VerifyWithin makes the stream [StateDead]; a transmitter may also say that it is paused or disabled. Config.StateChanged
-// hears of all these; in none of them is the index kept fresh. Without a verification endpoint a push stream never is.
+// transmitter holds a poll with Poll (30 seconds at countersign's); New refuses an index that could not stay fresh. Two minutes
+// are good with Poll, whose signs of life stay away for RedeliverAfter, and for one more poll, when an answer is lost. A
+// verification that does not come within VerifyWithin makes the stream [StateDead]; a transmitter may also say that it is
+// paused or disabled. Config.StateChanged hears of all these; in none of them is the index kept fresh. Without a verification
+// endpoint a push stream never is.
 //
 // SSF has no replay: a new stream begins with the events that come after its creation. Requirements that were open before
 // are not known, although the index is fresh. What waits while the application is down is kept by the transmitter; how much
@@ -78,7 +84,7 @@
 // # Bounds and costs
 //
 // A SET costs about 60 microseconds of processor time, most of it the signature, and one sync of the store's file, which
-// SETs that come at the same time share. A SET may have 88 KiB, 64 pushes are served at once, 4096 SETs may wait for
+// SETs that come at the same time, or with one poll, share. A SET may have 88 KiB, 64 pushes are judged at once, 4096 SETs may wait for
 // OnEvent and Applied; beyond that the transmitter is told to come again. Known SETs take 4 MB at most. The store's file is
 // bounded by OpenStore: a requirement takes about 1 KB there until it expires. When it is full of what is still needed,
 // SETs are not accepted: alert on Stats.Postponed.

@@ -41,7 +41,12 @@ func (r *Receiver) effect(ctx context.Context, s *set) (*stepup.Claims, *Event, 
 	switch {
 	case errors.Is(err, ErrUnknownSubject):
 		r.stats.unknown.Add(1)
-		r.log.Debug("event about nobody known here", "jti", s.jti, "type", s.kind, "error", err)
+		args := []any{"jti", s.jti, "type", s.kind, "error", err}
+		if r.cfg.ThirdParty {
+			r.log.Debug("event about nobody known here", args...)
+		} else { // countersign speaks of users that this application should know
+			r.logged.unknown.warn(r.log, "event without effect, about nobody known here: see Config.SubjectIssuers and Config.Subject", args...)
+		}
 		return nil, event, nil
 	case errors.Is(err, ErrForeignSubject):
 		return nil, nil, refuse(AccessDenied, "sub_id: %v", err)

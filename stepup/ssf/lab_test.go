@@ -52,6 +52,7 @@ func file(t testing.TB, content string) string {
 func (p *transmitter) config(delivery stepupssf.Delivery) stepupssf.Config {
 	cfg := stepupssf.Config{
 		Issuer: p.issuer(), Delivery: delivery, HTTP: p.client, Store: stepupssf.NoStore, PollInterval: 5 * time.Millisecond,
+		Description:       "stepup",
 		ClientCredentials: &stepupssf.ClientCredentials{TokenURL: p.URL + "/token", ClientID: "app", ClientSecretFile: file(p.TB, "the-secret-of-the-app\n")},
 	}
 	if delivery == stepupssf.Push {
@@ -63,7 +64,7 @@ func (p *transmitter) config(delivery stepupssf.Delivery) stepupssf.Config {
 // app makes an application; edit changes its configuration. It does not run yet.
 func (p *transmitter) app(delivery stepupssf.Delivery, edit func(*stepupssf.Config)) *app {
 	p.Helper()
-	index, err := stepup.NewIndex(stepup.IndexConfig{})
+	index, err := stepup.NewIndex(stepup.IndexConfig{MaxStaleness: 2 * time.Minute})
 	if err != nil {
 		p.Fatal(err)
 	}

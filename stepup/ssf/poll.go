@@ -18,6 +18,8 @@ const (
 	longestPoll  = 2 * time.Minute
 	firstBackoff = 500 * time.Millisecond
 	maxBackoff   = 30 * time.Second
+	// maxBatch is how many bytes of SETs are accepted together, about; a store's line has room for more.
+	maxBatch = 2 << 20
 	// lastWords is how long the last acknowledgements may take after the end.
 	lastWords = 2 * time.Second
 )
@@ -55,10 +57,14 @@ func (r *Receiver) poll(ctx context.Context, address string) error {
 	for ctx.Err() == nil {
 		began := time.Now()
 		got, err := p.ask(ctx)
+		if got == nil || ctx.Err() != nil {
+			p.lost()
+		}
 		if ctx.Err() != nil {
 			break
 		}
 		if got != nil {
+			r.alive.Store(time.Now().UnixNano())
 			if p.dead {
 				p.dead = false
 				r.revive()
@@ -142,22 +148,16 @@ func (p *poller) send(ctx context.Context, body *pollRequest) (*pollAnswer, erro
 	return &got, nil
 }
 
-// take judges the SETs of an answer. Those that cannot be accepted at present are not acknowledged, so that they come
-// again; the others need not wait for them.
+// lost notes that SETs may have been handed out that are not here: they are on hold at the transmitter, whose answers say
+// nothing of them.
+func (p *poller) lost() { p.doubt = time.Now().Add(p.cfg.RedeliverAfter) }
+
+// take judges the SETs of an answer, and accepts them together. Those that cannot be accepted at present are not
+// acknowledged, so that they come again; the others need not wait for them.
 func (p *poller) take(ctx context.Context, got *pollAnswer, began time.Time) error {
 	var postponed error
-	for _, jti := range slices.Sorted(maps.Keys(got.Sets)) {
-		if jti == "" || len(jti) > maxName {
-			p.trouble("a SET cannot be acknowledged", fmt.Errorf("its jti has %d bytes, must have 1 to %d", len(jti), maxName))
-			continue
-		}
-		var compact string
-		err := json.Unmarshal(got.Sets[jti], &compact)
-		if err != nil {
-			err = refuse(InvalidRequest, "sets: the SET is no text")
-		} else {
-			err = p.receive(ctx, compact, jti)
-		}
+	settle := func(jti string, err error) {
+		p.note(err, jti)
 		switch refusal, refused := errors.AsType[*Refusal](err); {
 		case refused:
 			p.errs[jti] = refusal
@@ -167,7 +167,38 @@ func (p *poller) take(ctx context.Context, got *pollAnswer, began time.Time) err
 			p.ack = append(p.ack, jti)
 		}
 	}
-	if postponed == nil && !got.MoreAvailable && len(got.Sets) < p.cfg.MaxEvents {
+	var batch []Record // of different SETs, for they have different jti
+	size := 0
+	flush := func() {
+		for i, err := range p.accept(batch) {
+			settle(batch[i].JTI, err)
+		}
+		batch, size = nil, 0
+	}
+	for _, jti := range slices.Sorted(maps.Keys(got.Sets)) {
+		if jti == "" || len(jti) > maxName {
+			p.trouble("a SET cannot be acknowledged", fmt.Errorf("its jti has %d bytes, must have 1 to %d", len(jti), maxName))
+			continue
+		}
+		var compact string
+		if json.Unmarshal(got.Sets[jti], &compact) != nil {
+			settle(jti, refuse(InvalidRequest, "sets: the SET is no text"))
+			continue
+		}
+		rec, err := p.judge(ctx, compact, jti)
+		if rec == nil {
+			settle(jti, err)
+			continue
+		}
+		batch, size = append(batch, *rec), size+len(compact)
+		if size >= maxBatch {
+			flush()
+		}
+	}
+	flush()
+	if postponed != nil {
+		p.lost()
+	} else if began.After(p.doubt) && !got.MoreAvailable && len(got.Sets) < p.cfg.MaxEvents {
 		// All there was is here. It was held for a while if it was a long poll: what it says of the time before it was
 		// answered holds up to then.
 		heard := time.Now()

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"mime"
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,17 +67,16 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request) *answer {
 	if r.cfg.Delivery != Push {
 		return &answer{http.StatusNotFound, 0, refuse(AccessDenied, "nothing is pushed here")}
 	}
-	if r.authorization != "" {
-		digest := sha256.Sum256([]byte(req.Header.Get("Authorization")))
-		if subtle.ConstantTimeCompare(digest[:], r.digest[:]) != 1 {
-			return &answer{http.StatusBadRequest, 0, refuse(AuthenticationFailed, "the Authorization header is not the one that was agreed")}
-		}
-	}
-	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/secevent+jwt" {
-		return &answer{http.StatusUnsupportedMediaType, 0, refuse(InvalidRequest, "Content-Type: must be application/secevent+jwt")}
+	if !r.authorized(req) {
+		a := &answer{http.StatusBadRequest, 0, refuse(AuthenticationFailed, "the Authorization header is not the one that was agreed")}
+		r.stats.refused.Add(1)
+		r.logged.secret.warn(r.log, "push refused, perhaps the transmitter has another secret than AuthorizationFile", "from", req.RemoteAddr)
+		return a
 	}
 	compact, a := body(w, req)
 	if a != nil {
+		r.stats.refused.Add(1)
+		r.logged.stranger.warn(r.log, "push refused", "from", req.RemoteAddr, "reason", a.Description)
 		return a
 	}
 	// Only now: whoever sends slowly must not keep others out.
@@ -83,36 +84,50 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request) *answer {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	default:
+		r.stats.postponed.Add(1)
+		r.logged.busy.warn(r.log, "push sent away, it will come again: too many are being judged", "at_once", maxPushes)
 		return later(http.StatusServiceUnavailable, time.Second, "too many SETs are coming in")
 	}
 	// A transmitter that is gone would send it again; what came whole is taken all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), takeTimeout)
 	defer cancel()
-	err := r.receive(ctx, compact, "")
+	err := r.receive(ctx, compact)
 	if err == nil {
 		return nil
 	}
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return &answer{http.StatusBadRequest, 0, refusal}
 	}
-	r.complain("SET not accepted, it will come again", err)
+	r.logged.postponed.warn(r.log, "SET not accepted, it will come again", "error", err)
 	if e, ok := errors.AsType[*notYet](err); ok {
 		return later(http.StatusServiceUnavailable, e.wait, "the SET cannot be judged at present")
 	}
 	return later(http.StatusServiceUnavailable, time.Second, "the SET could not be kept")
 }
 
-// complain logs now and then: while something is away, every push fails.
-func (r *Receiver) complain(what string, err error) {
+// authorized tells whether a push has the header that was agreed, if one was.
+func (r *Receiver) authorized(req *http.Request) bool {
+	digest := sha256.Sum256([]byte(req.Header.Get("Authorization")))
+	return r.authorization == "" || subtle.ConstantTimeCompare(digest[:], r.digest[:]) == 1
+}
+
+// seldom lets a warning through now and then: strangers must not fill the log, and while something is away every SET
+// fails.
+type seldom struct{ last atomic.Int64 } // Unix nanoseconds
+
+func (s *seldom) warn(log *slog.Logger, what string, args ...any) {
 	const every = 10 * time.Second
-	now, last := time.Now().UnixNano(), r.complained.Load()
-	if now-last > int64(every) && r.complained.CompareAndSwap(last, now) {
-		r.trouble(what, err)
+	now, last := time.Now().UnixNano(), s.last.Load()
+	if now-last > int64(every) && s.last.CompareAndSwap(last, now) {
+		log.Warn(what, args...)
 	}
 }
 
 // body reads a SET, which must come whole and in time.
 func body(w http.ResponseWriter, req *http.Request) (string, *answer) {
+	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/secevent+jwt" {
+		return "", &answer{http.StatusUnsupportedMediaType, 0, refuse(InvalidRequest, "Content-Type: must be application/secevent+jwt")}
+	}
 	control := http.NewResponseController(w)
 	control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	compact, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxSET))

@@ -59,7 +59,9 @@ type Receiver struct {
 	digest        [sha256.Size]byte // of authorization
 	slots         chan struct{}     // of pushes
 	running       atomic.Bool
-	complained    atomic.Int64 // when, in Unix nanoseconds
+	alive         atomic.Int64 // when there was a sign of life last, in Unix nanoseconds
+	doubt         time.Time    // until when SETs may be held at the transmitter as handed out; the poll loop's own
+	logged        struct{ secret, stranger, busy, postponed, unknown seldom }
 
 	telling  sync.Mutex // of the state; taken before mu
 	mu       sync.Mutex
@@ -86,6 +88,10 @@ func New(cfg Config, index *stepup.Index) (*Receiver, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if apart := cfg.apart(); !cfg.ThirdParty && index.MaxStaleness() <= apart {
+		return nil, fmt.Errorf("stepupssf: IndexConfig.MaxStaleness: is %v, must be more than %v, which signs of life are apart while all is well, better twice that",
+			index.MaxStaleness(), apart)
 	}
 	r := &Receiver{
 		cfg: cfg, index: index, log: cfg.Logger.With("transmitter", cfg.Issuer), state: StateStarting, told: StateStarting, found: make(chan struct{}), slots: make(chan struct{}, maxPushes),
@@ -154,37 +160,54 @@ func (r *Receiver) audience(ctx context.Context) []string {
 }
 
 // receive judges one SET and takes it in. It returns nil when the transmitter need not send it again, a *Refusal when that
-// would be in vain, or another error. jti, if not empty, is what the transmitter calls it. A SET that was accepted before
-// is judged and answered as if it were new, and has no effect.
-func (r *Receiver) receive(ctx context.Context, compact, jti string) error {
-	err := r.admit(ctx, compact, jti)
-	switch refusal, refused := errors.AsType[*Refusal](err); {
-	case refused:
-		r.stats.refused.Add(1)
-		r.log.Warn("SET refused", "jti", jti, "code", string(refusal.Code), "reason", refusal.Description)
-	case err != nil:
-		r.stats.postponed.Add(1)
+// would be in vain, or another error. A SET that was accepted before is judged and answered as if it were new, and has no
+// effect.
+func (r *Receiver) receive(ctx context.Context, compact string) error {
+	rec, err := r.judge(ctx, compact, "")
+	if rec != nil {
+		err = r.accept([]Record{*rec})[0]
 	}
+	r.note(err, "")
 	return err
 }
 
-func (r *Receiver) admit(ctx context.Context, compact, jti string) error {
+// note counts and logs what was not accepted.
+func (r *Receiver) note(err error, jti string) {
+	refusal, refused := errors.AsType[*Refusal](err)
+	if !refused {
+		if err != nil {
+			r.stats.postponed.Add(1)
+		}
+		return
+	}
+	r.stats.refused.Add(1)
+	args := []any{"jti", jti, "code", string(refusal.Code), "reason", refusal.Description}
+	if _, stranger := errors.AsType[*unproved](err); stranger && jti == "" { // anybody may have pushed it
+		r.logged.stranger.warn(r.log, "SET refused", args...)
+		return
+	}
+	r.log.Warn("SET refused", args...)
+}
+
+// judge returns what is to be accepted of a SET; nil for one about the stream itself, which has had its effect. jti, if not
+// empty, is what the transmitter calls it.
+func (r *Receiver) judge(ctx context.Context, compact, jti string) (*Record, error) {
 	s, err := r.verify(ctx, compact)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case jti != "" && s.jti != jti:
-		return refuse(InvalidRequest, "jti: is %.100q in the SET that is sent as %.100q", s.jti, jti)
+		return nil, refuse(InvalidRequest, "jti: is %.100q in the SET that is sent as %.100q", s.jti, jti)
 	case s.control():
-		return r.control(s)
+		return nil, r.control(s)
 	}
 	claims, event, err := r.effect(ctx, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return r.accept(Record{
+	return &Record{
 		Issuer: s.issuer, JTI: s.jti, Claims: claims, Event: event, Until: until(claims), Forget: s.issued.Add(r.cfg.MaxAge),
-	})
+	}, nil
 }
 
 // until is when claims have no effect any more.

@@ -33,7 +33,7 @@ type Record struct {
 	Done bool `json:"done,omitempty"`
 }
 
-// Store keeps what was accepted. [OpenStore] opens one in a file. Its methods are called by several goroutines at once.
+// Store keeps what was accepted. [OpenStore] opens one in a file, which its opener closes after Run has returned. Its methods are called by several goroutines at once.
 type Store interface {
 	// Load hands out what is kept, in the order of acceptance. New calls it, before all else.
 	Load(keep func(Record) error) error
@@ -42,8 +42,6 @@ type Store interface {
 	Accept(records ...Record) error
 	// Done notes that the application was told of a SET. If the note is lost, it is told again.
 	Done(issuer, jti string) error
-	// Close releases the store. It is the caller of [New] who closes it, after Run has returned.
-	Close() error
 }
 
 // ErrStoreFull is returned when a store has as much as it may have, of what is still needed.
@@ -58,7 +56,6 @@ type noStore struct{}
 func (noStore) Load(func(Record) error) error { return nil }
 func (noStore) Accept(...Record) error        { return nil }
 func (noStore) Done(string, string) error     { return nil }
-func (noStore) Close() error                  { return nil }
 
 // DefaultStoreBytes is how large a store's file may be unless OpenStore is told otherwise: about 60,000 requirements.
 const DefaultStoreBytes = 64 << 20
@@ -283,7 +280,7 @@ func (s *FileStore) needed(now time.Time) ([]Record, error) {
 		if r.Done {
 			r.Event = nil
 		}
-		if !r.Until.After(now) && (r.Done || r.Claims != nil) {
+		if !r.Until.After(now) {
 			r.Claims = nil
 		}
 		if r.Claims == nil && r.Event == nil {

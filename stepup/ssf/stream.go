@@ -33,12 +33,14 @@ func (r *Receiver) Run(ctx context.Context) error {
 	for backoff := firstBackoff; ctx.Err() == nil; backoff = min(2*backoff, maxBackoff) {
 		err := r.setUp(ctx)
 		if err == nil {
-			backoff = firstBackoff
 			err = r.follow(ctx)
-			good = time.Now()
 		}
 		if ctx.Err() != nil || err == nil {
 			break
+		}
+		// That it could be set up says nothing: the transmitter may not deliver for all that.
+		if alive := time.Unix(0, r.alive.Load()); alive.After(good) {
+			good, backoff = alive, firstBackoff
 		}
 		r.trouble("the stream is not in order, trying again", err)
 		if time.Since(good) > r.cfg.VerifyWithin {
@@ -86,6 +88,9 @@ func (r *Receiver) setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(s.Audience)+len(r.cfg.Audience) == 0 {
+		return errors.New("the stream's configuration has no audience, or cannot be read: Config.Audience must be set")
+	}
 	if r.cfg.PollURL != "" {
 		s.Delivery.EndpointURL = r.cfg.PollURL
 	}
@@ -101,6 +106,7 @@ func (r *Receiver) setUp(ctx context.Context) error {
 	if was == nil {
 		close(r.found)
 	} else if was.ID != s.ID {
+		r.doubt = time.Time{} // it was about the other
 		r.log.Error("the stream was gone, and is another one now: what was sent in between is lost", "was", was.ID, "is", s.ID)
 	}
 	r.revive()
@@ -195,31 +201,34 @@ func (r *Receiver) refresh(ctx context.Context) error {
 
 // status takes in what the transmitter says of the stream's status.
 func (r *Receiver) status(status, reason string) {
-	r.mu.Lock()
-	was := r.state
-	r.mu.Unlock()
-	switch {
-	case status == StatusPaused:
-		r.become(StatePaused, reason)
-	case status == StatusDisabled:
-		r.become(StateDisabled, reason)
-	case was == StatePaused || was == StateDisabled:
-		r.become(StateStarting, reason) // until it proves to be alive
-	}
+	r.become(reason, func(is State) State {
+		switch {
+		case status == StatusPaused:
+			return StatePaused
+		case status == StatusDisabled:
+			return StateDisabled
+		case !is.sends():
+			return StateStarting // until it proves to be alive
+		}
+		return is
+	})
 }
 
 // sends tells that the transmitter is not known to send nothing.
 func (s State) sends() bool { return s != StatePaused && s != StateDisabled }
 
-// become changes the state, and tells of it, of one change at a time.
-func (r *Receiver) become(s State, reason string) {
+// become makes the state what next says of the one that it is, and tells of it, of one change at a time, in their order.
+func (r *Receiver) become(reason string, next func(is State) State) {
 	r.telling.Lock()
 	defer r.telling.Unlock()
 	r.mu.Lock()
-	was := r.told
-	r.state, r.told = s, s
+	s := next(r.state)
+	same := s == r.state || s == r.told
+	if r.state != s {
+		r.state, r.told = s, s
+	}
 	r.mu.Unlock()
-	if s == was {
+	if same {
 		return
 	}
 	if s == StateDead || !s.sends() {
@@ -234,19 +243,18 @@ func (r *Receiver) become(s State, reason string) {
 
 // heard takes a sign of life in: all that was sent until then is here.
 func (r *Receiver) heard(at time.Time) {
-	r.mu.Lock()
-	alive := r.state.sends() && r.state != StateDead
-	if alive && at.After(r.heardAt) {
-		r.heardAt = at
-	}
-	r.mu.Unlock()
-	if !alive {
-		return // what a paused stream holds is not here, and a transmitter that verifies nothing may answer anything
-	}
-	if !r.cfg.ThirdParty {
-		r.index.HeardAt(at)
-	}
-	r.become(StateLive, "")
+	r.become("", func(is State) State {
+		if !is.sends() || is == StateDead {
+			return is // what a paused stream holds is not here, and a transmitter that verifies nothing may answer anything
+		}
+		if at.After(r.heardAt) {
+			r.heardAt = at
+		}
+		if !r.cfg.ThirdParty {
+			r.index.HeardAt(at)
+		}
+		return StateLive
+	})
 }
 
 // watch has the stream verified again and again.
@@ -278,12 +286,12 @@ func (r *Receiver) watch(ctx context.Context, s *Stream) error {
 
 // died changes the state to dead, unless it is known why nothing comes.
 func (r *Receiver) died(err error) {
-	r.mu.Lock()
-	sends := r.state.sends()
-	r.mu.Unlock()
-	if sends {
-		r.become(StateDead, err.Error())
-	}
+	r.become(err.Error(), func(is State) State {
+		if is.sends() {
+			return StateDead
+		}
+		return is
+	})
 }
 
 // errSilent is the error of a stream that was to be verified.
@@ -409,6 +417,7 @@ func (r *Receiver) proved(at time.Time) {
 	if time.Since(at) > r.cfg.VerifyWithin {
 		return // it says nothing about now
 	}
+	r.alive.Store(time.Now().UnixNano())
 	select {
 	case r.life <- struct{}{}:
 	default:

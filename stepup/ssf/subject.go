@@ -175,11 +175,11 @@ func (r *Receiver) who(ctx context.Context, id *SubjectIdentifier) (stepup.Subje
 	switch {
 	case user.Format == "opaque":
 		who.User = user.ID
-	case user.Format == "iss_sub" && user.Issuer == r.cfg.Issuer:
+	case user.Format == "iss_sub" && (user.Issuer == r.cfg.Issuer || slices.Contains(r.cfg.SubjectIssuers, user.Issuer)):
 		who.User = user.Sub
 	}
 	if who.User == "" || who.Tenant == "" {
-		return who, fmt.Errorf("%w: format is %.40q", ErrUnknownSubject, id.Format)
+		return who, fmt.Errorf("%w: user is of format %.40q, iss %.200q", ErrUnknownSubject, user.Format, user.Issuer)
 	}
 	return who, nil
 }

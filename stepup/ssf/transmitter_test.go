@@ -65,12 +65,14 @@ type transmitter struct {
 	one         bool                      // allows one stream
 	single      bool                      // lists it as an object
 	noPatch     bool
-	noHold      bool // ignores long poll
-	deaf        bool // does not take acknowledgements in
-	quiet       bool // takes verification requests in and sends none
-	unsolicited bool // sends a verification right after the creation
-	more        int  // page size
-	interval    int  // min_verification_interval
+	noHold      bool          // ignores long poll
+	deaf        bool          // does not take acknowledgements in
+	quiet       bool          // takes verification requests in and sends none
+	unsolicited bool          // sends a verification right after the creation
+	more        int           // page size
+	interval    int           // min_verification_interval
+	hold        time.Duration // for how long SETs that were handed out are not handed out again
+	handed      map[string]time.Time
 	minted      int
 }
 
@@ -93,7 +95,7 @@ func newTransmitter(t testing.TB) *transmitter {
 func bareTransmitter(t testing.TB) *transmitter {
 	t.Helper()
 	p := &transmitter{
-		TB: t, keys: []signer{key1()}, streams: map[string]object{}, status: map[string]object{}, acked: map[string]int{},
+		TB: t, keys: []signer{key1()}, streams: map[string]object{}, status: map[string]object{}, acked: map[string]int{}, handed: map[string]time.Time{},
 		reported: map[string]object{}, wake: make(chan struct{}), kept: make(chan struct{}, 1000), patience: 50 * time.Millisecond,
 		URL: "https://transmitter.example",
 	}
@@ -446,6 +448,7 @@ func (p *transmitter) servePoll(w http.ResponseWriter, r *http.Request) {
 	answer := object{"sets": object{}}
 	for _, o := range open[:page] {
 		answer["sets"].(object)[o.jti] = o.set
+		p.handed[o.jti] = time.Now()
 	}
 	if page < len(open) {
 		answer["moreAvailable"] = true
@@ -457,7 +460,8 @@ func (p *transmitter) servePoll(w http.ResponseWriter, r *http.Request) {
 func (p *transmitter) open() []offered {
 	return slices.DeleteFunc(slices.Clone(p.sets), func(o offered) bool {
 		_, reported := p.reported[o.jti]
-		return p.acked[o.jti] > 0 || reported
+		at, held := p.handed[o.jti]
+		return p.acked[o.jti] > 0 || reported || held && time.Since(at) < p.hold
 	})
 }
 

@@ -159,6 +159,36 @@ func moment(n *float64) time.Time {
 // verify returns the claims set of a SET that is genuine, meant for this receiver and in time. An error is a *Refusal, or
 // a *notYet when it cannot be told at present.
 func (r *Receiver) verify(ctx context.Context, compact string) (*set, error) {
+	s, err := r.genuine(ctx, compact)
+	if err != nil {
+		return nil, &unproved{err}
+	}
+	audience := r.audience(ctx)
+	if len(audience) == 0 {
+		return nil, &notYet{time.Second, errors.New("the stream's audience is not known yet")}
+	}
+	if !slices.ContainsFunc(s.audience, func(a string) bool { return slices.Contains(audience, a) }) {
+		return nil, refuse(InvalidAudience, "aud: is %.200q, must be one of %q", []string(s.audience), audience)
+	}
+	switch age := time.Since(s.issued); {
+	case age < -absurdlyAhead:
+		return nil, refuse(InvalidRequest, "iat: is %v in the future", (-age).Round(time.Second))
+	case age < -r.cfg.MaxSkew:
+		// Clocks differ, and are put right. A refusal would be the last word on what may be a revocation.
+		return nil, &notYet{min(-age-r.cfg.MaxSkew, maxRetry), fmt.Errorf("iat is %v in the future, at most %v is allowed: is the clock right, here and there?", (-age).Round(time.Second), r.cfg.MaxSkew)}
+	case age > r.cfg.MaxAge:
+		return nil, refuse(InvalidRequest, "iat: is %v ago, at most %v is allowed", age.Round(time.Second), r.cfg.MaxAge)
+	}
+	return s, nil
+}
+
+// unproved is the error of a SET that is not known to be the transmitter's.
+type unproved struct{ error }
+
+func (e *unproved) Unwrap() error { return e.error }
+
+// genuine returns the claims set of a SET that the transmitter has signed.
+func (r *Receiver) genuine(ctx context.Context, compact string) (*set, error) {
 	if len(compact) > MaxSET {
 		return nil, refuse(InvalidRequest, "the SET is larger than %d bytes", MaxSET)
 	}
@@ -184,22 +214,6 @@ func (r *Receiver) verify(ctx context.Context, compact string) (*set, error) {
 	}
 	if err := r.signature(ctx, signed, header.KeyID, jose.SignatureAlgorithm(header.Algorithm)); err != nil {
 		return nil, err
-	}
-	audience := r.audience(ctx)
-	if len(audience) == 0 {
-		return nil, &notYet{time.Second, errors.New("the stream's audience is not known yet")}
-	}
-	if !slices.ContainsFunc(s.audience, func(a string) bool { return slices.Contains(audience, a) }) {
-		return nil, refuse(InvalidAudience, "aud: is %.200q, must be one of %q", []string(s.audience), audience)
-	}
-	switch age := time.Since(s.issued); {
-	case age < -absurdlyAhead:
-		return nil, refuse(InvalidRequest, "iat: is %v in the future", (-age).Round(time.Second))
-	case age < -r.cfg.MaxSkew:
-		// Clocks differ, and are put right. A refusal would be the last word on what may be a revocation.
-		return nil, &notYet{min(-age-r.cfg.MaxSkew, maxRetry), fmt.Errorf("iat is %v in the future, at most %v is allowed: is the clock right, here and there?", (-age).Round(time.Second), r.cfg.MaxSkew)}
-	case age > r.cfg.MaxAge:
-		return nil, refuse(InvalidRequest, "iat: is %v ago, at most %v is allowed", age.Round(time.Second), r.cfg.MaxAge)
 	}
 	return s, nil
 }
