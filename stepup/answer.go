@@ -67,7 +67,7 @@ func (g *Guard) answerStranger(w http.ResponseWriter, r *http.Request, d *demand
 
 // redirect sends a browser that navigates to the sign-in.
 func (g *Guard) redirect(w http.ResponseWriter, r *http.Request, c Challenge) bool {
-	if g.cfg.SignIn == nil || !navigates(r) {
+	if g.cfg.SignIn == nil || !Navigates(r) {
 		return false
 	}
 	to := g.cfg.SignIn(r, c, returnTo(r))
@@ -81,8 +81,8 @@ func (g *Guard) redirect(w http.ResponseWriter, r *http.Request, c Challenge) bo
 	return true
 }
 
-// navigates tells a browser's navigation from a script's request.
-func navigates(r *http.Request) bool {
+// Navigates tells a browser's navigation from a script's request: whether a page or a redirect is of use as the answer.
+func Navigates(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
 		return mode == "navigate"
 	}

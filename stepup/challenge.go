@@ -165,8 +165,10 @@ func challengeOf(scheme string, params map[string]string) Challenge {
 		c.MaxAge = n
 	}
 	claims := strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(params["claims"]), "=")
-	if text, err := base64.RawStdEncoding.DecodeString(claims); err == nil && json.Valid(text) {
-		c.Claims = string(text)
+	if text, err := base64.RawStdEncoding.DecodeString(claims); err == nil {
+		if c.Claims, err = MergeClaims(string(text)); err != nil {
+			c.Claims = "" // nothing that could be passed on
+		}
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package stepup
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -230,9 +231,28 @@ func challengeIn(resp *http.Response) (Challenge, bool) {
 	return found, ok
 }
 
-// key names what a challenge asks for.
+// key names what a challenge asks for. When the token has to be issued is left out: an API that asks for a proof of the last
+// minutes names another second each time, and is still the one whose challenge could not be met.
 func (c *Challenge) key() string {
-	return strings.Join(slices.Concat([]string{c.Error, strconv.Itoa(c.MaxAge), c.Scope, c.Claims}, c.ACRValues), "\x00")
+	return strings.Join(slices.Concat([]string{c.Error, strconv.Itoa(c.MaxAge), c.Scope, timeless(c.Claims)}, c.ACRValues), "\x00")
+}
+
+// timeless is a claims request without the value of nbf.
+func timeless(claims string) string {
+	var parts map[string]map[string]json.RawMessage
+	if json.Unmarshal([]byte(claims), &parts) != nil {
+		return claims
+	}
+	for _, part := range parts {
+		if _, ok := part["nbf"]; ok {
+			part["nbf"] = nil
+		}
+	}
+	text, err := json.Marshal(parts)
+	if err != nil {
+		return claims
+	}
+	return string(text)
 }
 
 // payload is a request's body.

@@ -396,6 +396,90 @@ func TestTokenIsKeptUntilItExpires(t *testing.T) {
 }
 
 // The user is asked after the silent way was tried with the claims, and with all that is known by then.
+// A route that wants a proof of the last minutes asks Entra's clients for another nbf each second.
+func TestAChallengeWhoseTimeMovesIsStillTheSame(t *testing.T) {
+	t.Parallel()
+	second := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		second++
+		acrs := "c1"
+		if r.URL.Path == "/other" {
+			acrs = "c2"
+		}
+		w.Header().Set("WWW-Authenticate", Challenge{
+			Error: ErrorInsufficientClaims, MaxAge: NoMaxAge,
+			Claims: fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"},"acrs":{"value":%q}}}`, 1767225600+second, acrs),
+		}.String())
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer srv.Close()
+	u, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompts := 0
+	transport, err := NewTransport(TransportConfig{
+		Hosts: []string{u.Host},
+		Source: func(_ context.Context, req TokenRequest) (AccessToken, error) {
+			if req.Claims != "" {
+				return AccessToken{}, &InteractionRequiredError{Code: "interaction_required"}
+			}
+			return AccessToken{Value: "old"}, nil
+		},
+		Interact: func(context.Context, TokenRequest) (AccessToken, error) {
+			prompts++
+			return AccessToken{}, errors.New("cancelled by the user")
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: transport}
+	for _, c := range []struct {
+		path string
+		want int
+	}{{"/", 1}, {"/", 1}, {"/", 1}, {"/other", 2}, {"/other", 2}} {
+		resp, err := client.Get(srv.URL + c.path)
+		if err == nil {
+			resp.Body.Close()
+			t.Errorf("%s: %d", c.path, resp.StatusCode)
+		}
+		if prompts != c.want {
+			t.Errorf("%s: %d prompts, want %d", c.path, prompts, c.want)
+		}
+	}
+}
+
+// What an API says that no client could pass on is no reason to keep its answer from the caller.
+func TestClaimsThatAreNoRequestAreSkipped(t *testing.T) {
+	t.Parallel()
+	for _, claims := range []string{"123", "null", `"x"`, "[]", "true"} {
+		d := &desk{}
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_claims", claims="`+base64.StdEncoding.EncodeToString([]byte(claims))+`"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		defer srv.Close()
+		u, err := url.Parse(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport, err := NewTransport(TransportConfig{Hosts: []string{u.Host}, Source: d.token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := (&http.Client{Transport: transport}).Get(srv.URL)
+		if err != nil {
+			t.Errorf("%s: %v", claims, err)
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized || len(d.requests()) != 1 {
+			t.Errorf("%s: %d, %d tokens", claims, resp.StatusCode, len(d.requests()))
+		}
+	}
+}
+
 func TestInteraction(t *testing.T) {
 	t.Parallel()
 	challenge := Challenge{Error: ErrorInsufficientClaims, MaxAge: NoMaxAge, Claims: `{"access_token":{"acrs":{"essential":true,"value":"c1"}}}`}.String()

@@ -113,6 +113,9 @@ type SignInConfig struct {
 	URL             string `yaml:"url"`
 	ReturnParameter string `yaml:"return_parameter"`
 	AppURL          string `yaml:"app_url"`
+	// EndSessionURL is where browsers go whose session was revoked, such as the sign-out of the proxy: no proof brings such a
+	// session back. It gets no parameter and should not come back by itself. Without it browsers get the 401 of other clients.
+	EndSessionURL string `yaml:"end_session_url"`
 }
 
 // Match tells requests by path and method.
@@ -383,6 +386,9 @@ func (c SignInConfig) validate(p *problems) {
 		if u, err := url.Parse(f.url); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			p.add("sign_in.%s: %.80q is no URL, write for example https://payroll.example.com", f.path, f.url)
 		}
+	}
+	if u, err := url.Parse(c.EndSessionURL); c.EndSessionURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		p.add("sign_in.end_session_url: %.80q is no URL, write for example https://payroll.example.com/oauth2/sign_out", c.EndSessionURL)
 	}
 	if c.ReturnParameter == "" {
 		p.add("sign_in.return_parameter: is empty, name the parameter with the address to come back to")

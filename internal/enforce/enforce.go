@@ -54,6 +54,7 @@ type Server struct {
 	algorithms []jose.SignatureAlgorithm
 	guarded    http.Handler
 	tls        *tls.Config
+	appHost    string // of sign_in.app_url: the application's pages, to which browsers go back
 	now        func() time.Time
 
 	complained atomic.Int64 // when a proxy was last told of, in Unix nanoseconds
@@ -118,6 +119,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s.guarded = guard.Middleware(s.routes(http.HandlerFunc(s.pass)))
+	if u, err := url.Parse(cfg.SignIn.AppURL); err == nil {
+		s.appHost = u.Host
+	}
 	if s.tls, err = cfg.TLS.load(); err != nil {
 		return nil, err
 	}
@@ -231,7 +235,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) decision {
 		s.log.Debug("token refused", zap.Error(q.err))
 	}
 	asked := r.WithContext(context.WithValue(r.Context(), questionKey{}, q))
-	asked.Method, asked.URL = o.method, o.uri
+	asked.Method, asked.URL, asked.Host = o.method, o.uri, s.appHost
 	if o.proxy == "nginx" {
 		w = nginxWriter{w}
 	}
@@ -312,6 +316,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f stepup.Refusal
 		q.answer = revoked
 	default:
 		q.answer = challenged
+	}
+	if to := s.cfg.SignIn.EndSessionURL; q.answer == revoked && to != "" && q.token.Kind == stepup.Cookie && stepup.Navigates(r) {
+		w.Header().Del("WWW-Authenticate")
+		w.Header().Set("Location", to)
+		w.WriteHeader(http.StatusSeeOther)
+		return
 	}
 	stepup.WriteProblem(w, r, f)
 }

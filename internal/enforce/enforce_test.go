@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -469,6 +470,47 @@ func TestBrowsersAreSentToTheSignIn(t *testing.T) {
 		if got := testutil.ToFloat64(b.server.metrics.decided.WithLabelValues(string(d))); got != want {
 			t.Errorf("metric %s: %g, want %g", d, got, want)
 		}
+	}
+}
+
+// A browser comes back to the page of the form that it sent, and out of a session that was revoked.
+func TestBrowsersAfterAFormAndARevocation(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *Config) {
+		c.Header = HeaderConfig{User: "X-Auth-User", Session: "X-Auth-Session", AuthTime: "X-Auth-Time", Tenant: "acme"}
+		c.SignIn = SignInConfig{
+			URL: "https://id.example.com/start", ReturnParameter: "rd", AppURL: "https://payroll.example.com",
+			EndSessionURL: "https://payroll.example.com/oauth2/sign_out",
+		}
+	})
+	b.restrain(nil)
+	b.restrain(func(r *stepup.Requirement) {
+		r.ID, r.JTI, r.User, r.Session, r.Action, r.ACRValues = "r2", "j2", "u2", "s2", stepup.ActionRevokeSession, nil
+	})
+	const page, ended = "Sec-Fetch-Mode: navigate\r\n", "X-Auth-User: u2\r\nX-Auth-Session: s2\r\n"
+	start := "https://id.example.com/start?acr_values=phr+mfa&max_age=0&rd=" + url.QueryEscape("https://payroll.example.com")
+	for proxy, shape := range shapes {
+		for _, c := range []struct{ name, headers, to string }{
+			{"form", "X-Auth-User: u1\r\n" + page + "Referer: https://payroll.example.com/form?x=1\r\n", start + "%2Fform%3Fx%3D1"},
+			{"form of another", "X-Auth-User: u1\r\n" + page + "Referer: https://evil.example/form?x=1\r\n", start + "%2F"},
+			{"revoked", ended + page, "https://payroll.example.com/oauth2/sign_out"},
+			{"revoked, a script", ended + "Sec-Fetch-Mode: cors\r\n", ""},
+		} {
+			resp := b.ask(t, shape("POST", "/pay", c.headers))
+			status, header := http.StatusSeeOther, "Location"
+			if proxy == "nginx" {
+				status, header = http.StatusUnauthorized, "X-Countersign-Sign-In"
+			}
+			if c.to == "" {
+				status = http.StatusUnauthorized
+			}
+			if got := resp.Header.Get(header); resp.StatusCode != status || got != c.to {
+				t.Errorf("%s, %s: %d to %s, want %d to %s", proxy, c.name, resp.StatusCode, got, status, c.to)
+			}
+		}
+	}
+	if got := testutil.ToFloat64(b.server.metrics.decided.WithLabelValues(string(revoked))); got != 6 {
+		t.Errorf("revoked: %g, want 6", got)
 	}
 }
 
