@@ -98,7 +98,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer r.client.CloseIdleConnections()
 	group, inner := errgroup.WithContext(ctx)
 	for _, a := range r.actions {
-		group.Go(func() error { return a.run(inner, r.cfg.Group) })
+		group.Go(func() error { return a.run(inner) })
 	}
 	if len(r.actions) == 0 {
 		<-ctx.Done()
@@ -106,11 +106,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (a *action) run(ctx context.Context, group string) error {
+func (a *action) run(ctx context.Context) error {
 	err := a.deps.Log.Consume(ctx, stream.ConsumerConfig{
-		Group: group + "." + a.cfg.Name, Topic: events.TopicRevocations, Compacted: true,
+		Group: a.limits.Group + "." + a.cfg.Name, Topic: events.TopicRevocations, Compacted: true,
+		SessionTimeout: a.limits.SessionTimeout, HeartbeatInterval: min(3*time.Second, a.limits.SessionTimeout/5),
 		// Small, so that little is asked for again after a partition has moved.
-		MaxRecords: 256, MaxWait: -1,
+		MaxRecords: 64, MaxWait: -1,
 		Report: func(partition int, err error) {
 			a.metrics.troubles.WithLabelValues(a.cfg.Name).Inc()
 			a.log.Debug("trying again", zap.Int("partition", partition), zap.Error(err))

@@ -21,6 +21,8 @@ import (
 type Config struct {
 	// Group starts the names of the consumer groups, one an action: "<group>.<action>".
 	Group string `yaml:"group"`
+	// SessionTimeout is how long a group waits for a process that has gone silent.
+	SessionTimeout time.Duration `yaml:"session_timeout"`
 	// Outbound says where requests may go.
 	Outbound outbound.Config `yaml:"outbound"`
 	Graph    []GraphAccount  `yaml:"graph"`
@@ -127,7 +129,7 @@ type Match struct {
 // DefaultConfig has no actions.
 func DefaultConfig() Config {
 	return Config{
-		Group: "countersign.courier.act", Outbound: outbound.DefaultConfig(),
+		Group: "countersign.courier.act", SessionTimeout: 30 * time.Second, Outbound: outbound.DefaultConfig(),
 		RetryMin: time.Second, RetryMax: 5 * time.Minute, RetryDenied: 5 * time.Minute, Concurrency: 4,
 	}
 }
@@ -158,6 +160,9 @@ func (c Config) Validate() error {
 	var p problems
 	if c.Group == "" {
 		p.add("group", "is empty, must name the consumer group")
+	}
+	if c.SessionTimeout < time.Second || c.SessionTimeout > 10*time.Minute {
+		p.add("session_timeout", "is %v, must be between 1s and 10m", c.SessionTimeout)
 	}
 	if err := c.Outbound.Validate(); err != nil {
 		p.add("outbound", "%w", err)
