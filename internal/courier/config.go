@@ -138,7 +138,7 @@ func (c Config) Validate() error {
 		path         string
 		v, low, high int
 	}{
-		{"window", c.Window, 1, 2000},
+		{"window", c.Window, 1, maxWindow},
 		{"per_stream", c.PerStream, 1, 256},
 		{"max_in_flight", c.MaxInFlight, 1, 10_000},
 		{"max_streams", c.MaxStreams, 1, 100_000},

@@ -372,7 +372,7 @@ func (c *Courier) gauges() gauges {
 		for _, o := range h.list() {
 			o.mu.Lock()
 			g.streams[o.stream.Status]++
-			if !o.failingSince.IsZero() {
+			if o.stream.Status != ssf.Disabled && (o.problem != nil || !o.failingSince.IsZero()) {
 				g.failing++
 			}
 			g.pending += o.waiting

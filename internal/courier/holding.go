@@ -55,8 +55,9 @@ func (c *Courier) claim(ctx context.Context, partition int) (*holding, error) {
 	for {
 		epoch, _, _ := c.table.holder(partition)
 		epoch++
+		mine := claim{Nonce: newID(), URL: c.url, At: time.Now().UnixMilli()}
 		record := stream.Record{
-			Key: []byte(claimKey(partition)), Value: encodeClaim(claim{Member: c.member, URL: c.url, At: time.Now().UnixMilli()}),
+			Key: []byte(claimKey(partition)), Value: encodeClaim(mine),
 			Headers: []stream.Header{{Key: stream.HeaderRank, Value: rank{epoch: epoch}.bytes()}},
 		}
 		base, err := c.producer.Produce(ctx, events.TopicStreams, partition, []stream.Record{record})
@@ -67,7 +68,7 @@ func (c *Courier) claim(ctx context.Context, partition int) (*holding, error) {
 		if err != nil {
 			return nil, err
 		}
-		if now == epoch && holder.Member == c.member {
+		if now == epoch && holder.Nonce == mine.Nonce {
 			c.metrics.claims.WithLabelValues(claimWon).Inc()
 			return c.hold(ctx, partition, epoch), nil
 		}
@@ -115,8 +116,13 @@ func (c *Courier) hold(ctx context.Context, partition int, epoch uint64) *holdin
 		h.outlets[id] = o
 	}
 	c.mu.Lock()
-	c.holdings[partition] = h
+	if other := c.holdings[partition]; other == nil || other.epoch < epoch { // else this claim was overtaken by another of ours
+		c.holdings[partition] = h
+	}
 	c.mu.Unlock()
+	for _, o := range h.list() {
+		o.conform()
+	}
 	go h.run()
 	h.urge()
 	for _, o := range h.list() {
@@ -127,6 +133,34 @@ func (c *Courier) hold(ctx context.Context, partition int, epoch uint64) *holdin
 	}
 	c.log.Info("streams held", zap.Int("partition", partition), zap.Uint64("epoch", epoch), zap.Int("streams", len(h.outlets)))
 	return h
+}
+
+// conform brings the stream in line with what its receiver may have now: the configuration of clients may have changed
+// since the stream was written. One whose receiver is not there any more transmits nothing.
+func (o *outlet) conform() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, known := o.owner()
+	if !known {
+		if o.stream.Status != ssf.Disabled {
+			o.c.log.Warn("stream disabled, its client is not in the configuration any more",
+				zap.String("stream", o.id), zap.String("receiver", o.stream.Receiver), zap.String("tenant", o.stream.Tenant))
+			o.announce(ssf.Disabled, "the receiver is not known any more", ssf.ByCourier, time.Now())
+			o.holding.changed(o)
+		}
+		return
+	}
+	if s := o.stream; s.Conform(r) {
+		o.stream, o.wanted, o.configDirty = s, newSubjects(&s), true
+		o.holding.changed(o)
+	}
+}
+
+// owner is the stream's receiver as it is configured now; false when it is not, or belongs to another tenant. It is called
+// with o.mu held.
+func (o *outlet) owner() (ssf.Receiver, bool) {
+	r, known := o.c.receiver(o.stream.Receiver)
+	return r, known && r.Tenant == o.stream.Tenant
 }
 
 // background runs fn while the partition is held.
@@ -215,7 +249,11 @@ func (h *holding) run() {
 	soon := time.NewTimer(h.c.cfg.FlushEvery)
 	defer soon.Stop()
 	for {
-		_, _, changed := h.c.table.holder(h.partition)
+		epoch, _, changed := h.c.table.holder(h.partition)
+		if epoch != h.epoch { // it may have been claimed before anybody looked
+			h.cancel(errFenced)
+			return
+		}
 		select {
 		case <-h.ctx.Done():
 			return
@@ -236,12 +274,8 @@ func (h *holding) run() {
 	}
 }
 
-// look finds out whether another courier has claimed the partition, or a former owner has written late.
+// look finds out whether a former owner has written late.
 func (h *holding) look() {
-	if epoch, _, _ := h.c.table.holder(h.partition); epoch != h.epoch {
-		h.cancel(errFenced)
-		return
-	}
 	for _, id := range h.c.table.shadowed(h.partition) {
 		h.c.log.Warn("a former owner wrote late, its record is replaced", zap.String("stream", id), zap.Int("partition", h.partition))
 		h.mu.Lock()
@@ -420,6 +454,9 @@ func (o *outlet) records() ([]stream.Record, error) {
 	return out, nil
 }
 
+// errLost means that nothing can be queued for a stream whose position is lost.
+var errLost = errors.New("the position of the stream on the log cannot be read: have it replayed")
+
 // lost reports whether the position could not be read: it is left alone until somebody decides.
 func (o *outlet) lost() bool { return o.problem != nil && !errors.Is(o.problem, errSecret) }
 
@@ -455,14 +492,14 @@ func (o *outlet) watch(now time.Time) {
 func (o *outlet) pauseStream(reason, label string, now time.Time) {
 	o.c.metrics.paused.WithLabelValues(label).Inc()
 	o.c.log.Warn("stream paused", zap.String("stream", o.id), zap.String("receiver", o.stream.Receiver), zap.String("reason", reason), zap.String("last_error", o.lastError))
-	o.announce(ssf.Paused, reason, now)
+	o.announce(ssf.Paused, reason, ssf.ByCourier, now)
 	o.holding.changed(o)
 }
 
 // announce changes the status by a decision of ours. It is called with o.mu held.
-func (o *outlet) announce(status ssf.Status, reason string, now time.Time) {
+func (o *outlet) announce(status ssf.Status, reason string, by ssf.Party, now time.Time) {
 	next := o.stream
-	next.Status, next.Reason = status, reason
+	next.Status, next.Reason, next.StatusBy = status, reason, by
 	o.become(next)
 	o.addControl(control{JTI: newID(), Kind: streamUpdated, Status: status, Reason: reason, At: now.Unix()})
 	o.wake()

@@ -79,21 +79,21 @@ type page struct {
 	bytes      int
 }
 
-// newest remembers the last record of each key, to leave out what a former owner of the key wrote late, and repeats.
+// newest remembers the last record of each key, to leave out what a former owner of the key wrote late. A repeat is not left
+// out: compaction may leave nothing else of a decision that waits.
 type newest map[string]struct {
 	offset int64
 	rank   []byte
-	jti    string
 }
 
-// stale reports whether a record is older than one before it, or repeats it, and remembers it when not.
-func (n newest) stale(r *stream.Record, jti string) bool {
+// stale reports whether a record is older than one before it, and remembers it when not.
+func (n newest) stale(r *stream.Record) bool {
 	rank := r.Header(stream.HeaderRank)
 	held, known := n[string(r.Key)]
-	if known && (held.jti == jti || len(rank) == 16 && len(held.rank) == 16 && bytes.Compare(rank, held.rank) < 0) {
+	if known && len(rank) == 16 && len(held.rank) == 16 && bytes.Compare(rank, held.rank) < 0 {
 		return true
 	}
-	held.offset, held.rank, held.jti = r.Offset, bytes.Clone(rank), jti
+	held.offset, held.rank = r.Offset, bytes.Clone(rank)
 	n[string(r.Key)] = held
 	return false
 }
@@ -163,7 +163,7 @@ func (h *hub) take(r *stream.Record) {
 	defer h.mu.Unlock()
 	w := h.windows[r.Partition]
 	w.next = r.Offset + 1
-	if d == nil || w.newest.stale(r, d.claims.JTI) {
+	if d == nil || w.newest.stale(r) {
 		return
 	}
 	w.list, w.bytes = append(w.list, d), w.bytes+d.size
@@ -276,7 +276,7 @@ func (h *hub) readPage(ctx context.Context, at place) error {
 	seen := newest{}
 	records, size := 0, 0
 	next, err := h.source.ReadRange(ctx, events.TopicRevocations, at.partition, at.offset, to, func(r stream.Record) error {
-		if d := h.decode(&r); d != nil && !seen.stale(&r, d.claims.JTI) {
+		if d := h.decode(&r); d != nil && !seen.stale(&r) {
 			p.list, p.bytes = append(p.list, d), p.bytes+d.size
 		}
 		if records, size = records+1, size+len(r.Value); records >= maxPageRecords || size >= maxPageRead {

@@ -87,7 +87,7 @@ func offsetsFrom(t *testing.T, h *hub, from int64) []int64 {
 	}
 }
 
-// Repeats, and what a former owner of a key wrote late, are left out; what cannot be read and deletions are passed over.
+// What a former owner of a key wrote late is left out, repeats are not; what cannot be read and deletions are passed over.
 func TestOnlyTheNewestOfAKeyCounts(t *testing.T) {
 	t.Parallel()
 	s := &shelf{}
@@ -99,7 +99,7 @@ func TestOnlyTheNewestOfAKeyCounts(t *testing.T) {
 	s.put("bob", "r1", "j4", 0)
 	s.put("bob", "r1", "j5", 0)
 	s.records = append(s.records, stream.Record{Key: []byte("x"), Offset: 7}, stream.Record{Key: []byte("x"), Value: []byte("{"), Offset: 8})
-	want := []int64{0, 3, 4, 5, 6}
+	want := []int64{0, 1, 3, 4, 5, 6}
 	live := testHub(t, s, 1<<20, 1<<20)
 	for i := range s.records {
 		live.take(&s.records[i])
@@ -158,5 +158,19 @@ func TestEveryPositionIsServedWithinTheBounds(t *testing.T) {
 	cancel()
 	if err := testHub(t, &shelf{fail: 1000}, 1, 1).read(ctx, 0, -1); err == nil {
 		t.Error("a read went on after its context")
+	}
+}
+
+// A decision that waits may be left on the log as a repeat only.
+func TestARepeatStandsForWhatCompactionTook(t *testing.T) {
+	t.Parallel()
+	s := &shelf{}
+	s.put("alice", "r1", "j1", 5)
+	s.put("alice", "r1", "j1", 5)
+	live := testHub(t, s, 1<<20, 1<<20)
+	live.take(&s.records[0])
+	live.take(&s.records[1])
+	if d := cmp.Diff([]int64{1}, offsetsFrom(t, live, 1)); d != "" {
+		t.Errorf("after the first (-want, +got):\n%s", d)
 	}
 }

@@ -111,7 +111,7 @@ type gauges struct {
 
 var (
 	descStreams = prometheus.NewDesc("countersign_courier_streams", "Streams that this courier holds, by status.", []string{"status"}, nil)
-	descFailing = prometheus.NewDesc("countersign_courier_streams_failing", "Streams whose last delivery failed.", nil, nil)
+	descFailing = prometheus.NewDesc("countersign_courier_streams_failing", "Streams whose last delivery failed, or that cannot deliver.", nil, nil)
 	descPending = prometheus.NewDesc("countersign_courier_pending_sets", "SETs that wait in memory.", nil, nil)
 	descLag     = prometheus.NewDesc("countersign_courier_lag_records", "Records that the stream furthest behind has not looked at.", nil, nil)
 	descHeld    = prometheus.NewDesc("countersign_courier_held_partitions", "Partitions of the topic of streams that this courier holds.", nil, nil)

@@ -212,7 +212,7 @@ func (o *operator) fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ssf.ErrNotFound):
 		complain(w, http.StatusNotFound, err.Error())
-	case errors.Is(err, ssf.ErrDisabled):
+	case errors.Is(err, ssf.ErrDisabled), errors.Is(err, errLost):
 		complain(w, http.StatusConflict, err.Error())
 	case isInvalid:
 		complain(w, http.StatusBadRequest, invalid.Problem)
@@ -334,9 +334,22 @@ func (o *operator) status(to ssf.Status) func(ctx context.Context, s *outlet, bo
 		if err := decode(body, &q); err != nil {
 			return err
 		}
+		select {
+		case s.edit <- struct{}{}: // a receiver's change that is under way would be written over it
+			defer func() { <-s.edit }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		s.mu.Lock()
-		if s.stream.Status != to || s.stream.Reason != clip(q.Reason) {
-			s.announce(to, clip(q.Reason), time.Now())
+		_, known := s.owner()
+		switch {
+		case !known && to != ssf.Disabled:
+			s.mu.Unlock()
+			return &ssf.InvalidError{Problem: "the receiver of the stream is not in ssf.clients any more"}
+		case s.stream.Status != to || s.stream.Reason != clip(q.Reason):
+			s.announce(to, clip(q.Reason), ssf.ByOperator, time.Now())
+		case s.stream.StatusBy != ssf.ByOperator: // there is nothing to announce
+			s.stream.StatusBy, s.configDirty = ssf.ByOperator, true
 		}
 		s.mu.Unlock()
 		s.pull()

@@ -163,20 +163,29 @@ func fromMillis(ms int64) time.Time {
 // room reports whether another decision fits the window. Subjects that are blocked do not use up the room of others, up to
 // some times the window. It is called with o.mu held.
 func (o *outlet) room() bool {
-	window := o.c.cfg.Window
-	if o.waiting < window {
+	window, behind := o.c.cfg.Window, o.behind()
+	if behind < window {
 		return true
 	}
-	if o.waiting >= blockedWindows*window {
+	if behind >= blockedWindows*window {
 		return false
 	}
 	blocked := 0
 	for _, s := range o.subjects {
-		if len(s.items) > 0 && s.items[0].attempts > 0 && !s.items[0].failing.IsZero() {
+		if len(s.items) > 0 && (s.items[0].handed || !s.items[0].failing.IsZero()) {
 			blocked += len(s.items)
 		}
 	}
-	return o.waiting-blocked < window
+	return behind-blocked < window
+}
+
+// behind is how many decisions below the cursors wait, in memory or to be read again. It is called with o.mu held.
+func (o *outlet) behind() int {
+	n := o.waiting
+	for i := range o.cursors {
+		n += len(o.cursors[i].again)
+	}
+	return n
 }
 
 const blockedWindows = 4

@@ -92,7 +92,7 @@ func TestAFormerHolderIsFenced(t *testing.T) {
 	}
 	// Another claims, and is gone at once: the courier claims it back, for its assignment still stands.
 	produce(stream.Record{
-		Key: []byte(claimKey(p)), Value: encodeClaim(claim{Member: "another", URL: "http://127.0.0.1:1"}),
+		Key: []byte(claimKey(p)), Value: encodeClaim(claim{Nonce: "another", URL: "http://127.0.0.1:1"}),
 		Headers: []stream.Header{{Key: stream.HeaderRank, Value: rank{epoch: old.epoch + 5}.bytes()}},
 	})
 	eventually(t, "the partition is claimed back", func() bool {
@@ -219,5 +219,29 @@ func TestARestartTakesItsStreamsUpAtOnce(t *testing.T) {
 	r.await(t, 1)
 	if got := r.jtis(); got[0] != jti {
 		t.Errorf("delivered %q", got)
+	}
+}
+
+// Of two claims of one process at a time only one is held: the other is fenced, whichever of them is taken up last.
+func TestTwoClaimsOfOneProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	eventually(t, "both are held", func() bool { return len(c.held()) == 2 })
+	for range 10 {
+		var got [2]*holding
+		var claiming sync.WaitGroup
+		for i := range got {
+			claiming.Go(func() { got[i], _ = c.claim(t.Context(), 0) })
+		}
+		claiming.Wait()
+		if got[0] == nil || got[1] == nil || got[0].epoch == got[1].epoch {
+			t.Fatalf("%+v and %+v both think they hold it", got[0], got[1])
+		}
+		eventually(t, "one lives at most", func() bool { return got[0].ctx.Err() != nil || got[1].ctx.Err() != nil })
+		for _, h := range got { // nobody else does
+			h.cancel(errFenced)
+			h.release(t.Context())
+		}
 	}
 }

@@ -232,3 +232,37 @@ func TestAcknowledgementsAreDurableBeforeTheAnswer(t *testing.T) {
 		t.Errorf("then %q, want %q", got, next)
 	}
 }
+
+// A subject whose SET is not acknowledged holds up no other, also when its SETs fill the window.
+func TestASubjectThatIsNotAcknowledgedStarvesNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(func(cfg *Config) { cfg.Window = 2 })
+	s := c.create(ssf.Delivery{Method: ssf.MethodPoll})
+	for i := range 3 {
+		w.decideAs("alice", fmt.Sprint("alice-", i))
+	}
+	seen := map[string]bool{}
+	var acks []string
+	poll := func() {
+		a, err := c.Poll(t.Context(), app, s.ID, ssf.PollRequest{ReturnImmediately: true, Ack: acks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		acks = nil
+		for jti := range a.Sets {
+			if seen[jti] = true; jti != "jti-alice-0" {
+				acks = append(acks, jti)
+			}
+		}
+	}
+	eventually(t, "hers is handed out", func() bool { poll(); return seen["jti-alice-0"] })
+	const others = 20
+	for i := range others {
+		w.decideAs(fmt.Sprint("user-", i), fmt.Sprint("other-", i))
+	}
+	eventually(t, "the others' are handed out", func() bool { poll(); return len(seen) == others+1 })
+	if seen["jti-alice-1"] {
+		t.Error("her second one went before the first was acknowledged")
+	}
+}

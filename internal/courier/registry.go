@@ -30,7 +30,7 @@ func (c *Courier) holder(ctx context.Context, partition int) (*holding, error) {
 			return h, nil
 		}
 		_, held, moved := c.table.holder(partition)
-		if held.Member != "" && held.Member != c.member && held.URL != c.url {
+		if held.URL != "" && held.URL != c.url {
 			return nil, &ssf.ElsewhereError{URL: held.URL}
 		}
 		select {
@@ -145,7 +145,7 @@ func (c *Courier) anyHolding(ctx context.Context) (*holding, error) {
 		}
 		c.mu.Unlock()
 		for p := range c.partitions {
-			if _, held, _ := c.table.holder(p); held.Member != "" && held.URL != c.url && c.joined.Load() {
+			if _, held, _ := c.table.holder(p); held.URL != "" && held.URL != c.url && c.joined.Load() {
 				return nil, &ssf.ElsewhereError{URL: held.URL}
 			}
 		}
@@ -216,11 +216,11 @@ func (c *Courier) Update(ctx context.Context, r ssf.Receiver, id string, change 
 	case <-ctx.Done():
 		return ssf.Stream{}, ctx.Err()
 	}
-	s := o.config()
+	before := o.config()
+	s := before
 	if err := change(&s); err != nil {
 		return ssf.Stream{}, err
 	}
-	before := o.config()
 	s.ID, s.Tenant, s.Receiver, s.Created = before.ID, before.Tenant, before.Receiver, before.Created
 	if _, err := encodeConfig(s, nil, c.secrets); err != nil {
 		return ssf.Stream{}, err
@@ -228,7 +228,7 @@ func (c *Courier) Update(ctx context.Context, r ssf.Receiver, id string, change 
 	o.mu.Lock()
 	// The transmitter may have changed the status meanwhile: who said nothing about it leaves it so.
 	if s.Status == before.Status && s.Reason == before.Reason {
-		s.Status, s.Reason = o.stream.Status, o.stream.Reason
+		s.Status, s.Reason, s.StatusBy = o.stream.Status, o.stream.Reason, o.stream.StatusBy
 	}
 	s.Used = max(s.Used, o.stream.Used)
 	o.become(s)
@@ -329,16 +329,23 @@ func (c *Courier) Verify(ctx context.Context, r ssf.Receiver, id string, state *
 
 // control queues a control event and returns when that is durable.
 func (c *Courier) control(ctx context.Context, o *outlet, e control) error {
+	e.JTI, e.At = newID(), time.Now().Unix()
 	o.mu.Lock()
+	size := e.size()
+	for _, it := range o.controls.items {
+		size += it.control.size()
+	}
 	switch {
 	case o.stream.Status == ssf.Disabled:
 		o.mu.Unlock()
 		return ssf.ErrDisabled
-	case len(o.controls.items) >= maxControls:
+	case o.lost(): // nothing would be written, and nothing sent
+		o.mu.Unlock()
+		return errLost
+	case len(o.controls.items) >= maxControls || size > maxControlBytes:
 		o.mu.Unlock()
 		return &ssf.TooManyError{After: 5 * time.Second}
 	}
-	e.JTI, e.At = newID(), time.Now().Unix()
 	o.addControl(e)
 	// Who asks wants to know now, also after long trouble.
 	o.until = time.Time{}
@@ -451,6 +458,10 @@ func (c *Courier) replayOne(ctx context.Context, o *outlet, jti string, partitio
 	case offset >= o.cursors[partition].next:
 		o.mu.Unlock()
 		return nil // it is still to come
+	}
+	if o.behind() >= blockedWindows*c.cfg.Window {
+		o.mu.Unlock()
+		return &ssf.TooManyError{After: 5 * time.Second}
 	}
 	again := &o.cursors[partition].again
 	if i, waits := slices.BinarySearch(*again, offset); !waits {

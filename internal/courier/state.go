@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -28,12 +29,15 @@ const (
 // stateVersion is the version of all three.
 const stateVersion = 1
 
-// Bounds of the records, in bytes: a batch on the log holds several.
+// Bounds of the records, in bytes: a batch on the log holds several. A position holds at most blockedWindows windows of
+// offsets, 21 bytes each, and maxControlBytes of control events: half of what is read.
 const (
 	maxConfigBytes   = 512 << 10
-	maxPositionBytes = 256 << 10
+	maxPositionBytes = 640 << 10
+	maxControlBytes  = 128 << 10
 	maxReasonBytes   = 500
 	maxControls      = 64
+	maxWindow        = 2000
 )
 
 // configRecord is the configuration of one stream. Its secret is sealed.
@@ -92,10 +96,11 @@ type control struct {
 // claim says who holds the streams of a partition. The rank of its record holds the epoch.
 type claim struct {
 	Version int `json:"v"`
-	// Member is a process, URL the address by which its peers reach it.
-	Member string `json:"member"`
-	URL    string `json:"url"`
-	At     int64  `json:"at"`
+	// Nonce is this one attempt to claim: of two with one epoch, also of one process, only that which was first counts. URL is
+	// the address by which peers reach who claims.
+	Nonce string `json:"nonce"`
+	URL   string `json:"url"`
+	At    int64  `json:"at"`
 }
 
 // rank orders the records of one key: by the writer's claim, then by its own count.
@@ -189,12 +194,22 @@ func decodeConfig(id string, b []byte, secrets *Secrets) (s *ssf.Stream, sealed 
 
 func encodeProgress(p *progress) []byte {
 	p.Version = stateVersion
-	b, err := json.Marshal(p)
-	if err != nil {
-		panic(fmt.Sprintf("courier: encoding a position: %v", err)) // numbers and strings only
-	}
-	return b
+	return plainJSON(p)
 }
+
+// plainJSON encodes without the escapes for HTML, which make texts six times as long. v has numbers and texts only.
+func plainJSON(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(fmt.Sprintf("courier: encoding %T: %v", v, err))
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// size is what the control event takes in a position, in bytes.
+func (c *control) size() int { return len(plainJSON(c)) + 1 }
 
 // decodeProgress reads a position for a log of so many partitions. One of another count is an error: keys have moved.
 func decodeProgress(b []byte, partitions int) (*progress, error) {
@@ -229,11 +244,7 @@ func decodeProgress(b []byte, partitions int) (*progress, error) {
 
 func encodeClaim(c claim) []byte {
 	c.Version = stateVersion
-	b, err := json.Marshal(c)
-	if err != nil {
-		panic(fmt.Sprintf("courier: encoding a claim: %v", err)) // strings and numbers only
-	}
-	return b
+	return plainJSON(c)
 }
 
 func decodeClaim(b []byte) (claim, error) {

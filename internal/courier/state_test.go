@@ -147,3 +147,61 @@ func TestWrongConfigurationsAreNamed(t *testing.T) {
 		t.Error("plain text for everybody")
 	}
 }
+
+// The largest position that can come about is read back.
+func TestTheLargestPositionReadsBack(t *testing.T) {
+	t.Parallel()
+	const partitions = 12
+	p := &progress{LastError: strings.Repeat("\x01", maxReasonBytes), Partitions: make([]position, partitions)}
+	for i := range blockedWindows*maxWindow + partitions {
+		at := &p.Partitions[i%partitions]
+		at.Pending, at.Next = append(at.Pending, 1<<62+int64(i)), 1<<63-1
+	}
+	state := strings.Repeat("\x01", maxState)
+	for size := 0; ; {
+		c := control{JTI: newID(), Kind: verification, State: &state, At: 1}
+		if size += c.size(); size > maxControlBytes {
+			break
+		}
+		p.Control = append(p.Control, c)
+	}
+	b := encodeProgress(p)
+	if _, err := decodeProgress(b, partitions); err != nil || len(p.Control) < 10 {
+		t.Errorf("%d bytes with %d control events: %v", len(b), len(p.Control), err)
+	}
+}
+
+// However long the texts that a receiver wants to be told again, its stream stands after a restart.
+func TestLongStatesReadBackAfterARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	quick := func(c *Config) { c.MinVerificationInterval = time.Nanosecond }
+	c := w.start(quick)
+	s := c.create(ssf.Delivery{Method: ssf.MethodPoll})
+	state := strings.Repeat("\x01<", maxState/2)
+	taken := 0
+	for {
+		err := c.Verify(t.Context(), app, s.ID, &state)
+		if tooMany, ok := errors.AsType[*ssf.TooManyError](err); ok {
+			if tooMany.After >= time.Second {
+				break // no more are taken
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken++
+	}
+	c.stop()
+	c = w.start(quick)
+	o, err := c.find(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.problem != nil || len(o.controls.items) != taken || taken < 10 {
+		t.Errorf("%d of %d control events, %v", len(o.controls.items), taken, o.problem)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/set"
 	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/stream"
@@ -215,4 +216,111 @@ func TestVerificationsAreLimited(t *testing.T) {
 func isTooMany(err error) bool {
 	_, ok := errors.AsType[*ssf.TooManyError](err)
 	return ok
+}
+
+// A stream whose client is taken out of the configuration transmits nothing more, one whose client is changed goes by that.
+func TestStreamsFollowTheConfigurationOfClients(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	r := newReceiver(t, nil)
+	s := c.pushTo(r.URL)
+	c.stop()
+
+	clients := slices.Clone(w.receivers.Clients)
+	changed := clients[0]
+	changed.Audience, changed.Interop, changed.RevokeForStepUp = []string{"https://other.example.com"}, true, true
+	changed.SubjectFormat = ssf.FormatEmail
+	w.receivers.Clients = append([]ssf.Client{changed}, clients[1:]...)
+	c = w.start(nil)
+	got, err := c.Stream(t.Context(), app, s.ID)
+	if err != nil || !got.Interop || !got.RevokeForStepUp || got.SubjectFormat != ssf.FormatEmail || !slices.Equal(got.Audience, changed.Audience) {
+		t.Errorf("after a change of the client: %+v, %v", got, err)
+	}
+	c.stop()
+
+	for _, moved := range []bool{false, true} {
+		w.receivers.Clients = clients
+		c = w.start(nil)
+		if status, text := c.operate("POST", "streams/"+s.ID+"/enable", "", operatorToken); status != 200 {
+			t.Fatalf("enable: %d %s", status, text)
+		}
+		n := len(r.jtis())
+		w.decide("alice")
+		r.await(t, n+1)
+		c.stop()
+		n = len(r.jtis())
+		if moved {
+			changed.Tenant = "quiet"
+			w.receivers.Clients = append([]ssf.Client{changed}, clients[1:]...)
+		} else {
+			w.receivers.Clients = clients[1:]
+		}
+		c = w.start(nil)
+		w.decide("alice")
+		r.await(t, n+1)
+		c.seenAll(w)
+		list := r.accepted()
+		if last := list[len(list)-1]; len(r.jtis()) != n+1 || last.Event["status"] != "disabled" {
+			t.Errorf("moved %t: the receiver got %d more, %+v", moved, len(r.jtis())-n, last)
+		}
+		if status, _ := c.operate("POST", "streams/"+s.ID+"/enable", "", operatorToken); status != 400 {
+			t.Errorf("moved %t: an operator could enable it: %d", moved, status)
+		}
+		c.stop()
+	}
+}
+
+// A change that says nothing of the status leaves it as the transmitter has set it meanwhile.
+func TestAChangeOfTheReceiverDoesNotUndoTheTransmitters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	s := c.pollStream()
+	o, err := c.find(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Update(t.Context(), app, s.ID, func(s *ssf.Stream) error {
+		s.Description = "only the description"
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.announce(ssf.Paused, "meanwhile", ssf.ByCourier, time.Now())
+		return nil
+	})
+	if err != nil || got.Status != ssf.Paused || got.StatusBy != ssf.ByCourier || got.Description == "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// Who has set it is kept.
+	if status, text := c.operate("POST", "streams/"+s.ID+"/pause", `{"reason":"meanwhile"}`, operatorToken); status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	c.stop()
+	c = w.start(nil)
+	if got, err = c.Stream(t.Context(), app, s.ID); err != nil || got.StatusBy != ssf.ByOperator {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// A stream whose position is lost shows as failing, and takes no control events that would go nowhere.
+func TestALostPositionShows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	s := c.pollStream()
+	p := stream.PartitionFor([]byte(s.ID), 2)
+	c.stop()
+	if _, err := w.cluster.Producer().Produce(t.Context(), events.TopicStreams, p, []stream.Record{{
+		Key: []byte(prefixPosition + s.ID), Value: []byte("{"), Headers: []stream.Header{{Key: stream.HeaderRank, Value: rank{1 << 40, 1}.bytes()}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	c = w.start(nil)
+	eventually(t, "it shows as failing", func() bool { return c.gauges().failing == 1 })
+	if err := c.Verify(t.Context(), app, s.ID, nil); !errors.Is(err, errLost) {
+		t.Errorf("verification: %v", err)
+	}
+	if status, text := c.operate("POST", "streams/"+s.ID+"/verify", "", operatorToken); status != 409 || !strings.Contains(text, "replay") {
+		t.Errorf("verification by an operator: %d %s", status, text)
+	}
 }

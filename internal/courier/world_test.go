@@ -35,7 +35,6 @@ import (
 // within bounds every wait of a test.
 const within = 30 * time.Second
 
-// app is the receiver of the tests, and what it may.
 // receivers are those of the tests: app, one of google in a tenant whose streams begin without subjects, and one of Apple.
 var receivers = ssf.Config{
 	BaseURL: "https://tr.example.com",
@@ -48,6 +47,7 @@ var receivers = ssf.Config{
 	Limits: ssf.DefaultConfig().Limits,
 }
 
+// app is the receiver of the tests, and what it may.
 var app = ssf.Receiver{ID: "app", Tenant: "acme", Audience: []string{"https://app.example.com"}, MaxStreams: 10_000}
 
 // signer is made once: keys take long.
@@ -70,13 +70,15 @@ type world struct {
 	prefix  string
 	cluster *stream.Cluster
 	made    int
+	// receivers are the clients that couriers know that are started from now on.
+	receivers ssf.Config
 }
 
 func newWorld(t *testing.T) *world { return newWorldOn(t, kafkatest.Brokers(t)) }
 
 func newWorldOn(t *testing.T, brokers []string) *world {
 	t.Helper()
-	w := &world{t: t, brokers: brokers, prefix: kafkatest.Name("courier") + "."}
+	w := &world{t: t, brokers: brokers, prefix: kafkatest.Name("courier") + ".", receivers: receivers}
 	w.cluster = w.connect()
 	var specs []stream.TopicSpec
 	for _, name := range []string{events.TopicRevocations, events.TopicStreams} {
@@ -205,8 +207,8 @@ func (w *world) start(change func(*Config)) *running {
 		Cluster:   w.connect(),
 		Sign:      func(ctx context.Context, t *set.Token) (string, error) { return set.Sign(ctx, signer(), t) },
 		Client:    &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		Receiver:  receivers.Receiver,
-		NewStream: func(body []byte) (ssf.Stream, error) { return receivers.NewStream(body, mustBeHTTPS) },
+		Receiver:  w.receivers.Receiver,
+		NewStream: func(body []byte) (ssf.Stream, error) { return w.receivers.NewStream(body, mustBeHTTPS) },
 		Handler: func(reg ssf.Registry, forward Forward) (http.Handler, error) {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the least that passes on
 				body, _ := io.ReadAll(r.Body)

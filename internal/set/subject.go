@@ -81,6 +81,22 @@ func (i *Identifier) Matches(other *Identifier) bool {
 	return true
 }
 
+// Within reports whether other has every part of a complex identifier, each identical; a simple one must be identical.
+func (i *Identifier) Within(other *Identifier) bool {
+	if i.parts == nil || other.parts == nil {
+		return i.canonical == other.canonical
+	}
+	for name, part := range i.parts {
+		if other.parts[name] != part {
+			return false
+		}
+	}
+	return true
+}
+
+// Part is a member of a complex identifier in its canonical form; "" when it has none of that name.
+func (i *Identifier) Part(name string) string { return i.parts[name] }
+
 // Match is [Identifier.Matches] of two subjects; one that cannot be read matches nothing.
 func Match(a, b Subject) bool {
 	x, err := ParseIdentifier(a)

@@ -39,6 +39,28 @@ func newStream(r Receiver, issuer, defaultSubjects string, q configurationReques
 	return s, s.replace(q, t)
 }
 
+// Conform gives the stream what the configuration of its receiver says now, and reports whether that is something else. What
+// the receiver chose by itself stays where it still may: with apple-sse the audience and the way of naming users.
+func (s *Stream) Conform(r Receiver) bool {
+	before := *s
+	s.Dialect, s.Interop, s.RevokeForStepUp, s.SubjectIssuer = r.Dialect, r.Interop, r.RevokeForStepUp, r.SubjectIssuer
+	chosen := []string(nil)
+	if r.Dialect == DialectAppleSSE && before.Dialect == DialectAppleSSE {
+		chosen = s.Audience
+	} else {
+		s.SubjectFormat = r.SubjectFormat
+	}
+	audience, err := audienceOf(r, chosen)
+	if err != nil { // it may not have that audience any more
+		audience, err = audienceOf(r, nil)
+	}
+	if err == nil {
+		s.Audience = audience
+	}
+	return s.Dialect != before.Dialect || s.Interop != before.Interop || s.RevokeForStepUp != before.RevokeForStepUp ||
+		s.SubjectIssuer != before.SubjectIssuer || s.SubjectFormat != before.SubjectFormat || !slices.Equal(s.Audience, before.Audience)
+}
+
 // audienceOf is the aud of a new stream: the client's, or with apple-sse what the receiver chose of what it may.
 func audienceOf(r Receiver, asked []string) ([]string, error) {
 	if r.Dialect != DialectAppleSSE {
