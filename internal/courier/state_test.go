@@ -157,7 +157,7 @@ func TestTheLargestPositionReadsBack(t *testing.T) {
 		at := &p.Partitions[i%partitions]
 		at.Pending, at.Next = append(at.Pending, 1<<62+int64(i)), 1<<63-1
 	}
-	state := strings.Repeat("\x01", maxState)
+	state := strings.Repeat("\x01", ssf.MaxState)
 	for size := 0; ; {
 		c := control{JTI: newID(), Kind: verification, State: &state, At: 1}
 		if size += c.size(); size > maxControlBytes {
@@ -178,7 +178,7 @@ func TestLongStatesReadBackAfterARestart(t *testing.T) {
 	quick := func(c *Config) { c.MinVerificationInterval = time.Nanosecond }
 	c := w.start(quick)
 	s := c.create(ssf.Delivery{Method: ssf.MethodPoll})
-	state := strings.Repeat("\x01<", maxState/2)
+	state := strings.Repeat("\x01<", ssf.MaxState/2)
 	taken := 0
 	for {
 		err := c.Verify(t.Context(), app, s.ID, &state)

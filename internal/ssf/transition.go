@@ -40,17 +40,12 @@ func newStream(r Receiver, issuer, defaultSubjects string, q configurationReques
 }
 
 // Conform gives the stream what the configuration of its receiver says now, and reports whether that is something else. What
-// the receiver chose by itself stays where it still may: with apple-sse the audience and the way of naming users.
+// the receiver chose by itself stays where it still may: with apple-sse the audience.
 func (s *Stream) Conform(r Receiver) bool {
 	before := *s
-	s.Dialect, s.Interop, s.RevokeForStepUp, s.SubjectIssuer = r.Dialect, r.Interop, r.RevokeForStepUp, r.SubjectIssuer
-	chosen := []string(nil)
-	if r.Dialect == DialectAppleSSE && before.Dialect == DialectAppleSSE {
-		chosen = s.Audience
-	} else {
-		s.SubjectFormat = r.SubjectFormat
-	}
-	audience, err := audienceOf(r, chosen)
+	s.Dialect, s.Interop, s.RevokeForStepUp = r.Dialect, r.Interop, r.RevokeForStepUp
+	s.SubjectFormat, s.SubjectIssuer = r.SubjectFormat, r.SubjectIssuer
+	audience, err := audienceOf(r, s.Audience)
 	if err != nil { // it may not have that audience any more
 		audience, err = audienceOf(r, nil)
 	}

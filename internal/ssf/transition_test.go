@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -267,5 +268,24 @@ func TestSubjectsOfAStreamWithNone(t *testing.T) {
 	}
 	if err := s.addSubject(named(2), 2); err != nil || len(s.Subjects) != 2 || s.findSubject(named(0)) >= 0 {
 		t.Errorf("there is no room for one that was removed: %v, %v", err, s.Subjects)
+	}
+}
+
+// A stream goes by the configuration of its client as it is now; an audience that the receiver chose stays while it may.
+func TestConform(t *testing.T) {
+	t.Parallel()
+	apple := Receiver{Dialect: DialectAppleSSE, Audience: []string{"https://a.example.com", "https://a.example.com/*"}, SubjectIssuer: "https://idp.example.com"}
+	s := Stream{Dialect: DialectAppleSSE, Audience: []string{"https://a.example.com/7"}, SubjectIssuer: apple.SubjectIssuer}
+	if s.Conform(apple) || s.Audience[0] != "https://a.example.com/7" {
+		t.Errorf("nothing has changed: %+v", s)
+	}
+	apple.Audience = []string{"https://b.example.com"}
+	if !s.Conform(apple) || !slices.Equal(s.Audience, apple.Audience) {
+		t.Errorf("the audience is not allowed any more: %+v", s)
+	}
+	plain := Receiver{Audience: []string{"https://c.example.com"}, Interop: true, RevokeForStepUp: true, SubjectFormat: FormatEmail}
+	want := Stream{Audience: plain.Audience, Interop: true, RevokeForStepUp: true, SubjectFormat: FormatEmail}
+	if !s.Conform(plain) || cmp.Diff(want, s) != "" || s.Conform(plain) {
+		t.Errorf("(-want, +got):\n%s", cmp.Diff(want, s))
 	}
 }
