@@ -49,6 +49,7 @@ func upCommand() *cobra.Command {
 	flags.StringVar(&f.MetricsListen, "metrics", "127.0.0.1:9464", "address of Prometheus metrics, empty for none")
 	flags.BoolVar(&f.randomPorts, "random-ports", false, "let every part listen on any free port of loopback")
 	flags.StringVar(&f.Assets, "assets", "", "directory of the geo databases (default: the nearest .cache/assets)")
+	flags.StringVar(&f.File, "config", "", "configuration file (YAML) whose sections go over the built-in ones, such as notify and act")
 	flags.StringVar(&f.PolicyFile, "policy", "", "policy file, read anew when it changes (default: the policies that ship)")
 	flags.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
 	flags.BoolVar(&f.demo, "demo", false, "add the simulated company and the sample bank")

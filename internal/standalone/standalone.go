@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/api"
+	"github.com/countersign-io/countersign/internal/config"
 	"github.com/countersign-io/countersign/internal/courier"
 	"github.com/countersign-io/countersign/internal/embedded/broker"
 	"github.com/countersign-io/countersign/internal/embedded/engine"
@@ -41,6 +42,8 @@ type Config struct {
 	MetricsListen string
 	// Assets is where `make assets` has put the geo databases; empty looks for them.
 	Assets string
+	// File is a configuration file (YAML) whose sections go over those of a standalone, such as notify and act; empty is none.
+	File string
 	// PolicyFile is the policy in force, read anew when it changes; empty means the one that ships.
 	PolicyFile string
 }
@@ -129,6 +132,11 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	if err != nil {
 		return err
 	}
+	if cfg.File != "" {
+		if conf, err = config.Load(conf, cfg.File, nil); err != nil {
+			return fmt.Errorf("the configuration has problems:\n%w", err)
+		}
+	}
 	if s.Process, err = wiring.Open(conf, log); err != nil {
 		return err
 	}
@@ -145,8 +153,13 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	if s.Ingest, err = s.Process.AddIngest(nil); err != nil {
 		return err
 	}
-	s.Courier, err = s.Process.AddCourier(s.signals)
-	return err
+	if s.Courier, err = s.Process.AddCourier(s.signals); err != nil {
+		return err
+	}
+	if err := s.Process.AddNotify(); err != nil {
+		return err
+	}
+	return s.Process.AddAct()
 }
 
 // prepareSignals sets up the courier: its address, which is part of what it tells receivers, its certificate, keys and receivers.
