@@ -57,6 +57,7 @@ func runEnforce(ctx context.Context, cfg enforce.Config, started func(server, he
 	}
 	registry := telemetry.Registry()
 	deps := enforce.Deps{Index: index, Logger: log, Registerer: registry}
+	var stats enforce.Stats
 	var services []lifecycle.Service
 	if r := cfg.Receipts; r.URL != "" {
 		sender, err := stepup.NewReceiptSender(stepup.ReceiptConfig{
@@ -65,7 +66,7 @@ func runEnforce(ctx context.Context, cfg enforce.Config, started func(server, he
 		if err != nil {
 			return fmt.Errorf("receipts: %w", err)
 		}
-		deps.Receipts = sender
+		deps.Receipts, stats.Receipts = sender, sender.Stats
 		services = append(services, lifecycle.Service{Name: "receipts", Run: sender.Run})
 	}
 	if r := cfg.Sessions; r.URL != "" {
@@ -74,6 +75,7 @@ func runEnforce(ctx context.Context, cfg enforce.Config, started func(server, he
 		}); err != nil {
 			return fmt.Errorf("sessions: %w", err)
 		}
+		stats.Sessions = deps.Observer.Stats
 		services = append(services, lifecycle.Service{Name: "sessions", Run: deps.Observer.Run})
 	}
 	feed := lifecycle.Service{Name: "feed"}
@@ -85,14 +87,21 @@ func runEnforce(ctx context.Context, cfg enforce.Config, started func(server, he
 		if deps.Receipts == nil {
 			deps.Receipts = subscriber.Receipts()
 		}
-		feed.Run = subscriber.Run
+		feed.Run, stats.Kafka = subscriber.Run, subscriber.Stats
 	} else {
-		receiver, store, err := ssfFeed(cfg, index, deps.Receipts, log)
-		if err != nil {
-			return err
+		receiver, store, failed := ssfFeed(cfg, index, deps.Receipts, log)
+		if failed != nil {
+			return failed
 		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		feed.Run = receiver.Run
+		defer func() {
+			if closing := store.Close(); closing != nil {
+				err = errors.Join(err, fmt.Errorf("closing ssf.store: %w", closing))
+			}
+		}()
+		feed.Run, stats.SSF = receiver.Run, receiver.Stats
+	}
+	if err := registry.Register(stats); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
 	}
 	server, err := enforce.New(cfg, deps)
 	if err != nil {
@@ -119,7 +128,7 @@ func runEnforce(ctx context.Context, cfg enforce.Config, started func(server, he
 
 // kafkaFeed fills the index from Kafka. receipts is where receipts go; nil is to Kafka.
 func kafkaFeed(cfg enforce.Config, index *stepup.Index, receipts stepup.Receipts, log *zap.Logger) (*stepupkafka.Subscriber, error) {
-	conf := stepupkafka.Config{Brokers: cfg.Kafka.Brokers, ClientID: "enforce", Logger: enforce.Logger(log.Named("feed"))}
+	conf := stepupkafka.Config{Brokers: cfg.Kafka.Brokers, ClientID: "enforce", SnapshotFile: cfg.Kafka.SnapshotFile, Logger: enforce.Logger(log.Named("feed"))}
 	if receipts == nil {
 		conf.App = cfg.App // else Kafka may be for reading only
 	}
@@ -138,16 +147,12 @@ func ssfFeed(cfg enforce.Config, index *stepup.Index, receipts stepup.Receipts, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("ssf.store: %w", err)
 	}
-	log = log.Named("feed")
 	conf := stepupssf.Config{
 		Issuer: cfg.SSF.Issuer, Delivery: stepupssf.Poll, Description: cfg.SSF.Description, Store: store, PlainHTTP: cfg.SSF.PlainHTTP,
 		ClientCredentials: &stepupssf.ClientCredentials{
 			TokenURL: cfg.SSF.TokenURL, ClientID: cfg.SSF.ClientID, ClientSecretFile: cfg.SSF.ClientSecretFile,
 		},
-		StateChanged: func(s stepupssf.State, reason string) {
-			log.Warn("the stream's state changed", zap.String("state", string(s)), zap.String("reason", reason))
-		},
-		Logger: enforce.Logger(log),
+		Logger: enforce.Logger(log.Named("feed")),
 	}
 	if receipts != nil {
 		conf.Applied = func(c stepup.Claims) {

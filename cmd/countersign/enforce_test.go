@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/countersign-io/countersign/internal/revocation"
 	"github.com/countersign-io/countersign/internal/source/native"
 	"github.com/countersign-io/countersign/internal/stream"
+	"github.com/countersign-io/countersign/stepup"
 )
 
 // enforcing is a running `countersign enforce`.
@@ -106,6 +108,24 @@ func (e *enforcing) ready(t *testing.T) error {
 	return nil
 }
 
+func (e *enforcing) metrics(t *testing.T) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+e.health+"/metrics", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // A decision in Kafka reaches an app behind a proxy, and what was done with it is on the log again, over ingest.
 func TestEnforceFromDecisionToReceipt(t *testing.T) {
 	kafkatest.NeedFake(t) // the topics have their own names
@@ -146,8 +166,9 @@ func TestEnforceFromDecisionToReceipt(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- in.Run(ctx) }()
 
+	snapshot := filepath.Join(t.TempDir(), "snapshot")
 	e := startEnforce(t, func(c *enforce.Config) {
-		c.Kafka.Brokers = brokers
+		c.Kafka.Brokers, c.Kafka.SnapshotFile = brokers, snapshot
 		c.Receipts = enforce.ReportConfig{URL: "http://" + in.Addr(ctx).String() + "/v1/receipts", TokenFile: token}
 	})
 	kafkatest.Eventually(t, 20*time.Second, func() error { return e.ready(t) })
@@ -180,8 +201,26 @@ func TestEnforceFromDecisionToReceipt(t *testing.T) {
 	if resp := e.ask(t, "u1", time.Now().Add(time.Second), "phr"); resp.StatusCode != http.StatusOK {
 		t.Errorf("stepped up: %d", resp.StatusCode)
 	}
+	kafkatest.Eventually(t, 20*time.Second, func() error {
+		text := e.metrics(t)
+		for _, want := range []string{
+			`countersign_enforce_feed_total{feed="kafka",outcome="applied"} 1`, `countersign_enforce_reports_total{outcome="sent",report="receipts"} 2`,
+		} {
+			if !strings.Contains(text, want+"\n") {
+				return fmt.Errorf("no metric %s", want)
+			}
+		}
+		return nil
+	})
 	if err := e.stop(); err != nil { // what waits is still sent
 		t.Fatal(err)
+	}
+	warm, err := stepup.NewIndex(stepup.IndexConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := warm.RestoreFile(snapshot); n != 1 || err != nil {
+		t.Errorf("the next start knows %d requirements: %v", n, err)
 	}
 	cancel()
 	if err := <-served; err != nil {

@@ -148,6 +148,8 @@ type KafkaConfig struct {
 	Brokers []string        `yaml:"brokers"`
 	TLS     KafkaTLSConfig  `yaml:"tls"`
 	SASL    KafkaSASLConfig `yaml:"sasl"`
+	// SnapshotFile keeps what is required for the next start, so that it is known before a broker answers; empty is none.
+	SnapshotFile string `yaml:"snapshot_file"`
 }
 
 // KafkaTLSConfig is how to speak TLS towards the brokers. Files are PEM.
