@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -348,11 +349,7 @@ func TestUpdateAndReplace(t *testing.T) {
 	if d := cmp.Diff(current, p.want(t, http.StatusOK, http.MethodGet, p.about(t, id), nil)); d != "" {
 		t.Errorf("what is refused has changed something (-before, +after):\n%s", d)
 	}
-	whole := object{}
-	for name, value := range current {
-		whole[name] = value
-	}
-	if d := cmp.Diff(current, put(http.StatusOK, whole)); d != "" {
+	if d := cmp.Diff(current, put(http.StatusOK, maps.Clone(current))); d != "" {
 		t.Errorf("PUT of what GET gave (-before, +after):\n%s", d)
 	}
 	expect(seenByOther, 2, "/c ")

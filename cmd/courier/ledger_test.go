@@ -578,9 +578,9 @@ func (w *world) another(t *testing.T, method string) *party {
 // twoTenants adds a tenant, globex, with a client of its own, outsider.
 func twoTenants(config string) string {
 	config = strings.Replace(config, "tenants: [{name: acme}]", "tenants: [{name: acme}, {name: globex}]", 1)
-	first := config[strings.Index(config, "    - {id: party-0,"):]
+	_, first, _ := strings.Cut(config, "    - {id: party-0,")
 	first, _, _ = strings.Cut(first, "\n")
-	return config + strings.NewReplacer("party-0", "outsider", "tenant: acme", "tenant: globex").Replace(first) + "\n"
+	return config + "    - {id: outsider," + strings.NewReplacer("party-0", "outsider", "tenant: acme", "tenant: globex").Replace(first) + "\n"
 }
 
 // outsider is the client of the other tenant.

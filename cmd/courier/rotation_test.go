@@ -71,7 +71,7 @@ func TestKeysAreExchangedUnderLoad(t *testing.T) {
 	t.Parallel()
 	exchanges := 3
 	if testing.Short() {
-		exchanges = 2
+		exchanges = 1
 	}
 	const before = 3 * time.Second
 	c := newCouple(t, func(config string) string {

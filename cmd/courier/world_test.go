@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -126,15 +127,19 @@ func (w *world) write(t *testing.T, name, content string) string {
 	return path
 }
 
-// freeAddress is one on loopback that is free now: the courier has to know its own before it listens.
+// freeAddress is one on loopback that is free now: the courier has to know its own before it listens. It is below the ports
+// that systems give to connections, so that none of the many here takes it while the courier is being started again.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.N(20_000))
+		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // certify makes the courier's certificate, and returns a client that trusts it.
