@@ -116,6 +116,10 @@ func TestMoreAvailable(t *testing.T) {
 			c.box.revoke(t, tenant, fmt.Sprint("user-", user))
 		}
 	}
+	operator := &party{client: c.client, token: c.operator}
+	eventually(t, patience, func() bool { // the courier has seen them all
+		return operator.want(t, http.StatusOK, http.MethodGet, c.base+"/operator/v1/streams/"+c.id, nil)["pending"] == 20.0
+	})
 	keys := c.p.keys(t)
 	want, got := c.box.order(tenant), map[string][]string{}
 	ack := []string{}
