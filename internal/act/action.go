@@ -233,7 +233,7 @@ func (a *action) pause(kind fault, tries int) time.Duration {
 	if kind == down {
 		whole = min(a.limits.RetryMin<<min(tries-1, 20), a.limits.RetryMax)
 	}
-	return whole/2 + rand.N(whole/2+1) //nolint:gosec // it spreads load
+	return whole/2 + rand.N(whole/2+1)
 }
 
 // trouble counts a try that did not succeed, and says once that a person is needed.

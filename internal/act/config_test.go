@@ -1,6 +1,9 @@
 package act
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -111,8 +114,25 @@ func TestEveryProblemHasItsPath(t *testing.T) {
 			t.Errorf("%s\ngot %v", want, err)
 		}
 	}
-	if _, err := parse("act: {actions: [{nmae: x}]}"); err == nil || !strings.Contains(err.Error(), "nmae") {
+	if _, err := parse("act: {actions: [{colour: x}]}"); err == nil || !strings.Contains(err.Error(), "colour") {
 		t.Errorf("an unknown key: %v", err)
+	}
+}
+
+func TestEveryConfigurationOfTheDocumentationIsGood(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "actions.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1)
+	if len(blocks) == 0 {
+		t.Fatal("there is none")
+	}
+	for _, b := range blocks {
+		if c, err := parse(string(b[1])); err != nil || len(c.Actions) == 0 {
+			t.Errorf("%s\n%v", b[1], err)
+		}
 	}
 }
 

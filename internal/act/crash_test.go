@@ -140,7 +140,7 @@ func TestKillsLoseNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func() *exec.Cmd {
-		cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this test binary, killed below
+		cmd := exec.Command(os.Args[0]) // this test binary, killed below
 		cmd.Env, cmd.Stderr = append(os.Environ(), childEnv+"="+string(arguments)), os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -128,7 +128,7 @@ func (g *graphAPI) send(ctx context.Context, r request) error {
 		Value *bool `json:"value"`
 	}
 	if json.Unmarshal(answer.Body, &said) == nil && said.Value != nil && !*said.Value {
-		return &upstream.Error{Status: answer.Status, Err: errors.New("Graph says that it was not done")}
+		return &upstream.Error{Status: answer.Status, Err: errors.New("according to Graph it was not done")}
 	}
 	return nil
 }

@@ -460,8 +460,10 @@ func TestCheckSaysWhatIsMissing(t *testing.T) {
 		"revoke, opaque":   {kind: GraphRevoke, prepare: func(a *api) { a.roles = nil }, note: "does not show", asked: []string{"GET /v1.0/users?$top=1&$select=id"}},
 		"compromised":      {kind: GraphCompromised, asked: []string{"GET /v1.0/identityProtection/riskyUsers?$top=1&$select=id"}},
 		"dismiss, missing": {kind: GraphDismiss, prepare: func(a *api) { a.roles = []string{} }, err: "IdentityRiskyUser.ReadWrite.All is missing"},
-		"dismiss, unlicensed": {kind: GraphDismiss, prepare: func(a *api) { a.script = append(a.script, status(403)) }, err: "answered 403",
-			asked: []string{"GET /v1.0/identityProtection/riskyUsers?$top=1&$select=id"}},
+		"dismiss, unlicensed": {
+			kind: GraphDismiss, prepare: func(a *api) { a.script = append(a.script, status(403)) }, err: "answered 403",
+			asked: []string{"GET /v1.0/identityProtection/riskyUsers?$top=1&$select=id"},
+		},
 		"okta":         {kind: OktaRevoke, note: "shows only", asked: []string{"GET /api/v1/users?limit=1"}},
 		"okta, denied": {kind: OktaRevoke, prepare: func(a *api) { a.script = append(a.script, status(403)) }, err: "okta.users.manage", asked: []string{"GET /api/v1/users?limit=1"}},
 		"http":         {kind: HTTPRequest, note: "is not called"},

@@ -2,7 +2,6 @@ package act
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -200,13 +199,4 @@ func ended(c *revocation.Claims, status revocation.Status) *revocation.Claims {
 	d := *c
 	d.Status, d.ClosedAt = status, time.Now().Unix()
 	return &d
-}
-
-func compact(t *testing.T, v any) string {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
