@@ -98,7 +98,7 @@ type findingsQuestion struct {
 	User        string   `query:"user" maxLength:"256"`
 	Detection   string   `query:"detection" maxLength:"64" example:"LOC-01"`
 	Severity    []string `query:"severity" enum:"info,low,medium,high,critical" maxItems:"5" doc:"Any of these, separated by commas"`
-	Disposition string   `query:"disposition" enum:"active,learning,suppressed"`
+	Disposition string   `query:"disposition" enum:"active,learning,suppressed,observed"`
 }
 
 type findingsAnswer struct {

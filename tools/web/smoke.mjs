@@ -134,6 +134,17 @@ async function inBrowser(browser, address) {
       assert((await answered).status() === 200, `range ${range} is answered ${(await answered).status()}`);
     }
   });
+  await check("an alert's link shows one user's timeline", async () => {
+    const overview = await (await context.request.get(base + "/v1/findings?limit=1")).json();
+    const { tenant, user } = overview.findings[0];
+    await page.goto(`${base}/?tenant=${encodeURIComponent(tenant)}&user=${encodeURIComponent(user.id)}`);
+    await page.locator("#timeline li").first().waitFor(visible);
+    const shown = await page.locator("#whom b").textContent();
+    assert(shown === `${tenant}/${user.id}`, `the page shows ${shown}`);
+    await page.screenshot({ path: join(shots, "user.png"), fullPage: true });
+    await page.goto(base + "/");
+    await page.locator("#latest li").first().waitFor(visible);
+  });
   await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: join(shots, "overview.png"), fullPage: true });
   await check("it fits a phone, and the dark", async () => {

@@ -15,6 +15,10 @@ const state = {
   overview: null,
 };
 
+// whom is the user that the address asks for, as the links in alerts do: /?tenant=…&user=…
+const address = new URLSearchParams(location.search);
+const whom = address.get("user") && address.get("tenant") ? { tenant: address.get("tenant"), user: address.get("user") } : {};
+
 class SignedOut extends Error {}
 
 async function ask(path, parameters = {}) {
@@ -165,7 +169,7 @@ function showFindings(arrived) {
 }
 
 async function loadFindings(older) {
-  const page = await ask("v1/findings", { ...spanAsked(), limit: 25, cursor: older ? state.next : "" });
+  const page = await ask("v1/findings", { ...spanAsked(), ...whom, limit: 25, cursor: older ? state.next : "" });
   if (!older) { state.findings.clear(); items.clear(); }
   for (const f of page.findings) state.findings.set(f.id, f);
   state.next = page.next_cursor ?? "";
@@ -188,9 +192,38 @@ function showRequirements() {
 }
 
 async function loadRequirements() {
-  const page = await ask("v1/revocations", { ...spanAsked(), status: "open", limit: 50 });
+  const page = await ask("v1/revocations", { ...spanAsked(), ...whom, status: "open", limit: 50 });
   state.requirements = new Map(page.revocations.map(r => [r.id, r]));
   showRequirements();
+}
+
+// One user
+
+const isWhom = (tenant, user) => !whom.user || tenant === whom.tenant && user === whom.user;
+
+function timelineItem(e) {
+  const d = e.event ?? e.finding ?? e.requirement ?? e.receipt ?? {};
+  const text = {
+    event: () => [d.kind, d.outcome, d.app?.name || d.app?.id, [d.place?.city, d.place?.country].filter(Boolean).join(", "), d.ip].filter(Boolean).join(" · "),
+    finding: () => `${d.detection}: ${d.summary || d.title}`,
+    requirement: () => `${d.action}, ${d.status}: ${d.reason ?? ""}`,
+    receipt: () => `${d.app}: ${d.status}`,
+  }[e.kind];
+  const details = element("details", {}, element("summary", { textContent: "All of it" }));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.childElementCount === 1) details.append(element("pre", { textContent: JSON.stringify(d, null, 2) }));
+  });
+  return element("li", {},
+    element("div", { className: "head" }, when(e.time),
+      d.severity ? element("span", { className: `badge ${d.severity}`, textContent: d.severity }) : null,
+      element("span", { className: "what", textContent: e.kind })),
+    element("p", { textContent: text ? text() : e.kind }), details);
+}
+
+async function loadTimeline() {
+  const page = await ask(`v1/users/${encodeURIComponent(whom.tenant)}/${encodeURIComponent(whom.user)}/timeline`, { ...spanAsked(), limit: 100 });
+  byId("timeline").replaceChildren(...page.entries.map(timelineItem));
+  byId("timeline-empty").hidden = page.entries.length > 0;
 }
 
 // What is shown, and when
@@ -206,6 +239,7 @@ async function load(all) {
   try {
     const parts = [ask("v1/overview", spanAsked()).then(showOverview)];
     if (all) parts.push(loadFindings(false), loadRequirements());
+    if (all && whom.user) parts.push(loadTimeline());
     await Promise.all(parts);
     byId("signin").hidden = true;
     byId("main").hidden = false;
@@ -253,6 +287,7 @@ function follow() {
   feed.addEventListener("finding", e => {
     const f = JSON.parse(e.data);
     const shown = spanAsked();
+    if (!isWhom(f.tenant, f.user.id)) return refreshSoon();
     if (f.time < shown.from || (state.end && f.time >= shown.to)) return refreshSoon();
     state.findings.set(f.id, f);
     while (state.findings.size > 200) { const oldest = [...state.findings.values()].reduce((a, b) => a.time < b.time ? a : b); state.findings.delete(oldest.id); items.delete(oldest.id); }
@@ -261,6 +296,7 @@ function follow() {
   });
   feed.addEventListener("requirement", e => {
     const r = JSON.parse(e.data);
+    if (!isWhom(r.tenant, r.user)) return refreshSoon();
     state.requirements.set(r.id, r);
     while (state.requirements.size > 500) state.requirements.delete(state.requirements.keys().next().value);
     showRequirements();
@@ -268,6 +304,10 @@ function follow() {
   });
 }
 
+if (whom.user) {
+  byId("whom").hidden = byId("timeline-section").hidden = false;
+  byId("whom").querySelector("b").textContent = `${whom.tenant}/${whom.user}`;
+}
 byId("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
 byId("range").addEventListener("change", e => { state.span = Number(e.target.value); state.end = null; load(true); });
 byId("more").addEventListener("click", () => loadFindings(true).catch(e => tell(e.message)));
