@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-io/countersign/internal/courier"
+	"github.com/countersign-io/countersign/internal/ssf"
 )
 
 // operatorFlags say how to reach a courier as an operator.
@@ -53,7 +54,7 @@ func streamsCommand() *cobra.Command {
 			return f.print(c.OutOrStdout(), raw, answer.Streams)
 		},
 	}
-	root.AddCommand(list,
+	root.AddCommand(list, f.createCommand(), f.deleteCommand(),
 		f.onStream("verify ID", "Have a verification SET sent, which shows that the stream works", nil),
 		f.replayCommand(), f.emitCommand(),
 		f.onStream("pause ID", "Hold a stream's SETs; its receiver is told", reasoned),
@@ -67,6 +68,82 @@ func streamsCommand() *cobra.Command {
 func reasoned(c *cobra.Command) func() (any, error) {
 	reason := c.Flags().String("reason", "", "why, for the receiver")
 	return func() (any, error) { return map[string]string{"reason": *reason}, nil }
+}
+
+// createCommand makes a stream for a receiver that never calls: those of Google and Okta.
+func (f *operatorFlags) createCommand() *cobra.Command {
+	var q struct {
+		Receiver        string   `json:"receiver"`
+		DefaultSubjects string   `json:"default_subjects,omitempty"`
+		Requested       []string `json:"events_requested,omitempty"`
+		Description     string   `json:"description,omitempty"`
+		Audience        []string `json:"aud,omitempty"`
+		Delivery        struct {
+			Method        string `json:"method"`
+			URL           string `json:"endpoint_url,omitempty"`
+			Authorization string `json:"authorization_header,omitempty"`
+		} `json:"delivery"`
+	}
+	var method, authorizationFile string
+	c := &cobra.Command{
+		Use: "create --receiver CLIENT --endpoint URL", Short: "Make a stream in the place of a receiver that cannot", Args: cobra.NoArgs,
+		Long: "Make a stream for a client of ssf.clients that never calls the transmitter, as those of Google Workspace and Okta.\n" +
+			"Its secret is read from a file, so that it is in no list of processes and no history.",
+	}
+	flags := c.Flags()
+	flags.StringVar(&q.Receiver, "receiver", "", "the client's id in ssf.clients")
+	flags.StringVar(&method, "method", "push", "push or poll")
+	flags.StringVar(&q.Delivery.URL, "endpoint", "", "where SETs are pushed to, https")
+	flags.StringVar(&authorizationFile, "authorization-file", "", "file with the Authorization header that goes with every push, such as: Bearer ...")
+	flags.StringSliceVar(&q.Requested, "event", nil, "an event type's URI that is wanted, repeated; all standard ones when left out")
+	flags.StringVar(&q.DefaultSubjects, "default-subjects", "", "ALL or NONE; the tenant's when left out")
+	flags.StringSliceVar(&q.Audience, "aud", nil, "with apple-sse: the audience, of those that the client may have")
+	flags.StringVar(&q.Description, "description", "", "for people")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		switch {
+		case q.Receiver == "":
+			return errors.New("--receiver: is empty, must be a client's id in ssf.clients")
+		case method != "push" && method != "poll":
+			return fmt.Errorf("--method: is %.40q, must be push or poll", method)
+		case (method == "push") != (q.Delivery.URL != ""):
+			return errors.New("--endpoint: goes with --method push, which needs it")
+		}
+		if q.Delivery.Method = ssf.MethodPush; method == "poll" {
+			q.Delivery.Method = ssf.MethodPoll
+		}
+		if authorizationFile != "" {
+			secret, err := os.ReadFile(authorizationFile)
+			if err != nil {
+				return fmt.Errorf("--authorization-file: %w", err)
+			}
+			q.Delivery.Authorization = strings.TrimSpace(string(secret))
+		}
+		var view courier.StreamView
+		raw, err := f.call(c.Context(), http.MethodPost, "streams", q, &view)
+		if err != nil {
+			return err
+		}
+		return f.print(c.OutOrStdout(), raw, []courier.StreamView{view})
+	}
+	return c
+}
+
+func (f *operatorFlags) deleteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete ID", Short: "Delete a stream for good, with what waits for it; its receiver is not told", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			var view courier.StreamView
+			raw, err := f.call(c.Context(), http.MethodDelete, "streams/"+url.PathEscape(args[0]), nil, &view)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return f.print(c.OutOrStdout(), raw, nil)
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "stream %s of %s is deleted\n", view.ID, view.Receiver)
+			return err
+		},
+	}
 }
 
 // onStream is a verb about one stream. flags, when set, adds flags and returns what makes the request's body of them.
@@ -170,7 +247,7 @@ func (f *operatorFlags) call(ctx context.Context, method, path string, body, v a
 	if err != nil {
 		return nil, fmt.Errorf("reading the courier's answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
 		var problem struct{ Error string }
 		if json.Unmarshal(raw, &problem) == nil && problem.Error != "" {
 			return nil, fmt.Errorf("the courier answers %d: %s", resp.StatusCode, problem.Error)

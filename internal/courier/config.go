@@ -16,7 +16,7 @@ type Config struct {
 	// Listen is host:port, for receivers, operators and other couriers.
 	Listen string `yaml:"listen"`
 	// Advertise is the base URL by which other couriers reach this one, https://host:port; each has its own, and keeps it
-	// over restarts. Empty is Listen, with the name of this machine when that is every address.
+	// over restarts. Empty is Listen, which must be one address then.
 	Advertise string `yaml:"advertise"`
 	// TLSCertFile and TLSKeyFile are PEM. InsecurePlain does without them, on loopback only.
 	TLSCertFile   string `yaml:"tls_cert_file"`
@@ -25,7 +25,8 @@ type Config struct {
 	// PeerCAFile holds authorities to trust for other couriers besides those of the system, PEM.
 	PeerCAFile string `yaml:"peer_ca_file"`
 	// SecretsKeyFile holds at least 32 characters of chance, the same for all couriers: under them the authorization headers
-	// of receivers are kept. Without it no stream can have one.
+	// of receivers are kept, and couriers know each other. Without it no stream can have such a header, and no request is
+	// passed on to another courier.
 	SecretsKeyFile string `yaml:"secrets_key_file"`
 	// OperatorTokens are who may use the operator endpoints.
 	OperatorTokens []OperatorToken `yaml:"operator_tokens"`
@@ -114,6 +115,9 @@ func (c Config) Validate() error {
 		add("insecure_plain: is for loopback only, listen is %.80q", c.Listen)
 	case !c.InsecurePlain && c.TLSCertFile == "":
 		add("tls_cert_file: is empty, must name the certificate (insecure_plain does without, on loopback)")
+	}
+	if ip, err := netip.ParseAddr(host); c.Advertise == "" && (host == "" || err == nil && ip.IsUnspecified()) {
+		add("advertise: is empty, must be https://host:port of this courier, because listen is every address")
 	}
 	if c.Advertise != "" {
 		u, err := url.Parse(c.Advertise)

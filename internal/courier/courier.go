@@ -18,11 +18,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,8 +74,7 @@ type Courier struct {
 	member   string // this process
 	url      string // where peers reach it; set by Run
 
-	partitions int // of the topic of streams; set by Run
-	joined     atomic.Bool
+	partitions int           // of the topic of streams; set by Run
 	ready      chan struct{} // closed when it serves
 
 	creating sync.Mutex
@@ -159,7 +156,7 @@ func (c *Courier) Run(ctx context.Context) error {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	c.table = newTable(c.partitions, c.secrets, c.log, c.metrics)
+	c.table = newTable(c.partitions, c.url, c.secrets, c.log, c.metrics)
 
 	// The log is read until the last holding is released, the rest ends with ctx.
 	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
@@ -201,11 +198,6 @@ func (c *Courier) address(bound net.Addr) (string, error) {
 	host, port, err := net.SplitHostPort(bound.String())
 	if err != nil {
 		return "", fmt.Errorf("finding the address of this courier (courier.advertise): %w", err)
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		if host, err = os.Hostname(); err != nil {
-			return "", fmt.Errorf("finding the name of this machine (courier.advertise): %w", err)
-		}
 	}
 	return c.server.scheme() + "://" + net.JoinHostPort(host, port), nil
 }
@@ -257,7 +249,7 @@ func (c *Courier) trouble(partition int, err error) {
 func (c *Courier) share(ctx context.Context) error {
 	var claiming, work sync.WaitGroup
 	for p := range c.partitions {
-		if _, held, _ := c.table.holder(p); held.URL != c.url {
+		if _, held, _ := c.table.holder(p); !held.genuine || held.URL != c.url {
 			continue
 		}
 		claiming.Go(func() {
@@ -280,10 +272,7 @@ func (c *Courier) share(ctx context.Context) error {
 			c.metrics.trouble.Inc()
 			c.log.Warn("sharing streams with other couriers, trying again", zap.Int("partition", partition), zap.Error(err))
 		},
-	}, func(ctx context.Context, partition int) error {
-		c.joined.Store(true)
-		return c.assigned(ctx, partition)
-	})
+	}, c.assigned)
 	work.Wait()
 	return err
 }

@@ -56,6 +56,7 @@ func (c *Courier) claim(ctx context.Context, partition int) (*holding, error) {
 		epoch, _, _ := c.table.holder(partition)
 		epoch++
 		mine := claim{Nonce: newID(), URL: c.url, At: time.Now().UnixMilli()}
+		mine.MAC = c.secrets.sign(partition, epoch, &mine)
 		record := stream.Record{
 			Key: []byte(claimKey(partition)), Value: encodeClaim(mine),
 			Headers: []stream.Header{{Key: stream.HeaderRank, Value: rank{epoch: epoch}.bytes()}},

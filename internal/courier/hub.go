@@ -274,8 +274,11 @@ func (h *hub) readPage(ctx context.Context, at place) error {
 	h.mu.RUnlock()
 	p := &page{partition: at.partition, from: at.offset}
 	seen := newest{}
-	records, size := 0, 0
+	records, size, first := 0, 0, int64(-1)
 	next, err := h.source.ReadRange(ctx, events.TopicRevocations, at.partition, at.offset, to, func(r stream.Record) error {
+		if first < 0 {
+			first = r.Offset
+		}
 		if d := h.decode(&r); d != nil && !seen.stale(&r) {
 			p.list, p.bytes = append(p.list, d), p.bytes+d.size
 		}
@@ -286,6 +289,11 @@ func (h *hub) readPage(ctx context.Context, at place) error {
 	})
 	if err != nil && !errors.Is(err, errPageFull) {
 		return err
+	}
+	if first > at.offset || first < 0 && next > at.offset {
+		if err := h.overtaken(ctx, at); err != nil {
+			return err
+		}
 	}
 	if next <= at.offset {
 		return fmt.Errorf("nothing between offsets %d and %d", at.offset, to)
@@ -298,6 +306,21 @@ func (h *hub) readPage(ctx context.Context, at place) error {
 		h.paged -= h.pages[0].bytes
 		h.pages[0] = nil
 		h.pages = h.pages[1:]
+	}
+	return nil
+}
+
+// overtaken counts what retention took before it was read. Compaction leaves holes too, but never before the first offset
+// that is kept.
+func (h *hub) overtaken(ctx context.Context, at place) error {
+	kept, _, err := h.source.Ends(ctx, events.TopicRevocations)
+	if err != nil {
+		return err
+	}
+	if lost := kept[at.partition] - at.offset; lost > 0 {
+		h.metrics.overtaken.Add(float64(lost))
+		h.log.Error("decisions were deleted before every stream had them: the topic is kept for too short a time, or a stream was paused for too long",
+			zap.Int("partition", at.partition), zap.Int64("from", at.offset), zap.Int64("to", kept[at.partition]))
 	}
 	return nil
 }

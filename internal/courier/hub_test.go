@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/revocation"
@@ -20,10 +21,11 @@ type shelf struct {
 	records []stream.Record
 	reads   int
 	fail    int // so many reads
+	kept    int64
 }
 
 func (s *shelf) Ends(context.Context, string) (first, end []int64, err error) {
-	return []int64{0}, []int64{int64(len(s.records))}, nil
+	return []int64{s.kept}, []int64{int64(len(s.records))}, nil
 }
 
 func (s *shelf) ReadRange(_ context.Context, _ string, _ int, from, to int64, fn func(stream.Record) error) (int64, error) {
@@ -32,7 +34,7 @@ func (s *shelf) ReadRange(_ context.Context, _ string, _ int, from, to int64, fn
 	if s.reads++; s.reads <= s.fail {
 		return from, errors.New("not now")
 	}
-	for ; from < min(to, int64(len(s.records))); from++ {
+	for from = max(from, s.kept); from < min(to, int64(len(s.records))); from++ {
 		if r := s.records[from]; r.Topic != "gone" {
 			if err := fn(r); err != nil {
 				return from + 1, err
@@ -172,5 +174,25 @@ func TestARepeatStandsForWhatCompactionTook(t *testing.T) {
 	live.take(&s.records[1])
 	if d := cmp.Diff([]int64{1}, offsetsFrom(t, live, 1)); d != "" {
 		t.Errorf("after the first (-want, +got):\n%s", d)
+	}
+}
+
+// What retention took before it was read is counted; holes that compaction left are not.
+func TestRetentionThatOvertakesIsCounted(t *testing.T) {
+	t.Parallel()
+	for kept, want := range map[int64]float64{0: 0, 3: 3, 10: 10} {
+		s := &shelf{kept: kept}
+		for i := range 10 {
+			s.put(fmt.Sprint("user-", i), "r", fmt.Sprint("j", i), 0)
+		}
+		s.records[0].Topic = "gone"
+		h := testHub(t, s, 1<<20, 1<<20)
+		h.begin([]int64{10})
+		if err := h.read(t.Context(), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := testutil.ToFloat64(h.metrics.overtaken); got != want {
+			t.Errorf("%v of %v are counted", got, want)
+		}
 	}
 }

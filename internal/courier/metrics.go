@@ -39,6 +39,7 @@ type metrics struct {
 	claims       *prometheus.CounterVec
 	fenced       prometheus.Counter
 	unreadable   prometheus.Counter
+	overtaken    prometheus.Counter
 	trouble      prometheus.Counter
 	paused       *prometheus.CounterVec
 	requests     *prometheus.CounterVec
@@ -69,6 +70,9 @@ func newMetrics(reg prometheus.Registerer, gauges func() gauges) (*metrics, erro
 		unreadable: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_courier_unreadable_records_total", Help: "Records that could not be used.",
 		}),
+		overtaken: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_courier_overtaken_records_total", Help: "Places of the log whose records were deleted before a stream that was behind read them.",
+		}),
 		trouble:  prometheus.NewCounter(prometheus.CounterOpts{Name: "countersign_courier_troubles_total", Help: "Troubles with the log, each of which is retried."}),
 		paused:   counter("streams_paused_total", "Streams that the transmitter paused by itself, by reason.", "reason"),
 		requests: counter("operator_requests_total", "Requests of operators, by status class.", "status"),
@@ -91,7 +95,7 @@ func newMetrics(reg prometheus.Registerer, gauges func() gauges) (*metrics, erro
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.sets, m.redeliveries, m.deadLetters, m.accepted, m.inFlight, m.claims, m.fenced, m.unreadable, m.trouble, m.paused, m.requests,
+		m.sets, m.redeliveries, m.deadLetters, m.accepted, m.inFlight, m.claims, m.fenced, m.unreadable, m.overtaken, m.trouble, m.paused, m.requests,
 		&gaugeCollector{gauges},
 	} {
 		errs = append(errs, reg.Register(c))

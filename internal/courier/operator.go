@@ -104,8 +104,23 @@ func optional(t time.Time) *time.Time {
 // operator serves the endpoints for the people who run the installation.
 type operator struct {
 	c      *Courier
-	tokens [][sha256.Size]byte
+	tokens []credential
 	mux    *http.ServeMux
+}
+
+// credential is whose token it is, and its digest.
+type credential struct {
+	name   string
+	digest [sha256.Size]byte
+}
+
+// nameKey is where a request's context has the name of its operator's token.
+type nameKey struct{}
+
+// by is the name of the token of a request, for the log.
+func by(ctx context.Context) zap.Field {
+	name, _ := ctx.Value(nameKey{}).(string)
+	return zap.String("operator", name)
 }
 
 func newOperator(c *Courier) (http.Handler, error) {
@@ -120,7 +135,7 @@ func newOperator(c *Courier) (http.Handler, error) {
 		case len(secret) < minOperatorToken:
 			errs = append(errs, fmt.Errorf("operator_tokens[%d].file: %s holds %d characters, a token needs at least %d", i, t.File, len(secret), minOperatorToken))
 		default:
-			o.tokens = append(o.tokens, sha256.Sum256([]byte(secret)))
+			o.tokens = append(o.tokens, credential{t.Name, sha256.Sum256([]byte(secret))})
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -145,28 +160,32 @@ func (o *operator) serve(w http.ResponseWriter, r *http.Request) {
 	defer func() { o.c.metrics.requests.WithLabelValues(strconv.Itoa(out.Status/100) + "xx").Inc() }()
 	out.Header().Set("Cache-Control", "no-store")
 	out.Header().Set("X-Content-Type-Options", "nosniff")
-	if !o.known(r) {
+	name, known := o.who(r)
+	if !known {
 		out.Header().Set("WWW-Authenticate", `Bearer realm="countersign operator", scope="`+ScopeOperate+`"`)
 		complain(out, http.StatusUnauthorized, "give the token of an operator (courier.operator_tokens) in the Authorization header")
 		return
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)) // not every writer has one
-	o.mux.ServeHTTP(out, r)
+	o.mux.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
 }
 
-// known reports whether a request has an operator's token. It takes the same time for any.
-func (o *operator) known(r *http.Request) bool {
+// who returns the name of the operator's token of a request; false when it has none. It takes the same time for any.
+func (o *operator) who(r *http.Request) (string, bool) {
 	values := r.Header["Authorization"]
 	if len(values) != 1 {
-		return false
+		return "", false
 	}
 	scheme, secret, _ := strings.Cut(values[0], " ")
 	given := sha256.Sum256([]byte(secret))
-	good := 0
+	which := -1
 	for i := range o.tokens {
-		good |= subtle.ConstantTimeCompare(given[:], o.tokens[i][:])
+		which = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(given[:], o.tokens[i].digest[:]), i, which)
 	}
-	return good == 1 && strings.EqualFold(scheme, "Bearer")
+	if which < 0 || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return o.tokens[which].name, true
 }
 
 func complain(w http.ResponseWriter, status int, problem string) {
@@ -200,7 +219,7 @@ func (o *operator) on(do func(ctx context.Context, s *outlet, body []byte) error
 			return
 		}
 		if r.Method != http.MethodGet {
-			o.c.log.Info("operator changed a stream", zap.String("stream", s.id), zap.String("path", r.URL.Path))
+			o.c.log.Info("operator changed a stream", by(r.Context()), zap.String("stream", s.id), zap.String("path", r.URL.Path))
 		}
 		answerJSON(w, http.StatusOK, s.view())
 	}
@@ -267,7 +286,7 @@ func (o *operator) create(w http.ResponseWriter, r *http.Request) {
 		o.fail(w, err)
 		return
 	}
-	o.c.log.Info("operator made a stream", zap.String("stream", s.ID), zap.String("receiver", s.Receiver))
+	o.c.log.Info("operator made a stream", by(r.Context()), zap.String("stream", s.ID), zap.String("receiver", s.Receiver))
 	v := viewOf(&s)
 	v.HeldBy = o.c.url
 	answerJSON(w, http.StatusCreated, v)
@@ -373,8 +392,8 @@ func (o *operator) list(w http.ResponseWriter, r *http.Request) {
 		for _, s := range c.table.streams(func(s *ssf.Stream) bool { return !mine[stream.PartitionFor([]byte(s.ID), c.partitions)] }) {
 			v := viewOf(&s)
 			_, held, _ := c.table.holder(stream.PartitionFor([]byte(s.ID), c.partitions))
-			v.HeldBy, v.Unknown = held.URL, true
-			byHolder[held.URL] = append(byHolder[held.URL], v)
+			v.HeldBy, v.Unknown = held.peer(c.url), true
+			byHolder[v.HeldBy] = append(byHolder[v.HeldBy], v)
 		}
 		var mu sync.Mutex
 		var asking sync.WaitGroup
@@ -407,7 +426,7 @@ const maxPeerAnswer = 64 << 20
 
 // askPeer asks another courier for the streams that it holds, on behalf of the operator who asks us.
 func (c *Courier) askPeer(r *http.Request, base string) ([]StreamView, error) {
-	if base == "" || base == c.url {
+	if base == "" {
 		return nil, errors.New("nobody holds them")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)

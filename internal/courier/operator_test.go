@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -228,5 +231,22 @@ func TestOperatorsMakeStreams(t *testing.T) {
 		if diff := cmp.Diff(want, ssf.Stream{Audience: got.Audience, DefaultSubjects: got.DefaultSubjects}); diff != "" {
 			t.Errorf("%s: (-want, +got):\n%s", body, diff)
 		}
+	}
+}
+
+// Who changed a stream is in the log.
+func TestOperatorsAreNamedInTheLog(t *testing.T) {
+	t.Parallel()
+	core, lines := observer.New(zap.InfoLevel)
+	w := newWorld(t)
+	w.log = zap.New(core)
+	c := w.start(nil)
+	s := c.pollStream()
+	if status, text := c.operate("POST", "streams/"+s.ID+"/pause", "", operatorToken); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	changes := lines.FilterMessage("operator changed a stream").All()
+	if len(changes) != 1 || changes[0].ContextMap()["operator"] != "tests" {
+		t.Errorf("%+v", changes)
 	}
 }

@@ -3,18 +3,24 @@ package courier
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/kafkatest"
+	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -244,4 +250,67 @@ func TestTwoClaimsOfOneProcess(t *testing.T) {
 			h.release(t.Context())
 		}
 	}
+}
+
+// Nothing is passed on to an address that was put on the log by somebody without the key.
+func TestOnlyGenuineClaimsArePeers(t *testing.T) {
+	t.Parallel()
+	secrets := testSecrets(t, testConfig(&world{t: t}).SecretsKeyFile)
+	otherFile := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(otherFile, []byte(strings.Repeat("x", minSecretsKey)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const self, peer = "https://courier-1.example.com", "https://courier-2.example.com"
+	m, err := newMetrics(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signedBy := func(s *Secrets, partition int, epoch uint64, url string) claim {
+		c := claim{Nonce: "n", URL: peer}
+		c.MAC = s.sign(partition, epoch, &c)
+		c.URL = url
+		return c
+	}
+	for name, test := range map[string]struct {
+		claim   claim
+		secrets *Secrets
+		want    string
+	}{
+		"genuine":           {signedBy(secrets, 0, 7, peer), secrets, peer},
+		"not signed":        {claim{Nonce: "n", URL: peer}, secrets, ""},
+		"another key":       {signedBy(testSecrets(t, otherFile), 0, 7, peer), secrets, ""},
+		"another address":   {signedBy(secrets, 0, 7, "https://thief.example.com"), secrets, ""},
+		"another partition": {signedBy(secrets, 1, 7, peer), secrets, ""},
+		"another epoch":     {signedBy(secrets, 0, 6, peer), secrets, ""},
+		"no key":            {signedBy(nil, 0, 7, peer), nil, ""},
+		"our own":           {claim{Nonce: "n", URL: self}, nil, ""},
+	} {
+		table := newTable(2, self, test.secrets, zap.NewNop(), m)
+		table.fold(&stream.Record{
+			Key: []byte(claimKey(0)), Value: encodeClaim(test.claim), Headers: []stream.Header{{Key: stream.HeaderRank, Value: rank{epoch: 7}.bytes()}},
+		})
+		epoch, held, _ := table.holder(0)
+		if got := held.peer(self); got != test.want || epoch != 7 {
+			t.Errorf("%s: %q, epoch %d", name, got, epoch)
+		}
+	}
+}
+
+// A courier that is given no partition has streams made elsewhere.
+func TestACourierWithoutPartitionsPassesCreationOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.idle = true
+	couriers := []*running{w.start(nil), w.start(nil), w.start(nil)}
+	eventually(t, "the one without sends on", func() bool {
+		i := slices.IndexFunc(couriers, func(c *running) bool { return len(c.held()) == 0 })
+		if i < 0 {
+			return false
+		}
+		_, err := couriers[i].Create(t.Context(), ssf.Stream{
+			Tenant: "acme", Receiver: app.ID, Issuer: "https://tr.example.com/acme", Audience: app.Audience, Delivery: ssf.Delivery{Method: ssf.MethodPoll},
+		})
+		_, elsewhere := errors.AsType[*ssf.ElsewhereError](err)
+		return elsewhere // else it was given one meanwhile
+	})
 }

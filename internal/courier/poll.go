@@ -88,7 +88,7 @@ func (o *outlet) handOut(ctx context.Context, limit int) (out ssf.PollResponse, 
 	o.mu.Unlock()
 
 	written := make(map[*item]string, len(picked))
-	dropped := map[*item]bool{}
+	ended := map[*item]string{} // with what outcome
 	for _, it := range picked {
 		t, compact, r := o.write(ctx, it, &s)
 		switch r.outcome {
@@ -97,18 +97,18 @@ func (o *outlet) handOut(ctx context.Context, limit int) (out ssf.PollResponse, 
 			out.Sets[t.JTI] = compact
 		case outcomeRejected:
 			if o.c.bury(ctx, &s, it, r) == nil {
-				dropped[it] = true
+				ended[it] = r.outcome
 			}
 		case outcomeDropped:
-			dropped[it] = true
+			ended[it] = r.outcome
 		}
 	}
 	o.mu.Lock()
 	for _, it := range picked {
 		o.free(it.subject)
 		switch {
-		case dropped[it]:
-			o.c.metrics.sets.WithLabelValues(methodPoll, outcomeDropped).Inc()
+		case ended[it] != "":
+			o.c.metrics.sets.WithLabelValues(methodPoll, ended[it]).Inc()
 			o.remove(it)
 		case written[it] == "":
 			it.due = now.Add(time.Second)
@@ -121,10 +121,10 @@ func (o *outlet) handOut(ctx context.Context, limit int) (out ssf.PollResponse, 
 		}
 	}
 	o.mu.Unlock()
-	if len(dropped) > 0 {
+	if len(ended) > 0 {
 		o.holding.changed(o)
 	}
-	if len(dropped) == len(picked) && len(picked) > 0 {
+	if len(ended) == len(picked) && len(picked) > 0 {
 		return o.handOut(ctx, limit)
 	}
 	out.MoreAvailable = more && len(out.Sets) > 0

@@ -327,7 +327,7 @@ func (o *outlet) done(it *item, r result) {
 		o.remove(it)
 	case outcomeRefused:
 		o.failed(it, now, r.reason)
-		it.due = now.Add(max(backoff(it.attempts, o.c.cfg.SlowRetryMin, o.c.cfg.SlowRetryMax), r.after))
+		it.due = now.Add(backoff(it.attempts, o.c.cfg.SlowRetryMin, o.c.cfg.SlowRetryMax))
 	case outcomeDenied:
 		o.retry(it, now, r, o.c.cfg.SlowRetryMin, o.c.cfg.SlowRetryMax)
 	case outcomeFailed:

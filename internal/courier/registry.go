@@ -30,8 +30,8 @@ func (c *Courier) holder(ctx context.Context, partition int) (*holding, error) {
 			return h, nil
 		}
 		_, held, moved := c.table.holder(partition)
-		if held.URL != "" && held.URL != c.url {
-			return nil, &ssf.ElsewhereError{URL: held.URL}
+		if peer := held.peer(c.url); peer != "" {
+			return nil, &ssf.ElsewhereError{URL: peer}
 		}
 		select {
 		case <-changed:
@@ -120,7 +120,7 @@ func (c *Courier) Create(ctx context.Context, s ssf.Stream) (ssf.Stream, error) 
 // elsewhere turns the loss of a partition into what the caller can act on.
 func (c *Courier) elsewhere(h *holding, err error) error {
 	if errors.Is(err, errFenced) {
-		if _, held, _ := c.table.holder(h.partition); held.URL != c.url {
+		if _, held, _ := c.table.holder(h.partition); held.peer(c.url) != "" {
 			return &ssf.ElsewhereError{URL: held.URL}
 		}
 	}
@@ -130,10 +130,16 @@ func (c *Courier) elsewhere(h *holding, err error) error {
 	return err
 }
 
-// anyHolding picks a partition that this courier holds, by chance.
+// ownWait is how long a new stream waits for a partition of this courier's own. There may be more couriers than partitions.
+const ownWait = time.Second
+
+// anyHolding picks a partition that this courier holds, by chance; another courier when it is given none.
 func (c *Courier) anyHolding(ctx context.Context) (*holding, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
+	patience := time.NewTimer(ownWait)
+	defer patience.Stop()
+	waited := false
 	for {
 		c.mu.Lock()
 		changed := c.changed
@@ -145,12 +151,14 @@ func (c *Courier) anyHolding(ctx context.Context) (*holding, error) {
 		}
 		c.mu.Unlock()
 		for p := range c.partitions {
-			if _, held, _ := c.table.holder(p); held.URL != "" && held.URL != c.url && c.joined.Load() {
+			if _, held, _ := c.table.holder(p); waited && held.peer(c.url) != "" {
 				return nil, &ssf.ElsewhereError{URL: held.URL}
 			}
 		}
 		select {
 		case <-changed:
+		case <-patience.C:
+			waited = true
 		case <-ctx.Done():
 			return nil, fmt.Errorf("waiting to be given streams: %w", ctx.Err())
 		}
@@ -373,7 +381,7 @@ func (c *Courier) Poll(ctx context.Context, r ssf.Receiver, id string, q ssf.Pol
 	return answer, nil
 }
 
-// replay sets a stream back to a time: everything since is delivered again.
+// replaySince sets a stream back to a time: everything since is delivered again.
 func (c *Courier) replaySince(ctx context.Context, o *outlet, since time.Time) error {
 	offsets, err := c.deps.Cluster.OffsetsAt(ctx, topicRevocations, since)
 	if err != nil {

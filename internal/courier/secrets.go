@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -15,8 +16,11 @@ import (
 )
 
 // Secrets seals what receivers entrust to streams, so that who can read the log cannot read it. The nil Secrets seals
-// nothing.
-type Secrets struct{ aead cipher.AEAD }
+// and signs nothing.
+type Secrets struct {
+	aead   cipher.AEAD
+	claims []byte // the key of claims
+}
 
 // minSecretsKey is the length of the shortest key in a file, in characters.
 const minSecretsKey = 32
@@ -46,7 +50,26 @@ func LoadSecrets(file string) (*Secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secrets_key_file: %w", err)
 	}
-	return &Secrets{aead}, nil
+	claims, err := hkdf.Key(sha256.New, []byte(text), nil, "countersign courier claims", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("secrets_key_file: %w", err)
+	}
+	return &Secrets{aead, claims}, nil
+}
+
+// sign is the MAC of a claim: of its partition and epoch, so that it is good in no other place.
+func (s *Secrets) sign(partition int, epoch uint64, c *claim) []byte {
+	if s == nil {
+		return nil
+	}
+	h := hmac.New(sha256.New, s.claims)
+	fmt.Fprintf(h, "%d %d %q %q", partition, epoch, c.Nonce, c.URL)
+	return h.Sum(nil)
+}
+
+// signed reports whether a courier with the same key has made the claim.
+func (s *Secrets) signed(partition int, epoch uint64, c *claim) bool {
+	return s != nil && hmac.Equal(c.MAC, s.sign(partition, epoch, c))
 }
 
 // seal binds the secret to its stream: it opens for no other.

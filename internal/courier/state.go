@@ -101,6 +101,19 @@ type claim struct {
 	Nonce string `json:"nonce"`
 	URL   string `json:"url"`
 	At    int64  `json:"at"`
+	// MAC shows that a courier of this installation wrote it (Secrets.sign): requests are passed on with the tokens of who
+	// asks, so not to an address that somebody else has put on the log.
+	MAC []byte `json:"mac,omitempty"`
+
+	genuine bool // MAC is good, or the address is our own
+}
+
+// peer is the address of the courier that holds a partition, when that is another than self; "" while that is not known.
+func (c *claim) peer(self string) string {
+	if !c.genuine || c.URL == self {
+		return ""
+	}
+	return c.URL
 }
 
 // rank orders the records of one key: by the writer's claim, then by its own count.

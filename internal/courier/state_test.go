@@ -146,6 +146,16 @@ func TestWrongConfigurationsAreNamed(t *testing.T) {
 	if plain.Listen = "0.0.0.0:80"; plain.Validate() == nil {
 		t.Error("plain text for everybody")
 	}
+	for listen, want := range map[string]bool{"0.0.0.0:443": false, "[::]:443": false, ":443": false, "10.1.2.3:443": true, "courier.example.com:443": true} {
+		every := DefaultConfig()
+		every.Listen, every.TLSCertFile, every.TLSKeyFile = listen, "cert", "key"
+		if err := every.Validate(); (err == nil) != want {
+			t.Errorf("%s without advertise: %v", listen, err)
+		}
+		if every.Advertise = "https://courier-1.example.com:443"; every.Validate() != nil {
+			t.Errorf("%s with advertise: %v", listen, every.Validate())
+		}
+	}
 }
 
 // The largest position that can come about is read back.

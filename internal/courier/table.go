@@ -16,6 +16,7 @@ import (
 // it, a record of a stream when its epoch is not lower than that of the last claim before it and its rank not lower than
 // that of the one it replaces.
 type table struct {
+	self    string // the address of this courier
 	secrets *Secrets
 	log     *zap.Logger
 	metrics *metrics
@@ -44,8 +45,8 @@ type row struct {
 	shadowed bool
 }
 
-func newTable(partitions int, secrets *Secrets, log *zap.Logger, m *metrics) *table {
-	t := &table{secrets: secrets, log: log, metrics: m, parts: make([]tablePart, partitions)}
+func newTable(partitions int, self string, secrets *Secrets, log *zap.Logger, m *metrics) *table {
+	t := &table{self: self, secrets: secrets, log: log, metrics: m, parts: make([]tablePart, partitions)}
 	for i := range t.parts {
 		t.parts[i] = tablePart{rows: map[string]*row{}, moved: make(chan struct{})}
 	}
@@ -76,7 +77,11 @@ func (t *table) fold(r *stream.Record) {
 		switch {
 		case err != nil:
 			t.unreadable(r, err)
-		case at.epoch > p.epoch:
+		case at.epoch > p.epoch: // also of one that is not genuine, or couriers with different keys would not agree
+			if c.genuine = c.URL == t.self || t.secrets.signed(r.Partition, at.epoch, &c); !c.genuine {
+				t.log.Warn("a claim is not signed with our key: nothing is passed on to that courier (courier.secrets_key_file)",
+					zap.Int("partition", r.Partition), zap.String("courier", clip(c.URL)))
+			}
 			p.epoch, p.claim = at.epoch, c
 		}
 		return
@@ -138,7 +143,7 @@ func (t *table) await(ctx context.Context, partition int, offset int64) (uint64,
 	}
 }
 
-// changed is closed with the next record of the partition.
+// holder returns the claim that counts. changed is closed with the next record of the partition.
 func (t *table) holder(partition int) (epoch uint64, c claim, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
