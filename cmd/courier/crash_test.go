@@ -173,8 +173,8 @@ func TestKilledUnderLoad(t *testing.T) {
 	l.check(t)
 }
 
-// TestOneOfTwoKilledUnderLoad kills one of two couriers at random: it comes back at once, or once the other one has its
-// streams.
+// TestOneOfTwoKilledUnderLoad kills one of two couriers at random: first it comes back when the other one
+// has its streams, then at once.
 func TestOneOfTwoKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	kills := 8
@@ -190,7 +190,7 @@ func TestOneOfTwoKilledUnderLoad(t *testing.T) {
 		l.ledger.until(t, "SETs are taken", func() bool { return l.ledger.count() >= total })
 		i := rand.N(2)
 		c.kill(i)
-		if n == 0 || n == kills-1 {
+		if n == 0 { // later the fake's group is full of members that died while it came together, and takes its time
 			l.more(t, 1, "push 0", "push 1", "push 2", "push 3", "poll 0", "poll 1", "poll 2", "outsider") // the other one has all
 		}
 		c.start(t, i)
