@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -148,11 +151,25 @@ func ssfFeed(cfg enforce.Config, index *stepup.Index, receipts stepup.Receipts, 
 		return nil, nil, fmt.Errorf("ssf.store: %w", err)
 	}
 	conf := stepupssf.Config{
-		Issuer: cfg.SSF.Issuer, Delivery: stepupssf.Poll, Description: cfg.SSF.Description, Store: store, PlainHTTP: cfg.SSF.PlainHTTP,
+		SubjectIssuers: cfg.SSF.SubjectIssuers,
+		Issuer:         cfg.SSF.Issuer, Delivery: stepupssf.Poll, Description: cfg.SSF.Description, Store: store, PlainHTTP: cfg.SSF.PlainHTTP,
 		ClientCredentials: &stepupssf.ClientCredentials{
 			TokenURL: cfg.SSF.TokenURL, ClientID: cfg.SSF.ClientID, ClientSecretFile: cfg.SSF.ClientSecretFile,
 		},
 		Logger: enforce.Logger(log.Named("feed")),
+	}
+	if cfg.SSF.CAFile != "" {
+		pem, err := os.ReadFile(cfg.SSF.CAFile)
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("ssf.ca_file: %w", err), store.Close())
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, nil, errors.Join(fmt.Errorf("ssf.ca_file: %s holds no certificate in PEM", cfg.SSF.CAFile), store.Close())
+		}
+		conf.HTTP = &http.Client{Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, Proxy: http.ProxyFromEnvironment,
+		}}
 	}
 	if receipts != nil {
 		conf.Applied = func(c stepup.Claims) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -180,9 +181,15 @@ type SSFConfig struct {
 	// Description names the stream; each instance needs one of its own.
 	Description string `yaml:"description"`
 	// Store is the file in which requirements are kept.
-	Store     string `yaml:"store"`
+	Store string `yaml:"store"`
+	// SubjectIssuers are the `iss` of users that the courier names by iss_sub (ssf.clients[].subject_issuer).
+	SubjectIssuers []string `yaml:"subject_issuers"`
+	// CAFile holds an authority to trust instead of the system's, PEM.
+	CAFile    string `yaml:"ca_file"`
 	PlainHTTP bool   `yaml:"plain_http"`
 }
+
+func (c SSFConfig) used() bool { return !reflect.DeepEqual(c, SSFConfig{}) }
 
 // ReportConfig is an endpoint of countersign ingest.
 type ReportConfig struct {
@@ -267,12 +274,15 @@ func (c Config) Validate() error {
 		p.add("max_staleness: is %v, must be at least 1s", c.MaxStaleness)
 	}
 	switch kafka := len(c.Kafka.Brokers) > 0; {
-	case kafka && c.SSF != (SSFConfig{}):
+	case kafka && c.SSF.used():
 		p.add("ssf: is set although kafka.brokers is; one of them is where requirements come from")
-	case !kafka && c.SSF == (SSFConfig{}):
+	case !kafka && !c.SSF.used():
 		p.add("kafka.brokers: is empty, and ssf too, so that nothing could be known; name countersign's brokers, or its courier")
 	case !kafka:
 		c.SSF.validate(&p)
+		if c.MaxStaleness != 0 && c.MaxStaleness <= 30*time.Second {
+			p.add("max_staleness: is %v, must be more than 30s with ssf, whose polls are held that long", c.MaxStaleness)
+		}
 	}
 	c.Receipts.validate(&p, "receipts")
 	c.Sessions.validate(&p, "sessions")
@@ -431,7 +441,7 @@ func (c Config) Staleness() time.Duration {
 	switch {
 	case c.MaxStaleness != 0:
 		return c.MaxStaleness
-	case c.SSF != (SSFConfig{}):
+	case c.SSF.used():
 		return 2 * time.Minute
 	}
 	return 30 * time.Second

@@ -84,7 +84,7 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 func stream(c *Config) *SSFConfig {
 	c.Kafka = KafkaConfig{}
 	c.SSF = SSFConfig{
-		Issuer: "https://courier.example.com/acme", TokenURL: "https://courier.example.com/acme/token", ClientID: "payroll",
+		Issuer: "https://courier.example.com/acme", TokenURL: "https://courier.example.com/token", ClientID: "payroll",
 		ClientSecretFile: "secret", Description: "payroll-1", Store: "payroll.ssf",
 	}
 	return &c.SSF

@@ -11,7 +11,7 @@
 //		Issuer:   "https://courier.example.com/acme",
 //		Delivery: stepupssf.Poll, Description: hostname,
 //		ClientCredentials: &stepupssf.ClientCredentials{
-//			TokenURL: "https://courier.example.com/acme/token", ClientID: "payroll", ClientSecretFile: "/run/secrets/ssf",
+//			TokenURL: "https://courier.example.com/token", ClientID: "payroll", ClientSecretFile: "/run/secrets/ssf",
 //		},
 //		Store: store,
 //	}, index)
