@@ -75,13 +75,15 @@ type world struct {
 	// log, if set, is theirs; idle ones may be given no streams.
 	log  *zap.Logger
 	idle bool
+	// gone are the addresses of couriers that were stopped.
+	gone map[string]bool
 }
 
 func newWorld(t *testing.T) *world { return newWorldOn(t, kafkatest.Brokers(t)) }
 
 func newWorldOn(t *testing.T, brokers []string) *world {
 	t.Helper()
-	w := &world{t: t, brokers: brokers, prefix: kafkatest.Name("courier") + ".", receivers: receivers}
+	w := &world{t: t, brokers: brokers, prefix: kafkatest.Name("courier") + ".", receivers: receivers, gone: map[string]bool{}}
 	w.cluster = w.connect()
 	var specs []stream.TopicSpec
 	for _, name := range []string{events.TopicRevocations, events.TopicStreams} {
@@ -161,6 +163,7 @@ func (w *world) letters() []events.DeadLetter {
 type running struct {
 	*Courier
 	t       *testing.T
+	world   *world
 	metrics *prometheus.Registry
 	end     context.CancelFunc
 	done    chan error
@@ -241,7 +244,16 @@ func (w *world) start(change func(*Config)) *running {
 	if _, err := c.Addr(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	eventually(w.t, "the courier holds streams", func() bool { return w.idle || len(c.held()) > 0 })
+	r.world = w
+	delete(w.gone, c.url)
+	eventually(w.t, "the courier holds streams, and nobody who was stopped does", func() bool {
+		for p := range c.partitions {
+			if _, held, _ := c.table.holder(p); w.gone[held.URL] {
+				return false
+			}
+		}
+		return w.idle || len(c.held()) > 0
+	})
 	return r
 }
 
@@ -254,6 +266,9 @@ func mustBeHTTPS(address string) error {
 
 func (r *running) stop() {
 	r.end()
+	if r.world != nil {
+		r.world.gone[r.url] = true
+	}
 	if err, ok := <-r.done; ok {
 		close(r.done)
 		if err != nil {
