@@ -69,8 +69,11 @@ func TestStreamsAreMadeAndDeletedByOperators(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 	for _, wrong := range [][]string{
-		{"create", "--endpoint", "https://v.example.com/e"}, {"create", "--receiver", "workspace"}, {"create", "--receiver", "w", "--method", "mail"},
-		{"create", "--receiver", "w", "--method", "poll", "--endpoint", "https://v.example.com/e"}, {"delete"},
+		{"create", "--endpoint", "https://v.example.com/e"},
+		{"create", "--receiver", "workspace"},
+		{"create", "--receiver", "w", "--method", "mail"},
+		{"create", "--receiver", "w", "--method", "poll", "--endpoint", "https://v.example.com/e"},
+		{"delete"},
 	} {
 		if _, err := run(wrong...); err == nil {
 			t.Errorf("%q was taken", wrong)

@@ -8,12 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/ssf/dialect"
