@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -171,7 +172,12 @@ func (g *Guard) CheckURL(raw string) error {
 	if u.User != nil || u.Fragment != "" || u.Opaque != "" {
 		return errors.New("must have neither user name nor fragment")
 	}
-	host := strings.TrimSuffix(u.Hostname(), ".")
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("has port %.20q, which there is not", port)
+		}
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	if host == "" {
 		return errors.New("has no host")
 	}

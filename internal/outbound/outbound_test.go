@@ -162,7 +162,7 @@ func TestCheckURL(t *testing.T) {
 		"https://10.20.1.1/": true, "https://[fd00:1::5]/": true, "https://[::ffff:10.20.1.1]/": true,
 		"http://receiver.example.com/": false, "https://10.21.0.1/": false, "https://[fd00:2::5]/": false, "https://192.168.1.1/": false,
 		"https://169.254.169.254/latest/meta-data": false, "https://[fe80::1%25eth0]/": false, "https://[fd00:ec2::254]/": false,
-		"https://127.0.0.1/": false, "https://localhost./": false, "https://a.localhost/": false, "https://[::]/": false, "https://0.0.0.0/": false,
+		"https://127.0.0.1/": false, "https://localhost./": false, "https://a.localhost/": false, "https://LOCALHOST/": false, "https://example.com:65536/": false, "https://example.com:0/": false, "https://[::]/": false, "https://0.0.0.0/": false,
 		"https://100.64.0.1/": false, "https://224.0.0.1/": false, "https://255.255.255.255/": false, "https://[ff02::1]/": false,
 		"https://[64:ff9b::7f00:1]/": false, "https://[2002:7f00:1::]/": false, "https://[2001:0:1::]/": false, "https://[::127.0.0.1]/": false,
 		"https://user:pass@example.com/": false, "https://example.com/#x": false, "https:///x": false, "https:opaque": false, "::": false,
