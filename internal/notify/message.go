@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -86,10 +87,12 @@ func (m *Message) Decided() string {
 	}
 	what := cmp.Or(words[m.Action], "nothing")
 	switch {
-	case m.Kind == incident.Breaker:
+	case m.Kind == incident.Breaker || m.Held:
 		what = "nothing, until the breaker is reset"
 	case m.Observed:
 		what = "nothing, the policy only watches; it would be: " + what
+	case m.Cooling:
+		what = "nothing anew, the policy asked the same of the user lately: " + what
 	}
 	if m.Policy != "" {
 		what += " (policy " + m.Policy + ")"
@@ -108,7 +111,7 @@ func (m *Message) ToDo() string {
 		return "Look at what the policies ask for, then run `countersign breaker reset`."
 	case m.Kind == incident.Network:
 		return "Block the source if it is not yours, and look at who got in."
-	case m.Action.Rank() >= events.StepUp.Rank() && !m.Observed:
+	case m.Action.Rank() >= events.StepUp.Rank() && !m.Observed && !m.Held:
 		return "Ask the user whether it was them; if not, reset the credential."
 	default:
 		return "Look at the timeline and decide."
@@ -192,6 +195,10 @@ func (t *templates) write(m *Message, dialect escape) {
 	} {
 		*s = dialect(*s)
 	}
+	safe.Requirements = slices.Clone(m.Requirements)
+	for k := range safe.Requirements {
+		safe.Requirements[k].ID = dialect(safe.Requirements[k].ID)
+	}
 	safe.Sample, safe.Detections = escaped(m.Sample, dialect), escaped(m.Detections, dialect)
 	m.TitleText = strings.Join(strings.Fields(render(t.title, defaultTitle, &safe, maxTitle)), " ")
 	m.Text = strings.TrimSpace(render(t.text, defaultText, &safe, maxBody))
@@ -230,6 +237,7 @@ func (t *templates) link(m *Message) string {
 func message(i *incident.Incident, d *incident.Delivery) Message {
 	m := Message{ID: d.MessageID(i.ID), Phase: d.Phase, Incident: *i}
 	m.Seen, m.Deliveries = nil, nil
+	m.Requirements = slices.Clone(i.Requirements) // they end while it is being sent
 	return m
 }
 

@@ -2,8 +2,8 @@
 // person gets one message for one incident. It is pure: time comes in with each call.
 //
 // An incident is about one user, about one firing of the network stage whatever the number of users (a spray), about the
-// breaker of a tenant, or about a flood: all that does not fit the number of open incidents. Findings with a requirement
-// share its incident; those without join the user's open incident while it is young, see [Config.Window].
+// breaker of a tenant, or about a flood: all that does not fit the number of open incidents. Findings of a requirement share
+// its incident; what else there is of the user joins the open incident while that is young, see [Config.Window].
 package incident
 
 import (
@@ -58,10 +58,11 @@ const (
 
 // Bounds of what an incident keeps.
 const (
-	maxDetections = 16
-	maxSample     = 10
-	maxSeen       = 64
-	maxText       = 500
+	maxDetections   = 16
+	maxSample       = 10
+	maxSeen         = 64
+	maxText         = 500
+	maxRequirements = 16
 )
 
 // Incident is one thing that happened, for people. Texts come from outside and are cut, nothing else.
@@ -78,9 +79,10 @@ type Incident struct {
 	Severity events.Severity `json:"severity"`
 	Title    string          `json:"title"`
 	Summary  string          `json:"summary"`
-	// Opened is when it was opened here, Since when the first event happened, Updated when the latest finding came, Closed when
-	// it ended.
+	// Opened is when it was opened here, Since when the first event happened, Latest when the newest did, Updated when the latest
+	// finding came, Closed when it ended.
 	Since   events.Millis `json:"since"`
+	Latest  events.Millis `json:"latest,omitempty"`
 	Opened  events.Millis `json:"opened"`
 	Updated events.Millis `json:"updated"`
 	Closed  events.Millis `json:"closed,omitempty"`
@@ -98,18 +100,46 @@ type Incident struct {
 	App     string `json:"app,omitempty"`
 	// Source is what the network stage holds guilty.
 	Source string `json:"source,omitempty"`
-	// What was decided, by which policy, whose owner is Team. Requirement is the id of the requirement, Expires when that ends by
-	// itself. Observed tells that the policy only watches.
-	Action      events.Action `json:"action,omitempty"`
-	Observed    bool          `json:"observed,omitempty"`
-	Policy      string        `json:"policy,omitempty"`
-	Team        string        `json:"team,omitempty"`
-	Reason      string        `json:"reason,omitempty"`
-	Requirement string        `json:"requirement,omitempty"`
-	Expires     events.Millis `json:"expires,omitempty"`
+	// What was decided, by which policy, whose owner is Team: what is in force comes before what is not. Observed, Cooling and
+	// Held tell why it is not, as in [events.Decision].
+	Action   events.Action `json:"action,omitempty"`
+	Observed bool          `json:"observed,omitempty"`
+	Cooling  bool          `json:"cooling,omitempty"`
+	Held     bool          `json:"held,omitempty"`
+	Policy   string        `json:"policy,omitempty"`
+	Team     string        `json:"team,omitempty"`
+	Reason   string        `json:"reason,omitempty"`
+	// Requirement is the id of the first of the requirements, Expires when the last of them ends by itself.
+	Requirement  string        `json:"requirement,omitempty"`
+	Expires      events.Millis `json:"expires,omitempty"`
+	Requirements []Requirement `json:"requirements,omitempty"`
 	// Seen are the latest findings, so that one that is on the log twice counts once.
 	Seen       []string   `json:"seen,omitempty"`
 	Deliveries []Delivery `json:"deliveries,omitempty"`
+}
+
+// Requirement is what is asked of the user of an incident.
+type Requirement struct {
+	ID string `json:"id"`
+	// Expires is when it ends by itself, 0 when that is not known yet; Ended when it did, and Ending how.
+	Expires events.Millis `json:"expires,omitempty"`
+	Ended   events.Millis `json:"ended,omitempty"`
+	Ending  Ending        `json:"ending,omitempty"`
+}
+
+// requirement finds a requirement; nil when there is none.
+func (i *Incident) requirement(id string) *Requirement {
+	for k := range i.Requirements {
+		if r := &i.Requirements[k]; r.ID == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// InForce tells whether what was decided is done.
+func (i *Incident) InForce() bool {
+	return i.Action.Rank() > events.Observe.Rank() && !i.Observed && !i.Cooling && !i.Held
 }
 
 // Delivery is one message to one target: at most one for a phase and a severity.

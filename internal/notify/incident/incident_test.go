@@ -91,12 +91,83 @@ func TestWhatBelongsTogether(t *testing.T) {
 		"after the window there is another": {func(s *State) {
 			s.Finding(finding("ada", "a", events.Medium, ""), at(0))
 			s.Tick(at(61))
-			s.Finding(finding("ada", "b", events.Medium, ""), at(62))
+			f := finding("ada", "b", events.Medium, "")
+			f.Time = at(62)
+			s.Finding(f, at(62))
 		}, []string{"a chat firing medium", "a chat resolved medium", "b chat firing medium"}},
-		"another requirement is another incident": {func(s *State) {
+		"another requirement of the user is the same incident, over when both are": {func(s *State) {
 			s.Finding(finding("ada", "a", events.Medium, "t1"), at(0))
-			s.Finding(finding("ada", "b", events.Medium, "t2"), at(1))
+			i := s.Finding(finding("ada", "b", events.Medium, "t2"), at(1))
+			s.Claims(claims("t1", revocation.Satisfied), at(2))
+			if i.Closed != 0 || i.Requirement != "t1" || len(i.Requirements) != 2 {
+				t.Errorf("%+v", i)
+			}
+			s.Claims(claims("t2", revocation.Satisfied), at(3))
+			s.Claims(claims("t2", revocation.Satisfied), at(3))
+			if i.Ending != Satisfied {
+				t.Errorf("%+v", i)
+			}
+		}, []string{"a chat firing medium", "a chat resolved medium"}},
+		"who satisfied one of two is not satisfied": {func(s *State) {
+			s.Finding(finding("ada", "a", events.Medium, "t1"), at(0))
+			i := s.Finding(finding("ada", "b", events.High, "t2"), at(1))
+			s.Claims(claims("t1", revocation.Expired), at(2))
+			s.Claims(claims("t2", revocation.Satisfied), at(3))
+			if i.Ending != Expired {
+				t.Errorf("%+v", i)
+			}
+		}, []string{"a chat firing high", "a chat resolved high"}},
+		"another requirement whose end came before": {func(s *State) {
+			s.Finding(finding("ada", "a", events.Medium, "t1"), at(0))
+			s.Claims(claims("t2", revocation.Satisfied), at(1))
+			i := s.Finding(finding("ada", "b", events.Medium, "t2"), at(1))
+			s.Finding(finding("ada", "c", events.Medium, "t2"), at(1))
+			if i.Closed != 0 || len(s.Early()) != 0 {
+				t.Errorf("%+v", i)
+			}
+			s.Claims(claims("t1", revocation.Satisfied), at(2))
+		}, []string{"a chat firing medium", "a chat resolved medium"}},
+		"another requirement after the window is another incident": {func(s *State) {
+			s.Finding(finding("ada", "a", events.Medium, "t1"), at(0))
+			f := finding("ada", "b", events.Medium, "t2")
+			f.Time = at(61)
+			s.Finding(f, at(61))
 		}, []string{"a chat firing medium", "b chat firing medium"}},
+		"another requirement when the first is over is another incident": {func(s *State) {
+			s.Finding(finding("ada", "a", events.Medium, "t1"), at(0))
+			s.Claims(claims("t1", revocation.Satisfied), at(1))
+			s.Finding(finding("ada", "b", events.Medium, "t2"), at(2))
+		}, []string{"a chat firing medium", "a chat resolved medium", "b chat firing medium"}},
+		"requirements are bounded": {func(s *State) {
+			for n := range maxRequirements + 1 {
+				s.Finding(finding("ada", fmt.Sprintf("%c", 'a'+n), events.Medium, fmt.Sprint("t", n)), at(n))
+			}
+		}, []string{"a chat firing medium", "q chat firing medium"}},
+		"requirements whose end was never heard of": {func(s *State) {
+			s.Finding(finding("ada", "a", events.Medium, "t1"), at(0))
+			i := s.Finding(finding("ada", "b", events.Medium, "t2"), at(1))
+			s.Claims(claims("t1", revocation.Open), at(1))
+			s.Tick(at(130))
+			if i.Closed != 0 {
+				t.Errorf("%+v", i)
+			}
+			s.Tick(at(1) + forgotten + 1)
+			if i.Ending != Expired {
+				t.Errorf("%+v", i)
+			}
+		}, []string{"a chat firing medium", "a chat resolved medium"}},
+		"nobody is told of what is long over": {func(s *State) {
+			if i := s.Finding(finding("ada", "a", events.High, "t1"), at(61)); i == nil || i.Findings != 1 {
+				t.Errorf("%+v", i)
+			}
+			s.Claims(claims("t1", revocation.Satisfied), at(62))
+		}, nil},
+		"people are told when something young joins it": {func(s *State) {
+			s.Finding(finding("ada", "a", events.High, "t1"), at(61))
+			f := finding("ada", "b", events.Medium, "t1")
+			f.Time = at(61)
+			s.Finding(f, at(62))
+		}, []string{"a chat firing high"}},
 		"the end may come before the finding": {func(s *State) {
 			s.Claims(claims("t1", revocation.Satisfied), at(0))
 			s.Finding(finding("ada", "a", events.Medium, "t1"), at(1))
@@ -151,6 +222,42 @@ func TestWhatBelongsTogether(t *testing.T) {
 	}
 }
 
+// What is done comes before what a policy would have done, and with it its team.
+func TestWhatIsInForceComesFirst(t *testing.T) {
+	t.Parallel()
+	watched := func(a events.Action) *events.Decision {
+		return &events.Decision{Policy: "trial", Action: a, Observed: true, Reason: "watched"}
+	}
+	enforced := &events.Decision{Policy: "travel", Action: events.StepUp, Requirement: "t1", Reason: "done"}
+	for name, first := range map[string]*events.Decision{
+		"observed": watched(events.StepUp), "observed and stronger": watched(events.RevokeAll),
+		"cooling": {Policy: "trial", Action: events.RevokeAll, Cooling: true},
+	} {
+		for _, order := range [][]*events.Decision{{first, enforced}, {enforced, first}} {
+			cfg := config()
+			cfg.Owner = func(policy string) string { return "team " + policy }
+			s := New(cfg)
+			var i *Incident
+			for n, d := range order {
+				f := finding("ada", fmt.Sprint(n), events.High, "")
+				f.Decision = d
+				i = s.Finding(f, begin)
+			}
+			if !i.InForce() || i.Action != events.StepUp || i.Policy != "travel" || i.Team != "team travel" || i.Reason != "done" {
+				t.Errorf("%s: %+v", name, i)
+			}
+		}
+	}
+	s := New(config())
+	for n, d := range []*events.Decision{watched(events.StepUp), watched(events.RevokeAll)} {
+		f := finding("ada", fmt.Sprint(n), events.High, "")
+		f.Decision = d
+		if i := s.Finding(f, begin); i.Action != d.Action || !i.Observed {
+			t.Errorf("%+v", i)
+		}
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	routes := []Route{
@@ -200,6 +307,7 @@ func TestNothingIsLostAndNothingSaidTwice(t *testing.T) {
 			case 0, 1, 2:
 				f := finding(fmt.Sprint("user", rapid.IntRange(0, 8).Draw(t, "user")), fmt.Sprint("f", step),
 					rapid.SampledFrom(events.Severities).Draw(t, "severity"), rapid.SampledFrom([]string{"", "", "t1", "t2", "t3"}).Draw(t, "txn"))
+				f.Time = now
 				if f.Decision != nil {
 					f.Decision.Requirement += f.User.ID
 				}

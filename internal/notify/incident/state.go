@@ -15,8 +15,8 @@ import (
 type Config struct {
 	// Least is the least severity of a finding that counts.
 	Least events.Severity
-	// Window is how long after its latest finding an incident takes in further findings of its user that have no requirement,
-	// and after what silence one without a requirement is over.
+	// Window is how long after its latest finding an incident takes in further findings of its user, after what silence one
+	// without a requirement is over, and how old its newest event may be for people to be told of it.
 	Window events.Millis
 	// GroupWait is how long the first message waits for more findings.
 	GroupWait events.Millis
@@ -66,8 +66,8 @@ func (s *State) Restore(i *Incident) {
 			s.open[i.about()] = i.ID
 		}
 	}
-	if i.Requirement != "" {
-		s.txn[i.Requirement] = i.ID
+	for k := range i.Requirements {
+		s.txn[i.Requirements[k].ID] = i.ID
 	}
 }
 
@@ -129,9 +129,12 @@ func (s *State) Finding(f *events.Finding, now events.Millis) *Incident {
 		s.tellEnd(i, now)
 	}
 	s.changed[i.ID] = true
-	if end, ok := s.early[i.Requirement]; ok && i.Closed == 0 {
-		delete(s.early, i.Requirement)
-		s.end(i, end.Ending, end.At, now)
+	if d == nil {
+		return i
+	}
+	if end, ok := s.early[d.Requirement]; ok && i.requirement(d.Requirement) != nil {
+		delete(s.early, d.Requirement)
+		s.endOne(i, d.Requirement, end.Ending, end.At, now)
 	}
 	return i
 }
@@ -154,7 +157,7 @@ func (s *State) find(f *events.Finding, now events.Millis) *Incident {
 	}
 	key := about(kind, f.Tenant, user, group)
 	i := s.all[s.open[key]]
-	if i != nil && i.Closed == 0 && (kind != User || now-i.Updated <= s.cfg.Window) && (txn == "" || i.Requirement == "" || i.Requirement == txn) {
+	if i != nil && i.Closed == 0 && (kind != User || now-i.Updated <= s.cfg.Window) && (txn == "" || len(i.Requirements) < maxRequirements) {
 		return i
 	}
 	if kind != Flood && len(s.all) >= s.cfg.MaxOpen {
@@ -176,7 +179,7 @@ func (s *State) find(f *events.Finding, now events.Millis) *Incident {
 func (i *Incident) take(f *events.Finding, severity events.Severity, now events.Millis) {
 	i.Findings++
 	i.Updated = now
-	i.Since = min(i.Since, f.Time)
+	i.Since, i.Latest = min(i.Since, f.Time), max(i.Latest, f.Time)
 	i.Seen = append(i.Seen, f.ID)
 	i.Seen = i.Seen[max(0, len(i.Seen)-maxSeen):]
 	if !slices.Contains(i.Detections, f.Detection) && len(i.Detections) < maxDetections {
@@ -217,24 +220,38 @@ func place(p *events.Place) string {
 	return events.Cut(strings.Join(parts, ", "), maxText)
 }
 
-// decide adds what policy made of it: the strongest action counts.
+// decide adds what policy made of it: the strongest action that is in force counts, and without one the strongest.
 func (s *State) decide(i *Incident, d *events.Decision) {
-	if d.Requirement != "" && i.Requirement == "" && i.Kind == User {
-		i.Requirement = d.Requirement
+	if d.Requirement != "" && i.Kind == User && i.Closed == 0 && i.requirement(d.Requirement) == nil {
+		i.Requirements = append(i.Requirements, Requirement{ID: d.Requirement})
+		i.Requirement = i.Requirements[0].ID
 		s.txn[d.Requirement] = i.ID
 	}
-	if d.Action.Rank() < i.Action.Rank() || d.Action.Rank() == i.Action.Rank() && i.Policy != "" {
+	decided := Incident{Action: d.Action, Observed: d.Observed, Cooling: d.Cooling, Held: d.Held}
+	if i.Policy != "" && !decided.stronger(i) {
 		return
 	}
-	i.Action, i.Observed, i.Policy, i.Reason = d.Action, d.Observed, events.Cut(d.Policy, maxText), events.Cut(d.Reason, maxText)
+	i.Action, i.Observed, i.Cooling, i.Held = d.Action, d.Observed, d.Cooling, d.Held
+	i.Policy, i.Reason = events.Cut(d.Policy, maxText), events.Cut(d.Reason, maxText)
 	if s.cfg.Owner != nil {
 		i.Team = s.cfg.Owner(d.Policy)
 	}
 }
 
+// stronger compares what was decided.
+func (i *Incident) stronger(than *Incident) bool {
+	if i.InForce() != than.InForce() {
+		return i.InForce()
+	}
+	return i.Action.Rank() > than.Action.Rank()
+}
+
 // route adds the messages that the incident's severity asks for: one for a target and a severity, and none while the one
-// before still waits, which then tells of this severity.
+// before still waits, which then tells of this severity. Of what is long over, as in a log that is read again, nobody is told.
 func (s *State) route(i *Incident, now events.Millis) {
+	if now-i.Latest > s.cfg.Window {
+		return
+	}
 	names, _ := targets(s.cfg.Routes, i)
 	for _, target := range names {
 		var last *Delivery
@@ -263,8 +280,11 @@ func (i *Incident) add(target string, phase Phase, now, due events.Millis) {
 func (s *State) Claims(c *revocation.Claims, now events.Millis) {
 	i := s.all[s.txn[c.ID]]
 	if c.Status == revocation.Open {
-		if expires := events.Millis(c.Expires) * events.Second; i != nil && i.Closed == 0 && i.Expires != expires {
-			i.Expires = expires
+		if i == nil || i.Closed != 0 {
+			return
+		}
+		if r, expires := i.requirement(c.ID), events.Millis(c.Expires)*events.Second; r.Expires != expires {
+			r.Expires, i.Expires = expires, max(i.Expires, expires)
 			s.changed[i.ID] = true
 		}
 		return
@@ -279,7 +299,7 @@ func (s *State) Claims(c *revocation.Claims, now events.Millis) {
 		s.early[c.ID] = Early{ending, at, now}
 		s.forgetEarly(now)
 	case i.Closed == 0:
-		s.end(i, ending, at, now)
+		s.endOne(i, c.ID, ending, at, now)
 	}
 }
 
@@ -294,6 +314,27 @@ func (s *State) forgetEarly(now events.Millis) {
 		}
 		delete(s.early, oldest)
 	}
+}
+
+// endOne ends a requirement of an open incident, and the incident with the last of them: as satisfied when all were.
+func (s *State) endOne(i *Incident, id string, ending Ending, at, now events.Millis) {
+	r := i.requirement(id)
+	if r.Ending != "" {
+		return
+	}
+	r.Ended, r.Ending = at, ending
+	s.changed[i.ID] = true
+	for k := range i.Requirements {
+		o := &i.Requirements[k]
+		if o.Ending == "" {
+			return
+		}
+		at = max(at, o.Ended)
+		if o.Ending != Satisfied {
+			ending = o.Ending
+		}
+	}
+	s.end(i, ending, at, now)
 }
 
 // end closes an incident and tells those who want to know.
@@ -323,19 +364,32 @@ func (s *State) tellEnd(i *Incident, now events.Millis) {
 // Tick ends what is over by time, and forgets what was over for the window and is told.
 func (s *State) Tick(now events.Millis) {
 	for id, i := range s.all {
+		silence := now - i.Updated
 		switch {
-		case i.Closed == 0 && i.Requirement == "" && now-i.Updated > s.cfg.Window:
+		case i.Closed == 0 && len(i.Requirements) == 0 && silence > s.cfg.Window:
 			s.end(i, Quiet, now, now)
-		case i.Closed == 0 && i.Expires != 0 && now-i.Expires > s.cfg.Window && now-i.Updated > s.cfg.Window:
-			s.end(i, Expired, i.Expires, now)
-		case i.Closed == 0 && i.Expires == 0 && i.Requirement != "" && now-i.Updated > forgotten:
-			s.end(i, Expired, now, now) // its requirement was never heard of
-		case i.Closed != 0 && now-i.Updated > s.cfg.Window && !i.Waiting():
+		case i.Closed == 0 && silence > s.cfg.Window:
+			s.expire(i, now, silence)
+		case i.Closed != 0 && silence > s.cfg.Window && !i.Waiting():
 			delete(s.all, id)
-			if s.txn[i.Requirement] == id {
-				delete(s.txn, i.Requirement)
+			for k := range i.Requirements {
+				if txn := i.Requirements[k].ID; s.txn[txn] == id {
+					delete(s.txn, txn)
+				}
 			}
 			s.changed[id] = true
+		}
+	}
+}
+
+// expire ends the requirements whose end was not heard of long after it was due, and those that were never heard of.
+func (s *State) expire(i *Incident, now, silence events.Millis) {
+	for k := range i.Requirements {
+		switch r := &i.Requirements[k]; {
+		case r.Expires != 0 && now-r.Expires > s.cfg.Window:
+			s.endOne(i, r.ID, Expired, r.Expires, now)
+		case r.Expires == 0 && silence > forgotten:
+			s.endOne(i, r.ID, Expired, now, now)
 		}
 	}
 }
