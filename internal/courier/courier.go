@@ -81,6 +81,7 @@ type Courier struct {
 
 	mu       sync.Mutex
 	holdings map[int]*holding
+	disputes map[int]*dispute
 	changed  chan struct{} // closed when holdings change, then made anew
 }
 
@@ -98,7 +99,7 @@ func New(cfg Config, deps Deps) (*Courier, error) {
 	c := &Courier{
 		cfg: cfg, deps: deps, log: deps.Logger, lanes: newLanes(cfg.MaxInFlight), producer: deps.Cluster.Producer(),
 		letters: deps.Cluster.Publisher(stream.PublisherConfig{}), member: strings.ToLower(rand.Text()),
-		ready: make(chan struct{}), holdings: map[int]*holding{}, changed: make(chan struct{}),
+		ready: make(chan struct{}), holdings: map[int]*holding{}, disputes: map[int]*dispute{}, changed: make(chan struct{}),
 	}
 	var err error
 	if c.metrics, err = newMetrics(deps.Registerer, c.gauges); err != nil {
@@ -264,6 +265,12 @@ func (c *Courier) share(ctx context.Context) error {
 		})
 	}
 	claiming.Wait()
+	for p := range c.partitions { // who joins the group and claims nothing would keep the partition from those who can
+		if !c.mayClaim(ctx, p) {
+			work.Wait()
+			return nil
+		}
+	}
 	err := c.deps.Cluster.Share(ctx, stream.ShareConfig{
 		Group: c.cfg.Group, Topic: events.TopicStreams, SessionTimeout: c.cfg.SessionTimeout, HeartbeatInterval: c.cfg.HeartbeatInterval,
 		// Who dies while the group comes together holds the others up for so long; to release streams takes no longer.
@@ -294,6 +301,9 @@ func (c *Courier) keep(ctx context.Context, h *holding) {
 func (c *Courier) assigned(ctx context.Context, partition int) error {
 	h := c.adopt(partition)
 	if h == nil {
+		if !c.mayClaim(ctx, partition) {
+			return nil
+		}
 		var err error
 		if h, err = c.claim(ctx, partition); err != nil {
 			return err
@@ -309,6 +319,8 @@ func (c *Courier) assigned(ctx context.Context, partition int) error {
 	}
 	h.release(ctx)
 	if ctx.Err() == nil {
+		c.notify()
+		c.yieldTo(ctx, partition)
 		return h.gone() // it is still ours to hold: claim it anew
 	}
 	return nil

@@ -2,6 +2,7 @@ package courier
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 
@@ -164,6 +165,23 @@ func (t *table) streams(keep func(*ssf.Stream) bool) []ssf.Stream {
 		}
 	}
 	return out
+}
+
+// foreign reports whether a partition must be left to who holds it: a courier with another key, under which secrets of its
+// streams are sealed. Streams of a key that was replaced are not: a courier takes up under its address what it held.
+func (t *table) foreign(partition int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := &t.parts[partition]
+	if p.epoch == 0 || p.claim.genuine {
+		return false
+	}
+	for _, w := range p.rows {
+		if errors.Is(w.problem, errSecret) {
+			return true
+		}
+	}
+	return false
 }
 
 // rows returns a copy of a partition's rows.

@@ -58,6 +58,7 @@ func (p *Process) AddCourier(listener net.Listener) (*courier.Courier, error) {
 		return nil, fmt.Errorf("courier: %w", err)
 	}
 	p.Add(lifecycle.Service{Name: "signing keys", Run: keys.Run})
+	p.ready = append(p.ready, named("courier", c.Ready))
 	p.Add(service("courier", c.Run, c.Addr))
 	return c, nil
 }
