@@ -164,6 +164,9 @@ func (f *operatorFlags) onStream(use, short string, flags func(*cobra.Command) f
 		if err != nil {
 			return err
 		}
+		if view.Result != "" && !f.json {
+			fmt.Fprintf(c.OutOrStdout(), "stream %s: %s\n", view.ID, view.Result)
+		}
 		return f.print(c.OutOrStdout(), raw, []courier.StreamView{view})
 	}
 	return c

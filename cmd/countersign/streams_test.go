@@ -32,7 +32,7 @@ func TestStreamsAreMadeAndDeletedByOperators(t *testing.T) {
 			}
 			w.WriteHeader(http.StatusCreated)
 		}
-		fmt.Fprint(w, `{"stream_id":"abc","receiver":"workspace","tenant":"acme","method":"push","status":"enabled"}`)
+		fmt.Fprint(w, `{"stream_id":"abc","receiver":"workspace","tenant":"acme","method":"push","status":"enabled","result":"disabled, SETs dropped that waited: 4"}`)
 	}))
 	defer courier.Close()
 	dir := t.TempDir()
@@ -65,6 +65,15 @@ func TestStreamsAreMadeAndDeletedByOperators(t *testing.T) {
 	if d := cmp.Diff(want, body); d != "" {
 		t.Errorf("asked for (-want, +got):\n%s", d)
 	}
+	for _, asJSON := range []bool{false, true} {
+		args := []string{"disable", "abc"}
+		if asJSON {
+			args = append(args, "--json")
+		}
+		if out, err = run(args...); err != nil || strings.Contains(out, "stream abc: disabled, SETs dropped that waited: 4\n") == asJSON {
+			t.Errorf("%q, %v", out, err)
+		}
+	}
 	if out, err = run("delete", "abc"); err != nil || !strings.Contains(out, "abc of workspace is deleted") {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -79,8 +88,8 @@ func TestStreamsAreMadeAndDeletedByOperators(t *testing.T) {
 			t.Errorf("%q was taken", wrong)
 		}
 	}
-	const prefix = "/operator/v1/streams"
-	if d := cmp.Diff([]string{"POST " + prefix + " Bearer the-operators-token", "DELETE " + prefix + "/abc Bearer the-operators-token"}, asked); d != "" {
+	const prefix, bearer = "/operator/v1/streams", " Bearer the-operators-token"
+	if d := cmp.Diff([]string{"POST " + prefix + bearer, "POST " + prefix + "/abc/disable" + bearer, "POST " + prefix + "/abc/disable" + bearer, "DELETE " + prefix + "/abc" + bearer}, asked); d != "" {
 		t.Errorf("requests (-want, +got):\n%s", d)
 	}
 }

@@ -47,8 +47,8 @@ type StreamView struct {
 	Subjects  int        `json:"subjects"`
 	Status    ssf.Status `json:"status"`
 	Reason    string     `json:"reason,omitempty"`
-	// Lag counts the records of the log that were not looked at, Pending the SETs that wait in memory, Control those of
-	// them that come from no decision.
+	// Lag counts the records of the log that were not looked at, Pending the SETs that wait and those that are to be sent
+	// again, Control those of them that come from no decision.
 	Lag          int64      `json:"lag"`
 	Pending      int        `json:"pending"`
 	Control      int        `json:"control"`
@@ -60,6 +60,8 @@ type StreamView struct {
 	// missing then.
 	HeldBy  string `json:"held_by"`
 	Unknown bool   `json:"unknown,omitempty"`
+	// Result says, for people, what was done; only in the answer to a verb.
+	Result string `json:"result,omitempty"`
 }
 
 func viewOf(s *ssf.Stream) StreamView {
@@ -82,10 +84,8 @@ func (o *outlet) view() StreamView {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	v := viewOf(&o.stream)
-	v.Lag, v.Pending, v.Control, v.LastError, v.HeldBy = o.lag(ends), o.waiting, len(o.controls.items), o.lastError, o.c.url
-	for _, c := range o.cursors {
-		v.Pending += len(c.again)
-	}
+	v.Lag, v.Control, v.LastError, v.HeldBy = o.lag(ends), len(o.controls.items), o.lastError, o.c.url
+	v.Pending = o.behind() + v.Control
 	v.LastSuccess, v.FailingSince = optional(o.lastSuccess), optional(o.failingSince)
 	if o.problem != nil {
 		v.LastError = clip(o.problem.Error())
@@ -144,7 +144,7 @@ func newOperator(c *Courier) (http.Handler, error) {
 	o.mux.HandleFunc("GET "+operatorPrefix+"streams", o.list)
 	o.mux.HandleFunc("POST "+operatorPrefix+"streams", o.create)
 	o.mux.HandleFunc("DELETE "+operatorPrefix+"streams/{id}", o.on(o.remove))
-	o.mux.HandleFunc("GET "+operatorPrefix+"streams/{id}", o.on(func(ctx context.Context, s *outlet, _ []byte) error { return nil }))
+	o.mux.HandleFunc("GET "+operatorPrefix+"streams/{id}", o.on(func(context.Context, *outlet, []byte) (string, error) { return "", nil }))
 	o.mux.HandleFunc("POST "+operatorPrefix+"streams/{id}/verify", o.on(o.verify))
 	o.mux.HandleFunc("POST "+operatorPrefix+"streams/{id}/emit", o.on(o.emit))
 	o.mux.HandleFunc("POST "+operatorPrefix+"streams/{id}/replay", o.on(o.replay))
@@ -198,8 +198,11 @@ func answerJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // who asked may be gone
 }
 
+// verb does something to a stream, and returns what it did, for people.
+type verb func(ctx context.Context, s *outlet, body []byte) (result string, err error)
+
 // on finds the stream of a request, wherever it is held, and answers with how it is after do.
-func (o *operator) on(do func(ctx context.Context, s *outlet, body []byte) error) http.HandlerFunc {
+func (o *operator) on(do verb) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOperatorBody))
 		if err != nil {
@@ -207,8 +210,9 @@ func (o *operator) on(do func(ctx context.Context, s *outlet, body []byte) error
 			return
 		}
 		s, err := o.c.find(r.Context(), r.PathValue("id"))
+		var result string
 		if err == nil {
-			err = do(r.Context(), s, body)
+			result, err = do(r.Context(), s, body)
 		}
 		if elsewhere, ok := errors.AsType[*ssf.ElsewhereError](err); ok {
 			o.c.forward(w, r, body, elsewhere.URL)
@@ -221,7 +225,9 @@ func (o *operator) on(do func(ctx context.Context, s *outlet, body []byte) error
 		if r.Method != http.MethodGet {
 			o.c.log.Info("operator changed a stream", by(r.Context()), zap.String("stream", s.id), zap.String("path", r.URL.Path))
 		}
-		answerJSON(w, http.StatusOK, s.view())
+		v := s.view()
+		v.Result = result
+		answerJSON(w, http.StatusOK, v)
 	}
 }
 
@@ -292,40 +298,50 @@ func (o *operator) create(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, http.StatusCreated, v)
 }
 
-func (o *operator) remove(ctx context.Context, s *outlet, _ []byte) error {
+func (o *operator) remove(ctx context.Context, s *outlet, _ []byte) (string, error) {
 	config := s.config()
-	return o.c.Delete(ctx, ssf.Receiver{ID: config.Receiver, Tenant: config.Tenant}, s.id)
+	return "deleted", o.c.Delete(ctx, ssf.Receiver{ID: config.Receiver, Tenant: config.Tenant}, s.id)
 }
 
-func (o *operator) verify(ctx context.Context, s *outlet, body []byte) error {
+func (o *operator) verify(ctx context.Context, s *outlet, body []byte) (string, error) {
 	var q struct {
 		State *string `json:"state"`
 	}
 	if err := decode(body, &q); err != nil {
-		return err
+		return "", err
 	}
 	if q.State != nil && len(*q.State) > ssf.MaxState {
-		return &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", ssf.MaxState)}
+		return "", &ssf.InvalidError{Problem: fmt.Sprintf("state: is longer than %d bytes", ssf.MaxState)}
 	}
-	return o.c.control(ctx, s, control{Kind: verification, State: q.State})
+	jti, err := o.c.control(ctx, s, control{Kind: verification, State: q.State})
+	return "verification asked for, jti " + jti + s.held(), err
 }
 
-func (o *operator) emit(ctx context.Context, s *outlet, body []byte) error {
+func (o *operator) emit(ctx context.Context, s *outlet, body []byte) (string, error) {
 	var q struct {
 		Type string `json:"type"`
 	}
 	if err := decode(body, &q); err != nil {
-		return err
+		return "", err
 	}
 	e := control{Kind: synthetic, Type: q.Type, JTI: newID(), At: time.Now().Unix()}
 	config := s.config()
 	if _, err := e.token(&config); err != nil {
-		return &ssf.InvalidError{Problem: clip("type: " + err.Error())}
+		return "", &ssf.InvalidError{Problem: clip("type: " + err.Error())}
 	}
-	return o.c.control(ctx, s, e)
+	jti, err := o.c.control(ctx, s, e)
+	return "emitted, jti " + jti + s.held(), err
 }
 
-func (o *operator) replay(ctx context.Context, s *outlet, body []byte) error {
+// held is what to add to the result of a verb whose SETs do not go out now.
+func (o *outlet) held() string {
+	if o.config().Status == ssf.Paused {
+		return "; held: the stream is paused"
+	}
+	return ""
+}
+
+func (o *operator) replay(ctx context.Context, s *outlet, body []byte) (string, error) {
 	var q struct {
 		Since     *time.Time `json:"since"`
 		JTI       string     `json:"jti"`
@@ -333,46 +349,56 @@ func (o *operator) replay(ctx context.Context, s *outlet, body []byte) error {
 		Offset    *int64     `json:"offset"`
 	}
 	if err := decode(body, &q); err != nil {
-		return err
+		return "", err
 	}
 	switch {
 	case q.Since != nil && q.JTI == "" && q.Partition == nil && q.Offset == nil:
-		return o.c.replaySince(ctx, s, *q.Since)
+		n, err := o.c.replaySince(ctx, s, *q.Since)
+		return fmt.Sprintf("%d decisions since %s will be looked at and sent again where they are for the stream", n, q.Since.UTC().Format(time.RFC3339)) + s.held(), err
 	case q.Since == nil && q.JTI != "" && q.Partition != nil && q.Offset != nil:
-		return o.c.replayOne(ctx, s, q.JTI, *q.Partition, *q.Offset)
+		return "jti " + q.JTI + " will be sent again" + s.held(), o.c.replayOne(ctx, s, q.JTI, *q.Partition, *q.Offset)
 	}
-	return &ssf.InvalidError{Problem: "give since, a time, or jti with the partition and offset of its dead letter"}
+	return "", &ssf.InvalidError{Problem: "give since, a time, or jti with the partition and offset of its dead letter"}
 }
 
 // status changes it as the transmitter's own decision.
-func (o *operator) status(to ssf.Status) func(ctx context.Context, s *outlet, body []byte) error {
-	return func(ctx context.Context, s *outlet, body []byte) error {
+func (o *operator) status(to ssf.Status) verb {
+	return func(ctx context.Context, s *outlet, body []byte) (string, error) {
 		var q struct {
 			Reason string `json:"reason"`
 		}
 		if err := decode(body, &q); err != nil {
-			return err
+			return "", err
 		}
 		select {
 		case s.edit <- struct{}{}: // a receiver's change that is under way would be written over it
 			defer func() { <-s.edit }()
 		case <-ctx.Done():
-			return ctx.Err()
+			return "", ctx.Err()
 		}
 		s.mu.Lock()
 		_, known := s.owner()
+		result, waited := string(to), s.behind()
+		for _, it := range s.controls.items {
+			if it.control.Kind != streamUpdated {
+				waited++
+			}
+		}
 		switch {
 		case !known && to != ssf.Disabled:
 			s.mu.Unlock()
-			return &ssf.InvalidError{Problem: "the receiver of the stream is not in ssf.clients any more"}
+			return "", &ssf.InvalidError{Problem: "the receiver of the stream is not in ssf.clients any more"}
 		case s.stream.Status != to || s.stream.Reason != clip(q.Reason):
 			s.announce(to, clip(q.Reason), ssf.ByOperator, time.Now())
 		case s.stream.StatusBy != ssf.ByOperator: // there is nothing to announce
 			s.stream.StatusBy, s.configDirty = ssf.ByOperator, true
 		}
+		if to == ssf.Disabled {
+			result += fmt.Sprintf(", SETs dropped that waited: %d", waited)
+		}
 		s.mu.Unlock()
 		s.pull()
-		return o.c.elsewhere(s.holding, s.holding.save(ctx, s))
+		return result, o.c.elsewhere(s.holding, s.holding.save(ctx, s))
 	}
 }
 

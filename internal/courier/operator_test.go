@@ -121,6 +121,56 @@ func TestOperatorsChangeStreams(t *testing.T) {
 	}
 }
 
+// The answer to a verb says what was done, and what waits is counted whole.
+func TestVerbsSayWhatTheyDid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	r := newReceiver(t, nil)
+	s := c.pushTo(r.URL)
+	do := func(path, body, want string, pending int) StreamView {
+		t.Helper()
+		status, text := c.operate("POST", "streams/"+s.ID+"/"+path, body, operatorToken)
+		var v StreamView
+		if err := json.Unmarshal([]byte(text), &v); status != http.StatusOK || err != nil {
+			t.Fatalf("%s: %d %s", path, status, text)
+		}
+		if !strings.HasPrefix(v.Result, strings.SplitN(want, "*", 2)[0]) || !strings.HasSuffix(v.Result, want[strings.Index(want, "*")+1:]) {
+			t.Errorf("%s: %q, want %q", path, v.Result, want)
+		}
+		if pending >= 0 && v.Pending != pending {
+			t.Errorf("%s: %d pending, want %d", path, v.Pending, pending)
+		}
+		return v
+	}
+	emit := `{"type":"` + dialect.SessionRevoked + `"}`
+	v := do("emit", emit, "emitted, jti *", -1)
+	r.await(t, 1)
+	if jti := r.jtis()[0]; v.Result != "emitted, jti "+jti {
+		t.Errorf("%q, sent %q", v.Result, jti)
+	}
+	do("pause", "", "paused", -1)
+	r.await(t, 2)
+	w.decide("alice")
+	c.seenAll(w)
+	const held = "; held: the stream is paused"
+	eventually(t, "the decision waits, and nothing else", func() bool {
+		_, text := c.operate("GET", "streams/"+s.ID, "", operatorToken)
+		var v StreamView
+		return json.Unmarshal([]byte(text), &v) == nil && v.Pending == 1 && v.Result == ""
+	})
+	do("emit", emit, "emitted, jti *"+held, 2)
+	do("verify", "", "verification asked for, jti *"+held, 3)
+	since := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	do("replay", `{"since":"`+since+`"}`, "1 decisions since "+since+" will *"+held, -1)
+	eventually(t, "it waits again", func() bool {
+		_, text := c.operate("GET", "streams/"+s.ID, "", operatorToken)
+		return strings.Contains(text, `"pending":3,`)
+	})
+	do("disable", "", "disabled, SETs dropped that waited: 3", -1)
+	do("disable", "", "disabled, SETs dropped that waited: 0", -1)
+}
+
 // What was delivered can be delivered again, from a time on or one by one, with the same ids and in order.
 func TestReplay(t *testing.T) {
 	t.Parallel()

@@ -266,3 +266,28 @@ func TestASubjectThatIsNotAcknowledgedStarvesNobody(t *testing.T) {
 		t.Error("her second one went before the first was acknowledged")
 	}
 }
+
+// A poll that is answered shows that the receiver is there, also when there was nothing for it.
+func TestAPollIsASuccess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.start(nil)
+	s := c.pollStream()
+	last := func() *time.Time {
+		o, err := c.find(t.Context(), s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.view().LastSuccess
+	}
+	if got := last(); got != nil {
+		t.Errorf("before the first poll: %v", got)
+	}
+	before := time.Now()
+	if _, err := c.Poll(t.Context(), app, s.ID, ssf.PollRequest{ReturnImmediately: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := last(); got == nil || got.Before(before) {
+		t.Errorf("after it: %v", got)
+	}
+}

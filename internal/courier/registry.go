@@ -332,11 +332,12 @@ func (c *Courier) Verify(ctx context.Context, r ssf.Receiver, id string, state *
 	}
 	o.verified = now
 	o.mu.Unlock()
-	return c.control(ctx, o, control{Kind: verification, State: state})
+	_, err = c.control(ctx, o, control{Kind: verification, State: state})
+	return err
 }
 
-// control queues a control event and returns when that is durable.
-func (c *Courier) control(ctx context.Context, o *outlet, e control) error {
+// control queues a control event and returns its jti when that is durable.
+func (c *Courier) control(ctx context.Context, o *outlet, e control) (jti string, err error) {
 	e.JTI, e.At = newID(), time.Now().Unix()
 	o.mu.Lock()
 	size := e.size()
@@ -346,13 +347,13 @@ func (c *Courier) control(ctx context.Context, o *outlet, e control) error {
 	switch {
 	case o.stream.Status == ssf.Disabled:
 		o.mu.Unlock()
-		return ssf.ErrDisabled
+		return "", ssf.ErrDisabled
 	case o.lost(): // nothing would be written, and nothing sent
 		o.mu.Unlock()
-		return errLost
+		return "", errLost
 	case len(o.controls.items) >= maxControls || size > maxControlBytes:
 		o.mu.Unlock()
-		return &ssf.TooManyError{After: 5 * time.Second}
+		return "", &ssf.TooManyError{After: 5 * time.Second}
 	}
 	o.addControl(e)
 	// Who asks wants to know now, also after long trouble.
@@ -362,7 +363,7 @@ func (c *Courier) control(ctx context.Context, o *outlet, e control) error {
 	}
 	o.wake()
 	o.mu.Unlock()
-	return c.elsewhere(o.holding, o.holding.save(ctx, o))
+	return e.JTI, c.elsewhere(o.holding, o.holding.save(ctx, o))
 }
 
 // Poll answers a poll.
@@ -378,19 +379,24 @@ func (c *Courier) Poll(ctx context.Context, r ssf.Receiver, id string, q ssf.Pol
 	if err != nil {
 		return ssf.PollResponse{}, c.elsewhere(o.holding, err)
 	}
+	o.mu.Lock()
+	o.lastSuccess, o.advanced = time.Now(), true // the receiver is there; written now and then only
+	o.mu.Unlock()
 	return answer, nil
 }
 
-// replaySince sets a stream back to a time: everything since is delivered again.
-func (c *Courier) replaySince(ctx context.Context, o *outlet, since time.Time) error {
+// replaySince sets a stream back to a time: everything since is delivered again. It returns how many
+// records of the log that are.
+func (c *Courier) replaySince(ctx context.Context, o *outlet, since time.Time) (records int64, err error) {
 	offsets, err := c.deps.Cluster.OffsetsAt(ctx, topicRevocations, since)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	ends := o.c.hub.ends()
 	o.mu.Lock()
 	if o.stream.Status == ssf.Disabled {
 		o.mu.Unlock()
-		return ssf.ErrDisabled
+		return 0, ssf.ErrDisabled
 	}
 	// What waits from before that time goes on waiting; the rest is read again.
 	type older struct {
@@ -414,6 +420,7 @@ func (c *Courier) replaySince(ctx context.Context, o *outlet, since time.Time) e
 	}
 	o.drop()
 	for p := range o.cursors {
+		records += max(ends[p]-offsets[p], 0)
 		o.cursors[p].next = min(o.cursors[p].next, offsets[p])
 		if o.lost() {
 			o.cursors[p].next = offsets[p]
@@ -432,10 +439,10 @@ func (c *Courier) replaySince(ctx context.Context, o *outlet, since time.Time) e
 	}
 	o.mu.Unlock()
 	if err := o.holding.save(ctx, o); err != nil {
-		return c.elsewhere(o.holding, err)
+		return 0, c.elsewhere(o.holding, err)
 	}
 	o.pull()
-	return nil
+	return records, nil
 }
 
 // replayOne delivers one decision again, whose place a dead letter tells.
