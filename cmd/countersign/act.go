@@ -55,8 +55,7 @@ func actCheckCommand(load func() (wiring.Config, error)) *cobra.Command {
 
 func printChecks(w io.Writer, results []act.CheckResult) error {
 	if len(results) == 0 {
-		_, err := fmt.Fprintln(w, "no action is configured")
-		return err
+		return errors.New("no actions are configured (act.actions); --config FILE?")
 	}
 	failed := 0
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -52,6 +52,9 @@ func (f *alertsFlags) desk() (*notify.Desk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
 	}
+	if desk.Targets() == 0 {
+		return nil, errors.New("no targets are configured (notify.targets); --config FILE?")
+	}
 	return desk, nil
 }
 
@@ -65,7 +68,9 @@ func (f *alertsFlags) testCommand() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 			defer cancel()
-			if err := desk.Test(ctx, args[0], time.Now()); err != nil {
+			if err := desk.Test(ctx, args[0], time.Now()); errors.Is(err, notify.ErrNoTarget) {
+				return err
+			} else if err != nil {
 				return fmt.Errorf("%s did not take it: %w", args[0], err)
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s has taken the message\n", args[0])
@@ -223,7 +228,7 @@ func (f *alertsFlags) replayCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&target, "target", "", "those of this target")
-	c.Flags().StringVar(&id, "id", "", "the one with this id, as `countersign alerts list --dead` shows it")
+	c.Flags().StringVar(&id, "id", "", "the one with this `ID`, as countersign alerts list --dead shows it")
 	c.Flags().DurationVar(&since, "since", 7*24*time.Hour, "at most this old")
 	return c
 }

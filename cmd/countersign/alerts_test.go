@@ -38,8 +38,22 @@ notify:
 	if got := <-taken; !strings.Contains(got, "This is a test") {
 		t.Error(got)
 	}
-	if _, _, err := execute(t, alertsCommand(), "test", "nobody", "--config", conf); err == nil || !strings.Contains(err.Error(), "not configured") {
+	if _, _, err := execute(t, alertsCommand(), "test", "nobody", "--config", conf); err == nil || !strings.Contains(err.Error(), `"nobody", there are hook`) || strings.Contains(err.Error(), "did not take") {
 		t.Error(err)
+	}
+	if _, _, err := execute(t, alertsCommand(), "test", "hook"); err == nil || !strings.Contains(err.Error(), "--config FILE?") {
+		t.Error(err)
+	}
+	if out, _, err := execute(t, alertsCommand(), "replay", "--help"); err != nil || !strings.Contains(out, "--id ID ") {
+		t.Errorf("%q, %v", out, err)
+	}
+	for setting, outbound := range map[string]string{
+		"(notify.outbound.plain_http allows it)": "{allow_networks: [127.0.0.0/8]}", "(notify.outbound.allow_networks)": "{plain_http: true}",
+	} {
+		refused := file(t, "refused.yaml", fmt.Sprintf("notify:\n  outbound: %s\n  targets: [{name: hook, type: webhook, url: %q, secret_file: %q}]\n  routes: [{name: all, to: [hook]}]\n", outbound, server.URL, secret))
+		if _, _, err := execute(t, alertsCommand(), "test", "hook", "--config", refused); err == nil || !strings.Contains(err.Error(), "targets[0].url: ") || !strings.Contains(err.Error(), setting) {
+			t.Error(err)
+		}
 	}
 
 	kafkatest.CreateTopic(t, brokers, prefix+events.TopicDeadLetter, 2, nil)
@@ -81,5 +95,11 @@ notify:
 	}
 	if _, _, err = execute(t, alertsCommand(), "replay", "--config", conf); err == nil {
 		t.Error("accepted")
+	}
+}
+
+func TestActCheckWithoutActions(t *testing.T) {
+	if out, _, err := execute(t, actCommand(), "check"); err == nil || out != "" || !strings.Contains(err.Error(), "--config FILE?") {
+		t.Errorf("%q, %v", out, err)
 	}
 }

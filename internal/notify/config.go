@@ -209,7 +209,7 @@ func (t *Target) problems(guard *outbound.Guard) []error {
 			add("url: must have host and port")
 		}
 	} else if err := guard.CheckURL(t.URL); err != nil {
-		add("url: %w", err)
+		add("url: %w", allowing(err))
 	}
 	return errs
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -102,31 +103,45 @@ func OpenDesk(cfg Config) (*Desk, error) {
 	return &Desk{cfg, targets}, nil
 }
 
+// ErrNoTarget is in the error of a message to a target that is not configured.
+var ErrNoTarget = errors.New("no such target is configured")
+
+func (d *Desk) target(name string) (*target, error) {
+	names := make([]string, len(d.targets))
+	for i, t := range d.targets {
+		if t.Name == name {
+			return t, nil
+		}
+		names[i] = t.Name
+	}
+	return nil, fmt.Errorf("%w: %.60q, there are %.500s", ErrNoTarget, name, strings.Join(names, ", "))
+}
+
+// Targets is how many there are.
+func (d *Desk) Targets() int { return len(d.targets) }
+
 // Send sends a message to a target now, once.
 func (d *Desk) Send(ctx context.Context, target string, m *Message) error {
-	for _, t := range d.targets {
-		if t.Name == target {
-			return t.sender.send(ctx, m)
-		}
+	t, err := d.target(target)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("target %.60q is not configured", target)
+	return t.sender.send(ctx, m)
 }
 
 // Test sends a test message to a target now, once.
 func (d *Desk) Test(ctx context.Context, target string, now time.Time) error {
-	for _, t := range d.targets {
-		if t.Name != target {
-			continue
-		}
-		templates, err := newTemplates(d.cfg)
-		if err != nil {
-			return err
-		}
-		m := testMessage(now)
-		templates.write(&m, t.dialect)
-		return t.sender.send(ctx, &m)
+	t, err := d.target(target)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("target %.60q is not configured", target)
+	templates, err := newTemplates(d.cfg)
+	if err != nil {
+		return err
+	}
+	m := testMessage(now)
+	templates.write(&m, t.dialect)
+	return t.sender.send(ctx, &m)
 }
 
 // Incidents reads the incidents that are held, oldest first.

@@ -110,11 +110,22 @@ func post(ctx context.Context, client *http.Client, address string, body []byte,
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // without the address, which may be a secret
 		}
-		return fmt.Errorf("calling: %w", err)
+		return fmt.Errorf("calling: %w", allowing(err))
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection can be used again
 	return judge(resp.StatusCode, resp.Header.Get("Retry-After"), time.Now())
+}
+
+// allowing adds to an error about an address that may not be called which setting would allow it.
+func allowing(err error) error {
+	switch {
+	case errors.Is(err, outbound.ErrPlain):
+		return fmt.Errorf("%w (notify.outbound.plain_http allows it)", err)
+	case errors.Is(err, outbound.ErrPrivate):
+		return fmt.Errorf("%w (notify.outbound.allow_networks)", err)
+	}
+	return err
 }
 
 // maxAfter is the longest pause that a target may ask for.

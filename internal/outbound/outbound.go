@@ -67,8 +67,13 @@ func (c Config) networks() ([]netip.Prefix, error) {
 	return list, errors.Join(errs...)
 }
 
-// ErrForbidden is in the error of a request to an address that may not be called.
-var ErrForbidden = errors.New("the address may not be called")
+// ErrForbidden is in the error of a request to an address that may not be called; with it ErrPlain where only plain_http is
+// missing, and ErrPrivate where only allow_networks is.
+var (
+	ErrForbidden = errors.New("the address may not be called")
+	ErrPlain     = fmt.Errorf("%w: its scheme is http, it must be https", ErrForbidden)
+	ErrPrivate   = fmt.Errorf("%w: it is not public", ErrForbidden)
+)
 
 // Guard knows which addresses may be called.
 type Guard struct {
@@ -151,6 +156,9 @@ func (g *Guard) scheme(u *url.URL) error {
 	if u.Scheme == "https" || u.Scheme == "http" && g.plain {
 		return nil
 	}
+	if u.Scheme == "http" {
+		return ErrPlain
+	}
 	return fmt.Errorf("%w: its scheme is %.20q, it must be https", ErrForbidden, u.Scheme)
 }
 
@@ -210,7 +218,7 @@ func (g *Guard) check(addr netip.Addr) error {
 		}
 	}
 	if !public(plain) {
-		return fmt.Errorf("%w: %s is not public; allow_networks can allow it", ErrForbidden, plain)
+		return fmt.Errorf("%w: %s; allow_networks can allow it", ErrPrivate, plain)
 	}
 	return nil
 }

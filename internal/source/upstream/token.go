@@ -49,6 +49,9 @@ type TokenError struct {
 }
 
 func (e *TokenError) Error() string {
+	if e.Code == "" {
+		return fmt.Sprintf("the token endpoint answered %d, without an OAuth error code", e.Status)
+	}
 	return fmt.Sprintf("the token endpoint answered %d %.60q", e.Status, e.Code)
 }
 
