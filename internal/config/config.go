@@ -118,7 +118,7 @@ func Parse[T any](defaults T, content []byte, environ []string, sections ...stri
 	out := defaults
 	var problems []string
 	if err := decode(k.Raw(), &out); err != nil {
-		problems = append(problems, decodeProblems(err)...)
+		problems = append(problems, decodeProblems(err, reflect.TypeFor[T]().String())...)
 	}
 	problems = append(problems, sectionProblems(reflect.ValueOf(out), sections)...)
 	// What concerns several sections is for the whole to say.
@@ -196,9 +196,15 @@ func scalarsFromText(from, to reflect.Type, data any) (any, error) {
 	}
 }
 
-// decodeProblems turns the decoder's errors into "path: problem" lines.
-func decodeProblems(err error) []string {
+// decodeProblems turns the decoder's errors into "path: problem" lines. root is the type of the whole.
+func decodeProblems(err error, root string) []string {
 	var out []string
+	path := func(de *mapstructure.DecodeError) string {
+		if name := de.Name(); name != root { // what is outermost goes by its type
+			return name
+		}
+		return ""
+	}
 	var walk func(error)
 	walk = func(err error) {
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {
@@ -211,11 +217,11 @@ func decodeProblems(err error) []string {
 			text := de.Unwrap().Error()
 			if keys, ok := strings.CutPrefix(text, "has invalid keys: "); ok {
 				for key := range strings.SplitSeq(keys, ", ") {
-					out = append(out, join(de.Name(), key)+": unknown key, see `countersign config dump` for the keys there are")
+					out = append(out, join(path(de), key)+": unknown key, see `countersign config dump` for the keys there are")
 				}
 				return
 			}
-			out = append(out, de.Name()+": "+text)
+			out = append(out, strings.TrimPrefix(path(de)+": "+text, ": "))
 			return
 		}
 		out = append(out, err.Error())
