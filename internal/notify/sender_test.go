@@ -428,3 +428,19 @@ func TestShoutrrrRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What is not in force is not told as done.
+func TestDecided(t *testing.T) {
+	t.Parallel()
+	for want, i := range map[string]incident.Incident{
+		"a second proof of identity is asked for (policy p)":                                                  {},
+		"nothing, the policy only watches; it would be: a second proof of identity is asked for":              {Observed: true},
+		"nothing anew, the policy asked the same of the user lately: a second proof of identity is asked for": {Cooling: true},
+		"nothing, until the breaker is reset":                                                                 {Held: true},
+	} {
+		i.Action, i.Policy, i.Kind = events.StepUp, "p", incident.User
+		if got := (&Message{Incident: i}).Decided(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
