@@ -1,5 +1,5 @@
 // Command courier delivers decisions: to the receivers of Shared Signals streams, by push and by poll, to people, as alerts, and
-// to identity providers, where sessions are ended at the source.
+// to identity providers, where sessions are ended at the source. Each of the three it does when it is configured.
 package main
 
 import (
@@ -9,13 +9,5 @@ import (
 )
 
 func main() {
-	os.Exit(wiring.Main("courier", []string{"courier", "ssf", "signing_keys", "notify", "act"}, func(p *wiring.Process) error {
-		if _, err := p.AddCourier(nil); err != nil {
-			return err
-		}
-		if err := p.AddNotify(); err != nil {
-			return err
-		}
-		return p.AddAct()
-	}))
+	os.Exit(wiring.MainWith("courier", wiring.CourierSections, (*wiring.Process).AddCouriers))
 }

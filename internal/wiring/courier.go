@@ -2,6 +2,7 @@ package wiring
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,38 @@ import (
 	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/ssf/dialect"
 )
+
+// Transmits reports whether there is a Shared Signals transmitter. Without one a courier tells people and acts only.
+func (c Config) Transmits() bool {
+	return c.SSF.BaseURL != "" || len(c.SSF.Tenants) > 0 || len(c.SSF.Clients) > 0
+}
+
+// CourierSections are the sections that a courier uses; an error when there is nothing for it to do.
+func CourierSections(c Config) ([]string, error) {
+	used := []string{"notify", "act"}
+	switch {
+	case c.Transmits():
+		return append(used, "courier", "ssf", "signing_keys"), nil
+	case len(c.Notify.Targets) == 0 && len(c.Act.Actions) == 0:
+		return used, errors.New("nothing to do: configure ssf, notify or act")
+	}
+	return used, nil
+}
+
+// AddCouriers adds what a courier does of delivering, telling people and acting.
+func (p *Process) AddCouriers() error {
+	if p.Config.Transmits() {
+		if _, err := p.AddCourier(nil); err != nil {
+			return err
+		}
+	} else {
+		p.Log.Info("no Shared Signals transmitter, alerts and actions only: ssf is not configured")
+	}
+	if err := p.AddNotify(); err != nil {
+		return err
+	}
+	return p.AddAct()
+}
 
 // AddCourier adds the courier, which serves receivers of Shared Signals and delivers to them. It returns the part, for its
 // address. listener may be nil: then it listens where its configuration says.

@@ -18,6 +18,11 @@ import (
 // Main is the main function of a service: flags, configuration, parts, run. It returns the exit status. sections are those
 // of the configuration that its parts use, besides what every service uses.
 func Main(name string, sections []string, parts func(*Process) error) int {
+	return MainWith(name, func(Config) ([]string, error) { return sections, nil }, parts)
+}
+
+// MainWith is [Main] for a service whose parts depend on what is configured: sections returns those that they use.
+func MainWith(name string, sections func(Config) ([]string, error), parts func(*Process) error) int {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	file := flags.String("config", "", "configuration `file` (YAML); variables "+config.Prefix+"SECTION__KEY override it")
 	check := flags.Bool("check", false, "check the configuration and exit")
@@ -36,8 +41,8 @@ func Main(name string, sections []string, parts func(*Process) error) int {
 	return 0
 }
 
-func run(ctx context.Context, name, file string, check bool, sections []string, parts func(*Process) error) error {
-	cfg, err := config.Load(DefaultConfig(), file, os.Environ(), append(sections, "kafka", "topics", "telemetry")...)
+func run(ctx context.Context, name, file string, check bool, sections func(Config) ([]string, error), parts func(*Process) error) error {
+	cfg, err := load(file, sections)
 	if err != nil {
 		return fmt.Errorf("the configuration has problems:\n%w", err)
 	}
@@ -61,4 +66,15 @@ func run(ctx context.Context, name, file string, check bool, sections []string, 
 	log.Info("stopped")
 	_ = log.Sync() // standard error cannot always be synced
 	return err
+}
+
+// load reads the configuration, and checks the sections that its own content asks for.
+func load(file string, sections func(Config) ([]string, error)) (Config, error) {
+	always := []string{"kafka", "topics", "telemetry"}
+	cfg, err := config.Load(DefaultConfig(), file, os.Environ(), always...)
+	used, nothing := sections(cfg)
+	if err == nil && nothing != nil {
+		return cfg, nothing
+	}
+	return config.Load(DefaultConfig(), file, os.Environ(), append(always, used...)...)
 }
