@@ -59,7 +59,8 @@ type Config struct {
 	// Applied, if set, is called after claims have changed the index, one call at a time: not for repeats, nor for what the
 	// index knows from a snapshot or by another feed. It must not block.
 	Applied func(stepup.Claims)
-	// Logger is told about what is wrong; nil is fine.
+	// Logger is told about what is wrong; nil is fine. Trouble with the brokers is one line when it begins, one every minute
+	// and one when it is over, however many partitions have it; Stats.Trouble counts each time.
 	Logger *slog.Logger
 }
 
@@ -100,6 +101,7 @@ type Subscriber struct {
 	index    *stepup.Index
 	cluster  *stream.Cluster
 	log      *slog.Logger
+	reading  outage
 	ready    chan struct{}
 	once     sync.Once
 	receipts *Receipts
@@ -150,6 +152,7 @@ func New(cfg Config, index *stepup.Index) (*Subscriber, error) {
 	}
 	s := &Subscriber{cfg: cfg, index: index, cluster: cluster, log: cfg.Logger, ready: make(chan struct{})}
 	s.receipts = newReceipts(cfg.ReceiptsTopic, cluster.Publisher(stream.PublisherConfig{}), cfg.Logger)
+	s.reading = outage{log: cfg.Logger, doing: "reading requirements, trying again", done: "requirements are read again", calm: calm}
 	s.lag.Store(-1)
 	return s, nil
 }
@@ -185,8 +188,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	}
 	for ctx.Err() == nil {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
-			s.trouble.Add(1)
-			s.log.Warn("reading requirements", "topic", s.cfg.Topic, "error", err)
+			s.report(-1, err)
 			pause(ctx, time.Second)
 		}
 	}
@@ -263,6 +265,7 @@ func (s *Subscriber) watch(ctx context.Context, pos *progress) error {
 		switch {
 		case lag == 0 && pos.live():
 			s.index.HeardAt(asked)
+			s.reading.well(now, "topic", s.cfg.Topic)
 			asked, lastSum = time.Time{}, -1
 		case sum != lastSum:
 			lastSum, moved = sum, now
@@ -272,9 +275,14 @@ func (s *Subscriber) watch(ctx context.Context, pos *progress) error {
 	}
 }
 
+// report tells of trouble that is retried; partition is -1 when it is about none.
 func (s *Subscriber) report(partition int, err error) {
 	s.trouble.Add(1)
-	s.log.Warn("reading requirements, trying again", "topic", s.cfg.Topic, "partition", partition, "error", err)
+	about := []any{"topic", s.cfg.Topic}
+	if partition >= 0 {
+		about = append(about, "partition", partition)
+	}
+	s.reading.trouble(time.Now(), err, about...)
 }
 
 // record applies one record. What cannot be read is logged with its place and passed over: stopping would leave the

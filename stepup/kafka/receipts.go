@@ -23,7 +23,7 @@ const (
 type Receipts struct {
 	topic         string
 	publisher     *stream.Publisher
-	log           *slog.Logger
+	writing       outage
 	queue         chan events.Receipt
 	written, lost atomic.Uint64
 }
@@ -31,7 +31,10 @@ type Receipts struct {
 var _ stepup.Receipts = (*Receipts)(nil)
 
 func newReceipts(topic string, p *stream.Publisher, log *slog.Logger) *Receipts {
-	return &Receipts{topic: topic, publisher: p, log: log, queue: make(chan events.Receipt, queueLength)}
+	return &Receipts{
+		topic: topic, publisher: p, queue: make(chan events.Receipt, queueLength),
+		writing: outage{log: log, doing: "writing receipts, trying again", done: "receipts are written again"},
+	}
 }
 
 // Record queues a receipt. It never blocks.
@@ -96,13 +99,14 @@ func (q *Receipts) write(ctx context.Context, batch []stream.Record) {
 		err := q.publisher.Publish(ctx, q.topic, batch)
 		if err == nil {
 			q.written.Add(uint64(len(batch)))
+			q.writing.well(time.Now(), "topic", q.topic)
 			return
 		}
 		if ctx.Err() != nil {
 			q.lost.Add(uint64(len(batch)))
 			return
 		}
-		q.log.Warn("writing receipts, trying again", "topic", q.topic, "error", err)
+		q.writing.trouble(time.Now(), err, "topic", q.topic)
 		pause(ctx, wait)
 	}
 }
