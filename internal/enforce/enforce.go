@@ -217,7 +217,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) decision {
 		return ""
 	case err != nil:
 		s.complain(err)
-		s.problem(w, r, http.StatusForbidden, "The request cannot be judged")
+		// Only texts of our own and names of headers: nothing of the request is in it.
+		stepup.WriteProblem(w, r, stepup.Refusal{Status: http.StatusForbidden, Title: "The request cannot be judged", Reason: err.Error()})
 		return unclear
 	case o.public(s.cfg.Public):
 		identify(w.Header(), o, &stepup.Token{})

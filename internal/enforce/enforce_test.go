@@ -524,24 +524,33 @@ func TestProxiesThatAskWrong(t *testing.T) {
 	for name, c := range map[string]struct {
 		raw    string
 		status int
+		detail string // what the body says is wrong
 	}{
-		"nothing said":       {request("/v1/nginx", ""), 403},
-		"no method":          {request("/v1/nginx", "X-Original-URI: /\r\n"), 403},
-		"no URI":             {request("/v1/traefik", "X-Forwarded-Method: GET\r\n"), 403},
-		"two URIs":           {request("/v1/traefik", "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /a\r\nX-Forwarded-Uri: /b\r\n"), 403},
-		"another's headers":  {request("/v1/nginx", "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /\r\n"), 403},
-		"fragment":           {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: /health#/../pay\r\n"), 403},
-		"no path":            {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: pay\r\n"), 403},
-		"odd method":         {request("/v1/nginx", "X-Original-Method: G E T\r\nX-Original-URI: /\r\n"), 403},
-		"long URI":           {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: /"+strings.Repeat("x", maxURI)+"\r\n"), 403},
-		"absolute form":      {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: HTTP://app.example.com\r\n"), 200},
-		"elsewhere":          {request("/", ""), 404},
-		"like an endpoint":   {request("/v1/envoyer", ""), 404},
-		"Envoy, at the root": {request("/v1/envoy/", ""), 200},
-		"Envoy, up and away": {request("/v1/envoy/../nginx", ""), 200}, // the path /../nginx of the application
+		"nothing said":       {request("/v1/nginx", ""), 403, "the proxy's configuration is wrong: it sends no header X-Original-Method"},
+		"no method":          {request("/v1/nginx", "X-Original-URI: /\r\n"), 403, "the proxy's configuration is wrong: it sends no header X-Original-Method"},
+		"no URI":             {request("/v1/traefik", "X-Forwarded-Method: GET\r\n"), 403, "the proxy's configuration is wrong: it sends no header X-Forwarded-Uri"},
+		"no URI, nginx":      {request("/v1/nginx", "X-Original-Method: GET\r\n"), 403, "the proxy's configuration is wrong: it sends no header X-Original-URI"},
+		"two URIs":           {request("/v1/traefik", "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /a\r\nX-Forwarded-Uri: /b\r\n"), 403, "the proxy's configuration is wrong: it sends header X-Forwarded-Uri 2 times"},
+		"another's headers":  {request("/v1/nginx", "X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /\r\n"), 403, "the proxy's configuration is wrong: it sends no header X-Original-Method"},
+		"fragment":           {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: /health#/../pay\r\n"), 403, "the request's URI is none"},
+		"no path":            {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: pay\r\n"), 403, "the request's URI is none"},
+		"odd method":         {request("/v1/nginx", "X-Original-Method: G E T\r\nX-Original-URI: /\r\n"), 403, "the request's method is none"},
+		"long URI":           {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: /"+strings.Repeat("x", maxURI)+"\r\n"), 403, "the request's URI has 16385 bytes, at most 16384 are allowed"},
+		"absolute form":      {request("/v1/nginx", "X-Original-Method: GET\r\nX-Original-URI: HTTP://app.example.com\r\n"), 200, ""},
+		"elsewhere":          {request("/", ""), 404, ""},
+		"like an endpoint":   {request("/v1/envoyer", ""), 404, ""},
+		"Envoy, at the root": {request("/v1/envoy/", ""), 200, ""},
+		"Envoy, up and away": {request("/v1/envoy/../nginx", ""), 200, ""}, // the path /../nginx of the application
 	} {
-		if resp := b.ask(t, c.raw); resp.StatusCode != c.status {
-			t.Errorf("%s: %d, want %d", name, resp.StatusCode, c.status)
+		resp := b.ask(t, c.raw)
+		var problem struct{ Detail string }
+		if resp.StatusCode != http.StatusOK {
+			if err := json.NewDecoder(resp.Body).Decode(&problem); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if resp.StatusCode != c.status || problem.Detail != c.detail {
+			t.Errorf("%s: %d %q, want %d %q", name, resp.StatusCode, problem.Detail, c.status, c.detail)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func originalOf(r *http.Request) (*original, error) {
 	asked, _, _ := strings.Cut(r.RequestURI, "?")
 	switch {
 	case asked == pathNginx:
-		return fromHeaders(r, "nginx", "X-Original-Method", "X-Original-Uri")
+		return fromHeaders(r, "nginx", "X-Original-Method", "X-Original-URI")
 	case asked == pathTraefik:
 		return fromHeaders(r, "traefik", "X-Forwarded-Method", "X-Forwarded-Uri")
 	case asked == pathEnvoy || strings.HasPrefix(asked, pathEnvoy+"/"):
