@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -79,6 +80,7 @@ func New(cfg Config) (*Vault, error) {
 	api.Handle("GET /api/documents", stepup.Require(stepup.Proof{MaxAge: time.Hour})(http.HandlerFunc(documents)))
 	mux := http.NewServeMux()
 	mux.Handle("POST "+pushPath, v.receiver)
+	mux.HandleFunc("GET /{$}", greet)
 	mux.Handle("/", guard.Middleware(api))
 	v.handler = mux
 	return v, nil
@@ -91,6 +93,12 @@ func (v *Vault) URL() string { return "https://" + v.cfg.Listener.Addr().String(
 func (v *Vault) Fresh() bool {
 	_, fresh := v.index.Fresh()
 	return fresh
+}
+
+// greet says what this is to whoever looks.
+func greet(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "This is the sample vault, an API without pages: GET /api/documents with an access token of the sample bank lists the caller's documents.\n")
 }
 
 // documents lists what the caller has put there.

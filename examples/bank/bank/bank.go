@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -73,9 +74,13 @@ func New(cfg Config) (*Bank, error) {
 	for i, u := range cfg.Users {
 		users[i] = u.User
 	}
+	shown := ""
+	if cfg.Demo && !slices.ContainsFunc(users, func(u idp.User) bool { return u.Password != DemoPassword }) {
+		shown = DemoPassword
+	}
 	var err error
 	b.provider, err = idp.New(idp.Config{
-		Issuer: b.issuer(), Tenant: cfg.Tenant, Users: users, Report: b.reportSignIn,
+		Issuer: b.issuer(), Tenant: cfg.Tenant, Users: users, ShownPassword: shown, Report: b.reportSignIn,
 		Clients: []idp.Client{
 			{ID: WebClient, RedirectURIs: []string{b.redirectURI()}, Audience: Audience},
 			{ID: CLIClient, RedirectURIs: []string{CLIRedirect}, Audience: Audience},

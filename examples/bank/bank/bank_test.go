@@ -626,6 +626,37 @@ func TestPretendedPlacesNeedTheDemo(t *testing.T) {
 	}
 }
 
+func TestOnlyTheDemoTellsThePassword(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		edit func(*Config)
+		told bool
+	}{
+		"demo":    {nil, true},
+		"no demo": {func(c *Config) { c.Demo = false }, false},
+		"another word": {func(c *Config) {
+			c.Users = append(DemoUsers(), User{User: idp.User{ID: "eve", Name: "Eve", Password: "secret"}})
+		}, false},
+	} {
+		p := newBrowser(start(t, c.edit)).get("/signin")
+		if got := strings.Contains(p.body, "<code>"+DemoPassword+"</code>"); got != c.told || strings.Contains(p.body, "sample's README") == c.told {
+			t.Errorf("%s: told %v, want %v: %s", name, got, c.told, p.body)
+		}
+	}
+}
+
+func TestPagesHaveTitles(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(start(t, nil))
+	if p := b.get("/"); !strings.Contains(p.body, "<title>Sample bank</title>") {
+		t.Error(p.body)
+	}
+	b.prove(b.get("/signin"), idp.MultiFactor)
+	if p := b.get("/statements"); !strings.Contains(p.body, "<title>Statements · Sample bank</title>") {
+		t.Error(p.body)
+	}
+}
+
 func TestNewRefusesBadConfigurations(t *testing.T) {
 	t.Parallel()
 	index, err := stepup.NewIndex(stepup.IndexConfig{})

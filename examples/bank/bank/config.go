@@ -30,7 +30,8 @@ type Config struct {
 	// Events is where sign-ins and session uses are reported; an empty URL reports none.
 	Events Events
 	// Demo lets callers from this machine pretend to be somewhere else, by the header X-Demo-From or the page's own
-	// buttons. Never use it where strangers can reach the bank.
+	// buttons, and the sign-in page tell the password if it is everybody's DemoPassword. Never use it where strangers can
+	// reach the bank.
 	Demo bool
 	// Places are where callers may pretend to be, by name. Default: DemoPlaces.
 	Places map[string]Place

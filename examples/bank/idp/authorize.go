@@ -175,7 +175,7 @@ func (s *session) report(a *authorization, now time.Time, interactive bool) Sign
 func (p *Provider) ask(w http.ResponseWriter, status int, a authorization, problem string) {
 	flow := rand.Text()
 	p.flows.Put(flow, a, flowLifetime)
-	l := page{Title: "Sign in", Problem: problem, Flow: flow, Action: p.base.Path + "/login", Users: p.cfg.Users, Hint: a.hint}
+	l := page{Title: "Sign in", Problem: problem, Flow: flow, Action: p.base.Path + "/login", Users: p.cfg.Users, Hint: a.hint, Password: p.cfg.ShownPassword}
 	for _, m := range methods {
 		if a.essential == "" || atLeast(m.Class, a.essential) {
 			l.Methods = append(l.Methods, m)

@@ -42,6 +42,8 @@ type Config struct {
 	Tenant  string
 	Users   []User
 	Clients []Client
+	// ShownPassword is everybody's password where the sign-in page is to tell it, else empty.
+	ShownPassword string
 	// Report is told about every attempt; nil is fine. It must not block.
 	Report func(*http.Request, SignIn)
 }

@@ -22,6 +22,7 @@ var methods = []method{
 type page struct {
 	Title, Note, Problem string
 	Flow, Action, Hint   string
+	Password             string // everybody's; "" tells nobody
 	Users                []User
 	Methods              []method
 	Style                string
