@@ -47,7 +47,7 @@ func upCommand() *cobra.Command {
 	flags.StringVar(&f.CourierListen, "courier", "127.0.0.1:8443", "address where receivers of Shared Signals are served")
 	flags.StringSliceVar(&f.Tenants, "tenants", []string{"acme"}, "tenants whose decisions receivers may have")
 	flags.StringVar(&f.MetricsListen, "metrics", "127.0.0.1:9464", "address of Prometheus metrics, empty for none")
-	flags.BoolVar(&f.randomPorts, "random-ports", false, "let every part listen on any free port of loopback")
+	flags.BoolVar(&f.randomPorts, "random-ports", false, "let every part listen on any free port of loopback; issuers and streams of Shared Signals change with the ports at each start")
 	flags.StringVar(&f.Assets, "assets", "", "directory of the geo databases (default: the nearest .cache/assets)")
 	flags.StringVar(&f.File, "config", "", "configuration file (YAML) whose sections go over the built-in ones, such as notify and act")
 	flags.StringVar(&f.PolicyFile, "policy", "", "policy file, read anew when it changes (default: the policies that ship)")
@@ -124,7 +124,7 @@ func (f *upFlags) announce(s *standalone.Standalone, d *demo.Demo, took time.Dur
 	fmt.Printf("  signals  %s   (Shared Signals for apps; authority in %s)\n", s.SignalsURL, s.CertFile)
 	if d != nil {
 		fmt.Printf("  bank     %s   (everybody's password: %q; it subscribes by Kafka)\n", d.BankURL(), bank.DemoPassword)
-		fmt.Printf("  vault    %s   (the bank's tokens are good there; it subscribes by Shared Signals push)\n", d.VaultURL())
+		fmt.Printf("  vault    %s/api/documents   (the bank's tokens are good there; it subscribes by Shared Signals push)\n", d.VaultURL())
 		fmt.Printf("\nA company of %d simulated people lives through its last six hours at %.0f times the speed; somebody attacks it every %s.\n",
 			f.live.Users, f.live.Speed, f.live.AttackEvery)
 	}
