@@ -25,6 +25,9 @@ type Config struct {
 	// Window is how long an incident takes in further findings of its user, and after what silence it is over when nothing is
 	// required of the user.
 	Window time.Duration `yaml:"window"`
+	// TellWithin is how old an incident's newest event may be for people to be told of it: what is found in a backfill, or
+	// after a longer outage, is kept and told to nobody.
+	TellWithin time.Duration `yaml:"tell_within"`
 	// GroupWait is how long the first message of an incident waits for more findings.
 	GroupWait time.Duration `yaml:"group_wait"`
 	// MaxIncidents bounds the incidents that are held; what comes beyond is told of in one for each tenant.
@@ -78,7 +81,7 @@ type Target struct {
 // DefaultConfig tells nobody.
 func DefaultConfig() Config {
 	return Config{
-		Severity: events.Medium, Window: time.Hour, GroupWait: 5 * time.Second, MaxIncidents: 10_000,
+		Severity: events.Medium, Window: time.Hour, TellWithin: 24 * time.Hour, GroupWait: 5 * time.Second, MaxIncidents: 10_000,
 		RetryMin: time.Second, RetryMax: 5 * time.Minute, MaxAge: 24 * time.Hour,
 		Group: "countersign.courier.notify", SessionTimeout: 10 * time.Second, Outbound: outbound.DefaultConfig(),
 	}
@@ -97,6 +100,7 @@ func (c Config) Validate() error {
 		add("severity: is %.40q, must be one of %s", c.Severity, events.Severities)
 	}
 	between("window", c.Window, time.Minute, 7*24*time.Hour)
+	between("tell_within", c.TellWithin, time.Minute, 400*24*time.Hour)
 	between("group_wait", c.GroupWait, 0, 10*time.Minute)
 	between("retry_min", c.RetryMin, 10*time.Millisecond, time.Minute)
 	between("retry_max", c.RetryMax, c.RetryMin, time.Hour)

@@ -136,7 +136,7 @@ func (n *Notifier) trouble(partition int, err error) {
 // rules are the configuration of the incidents.
 func (n *Notifier) rules() incident.Config {
 	return incident.Config{
-		Least: n.cfg.Severity, Window: millis(n.cfg.Window), GroupWait: millis(n.cfg.GroupWait), MaxOpen: n.cfg.MaxIncidents,
+		Least: n.cfg.Severity, Window: millis(n.cfg.Window), TellWithin: millis(n.cfg.TellWithin), GroupWait: millis(n.cfg.GroupWait), MaxOpen: n.cfg.MaxIncidents,
 		Routes: n.cfg.Routes, Owner: n.deps.Owner,
 	}
 }

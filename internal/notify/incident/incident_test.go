@@ -22,7 +22,7 @@ func config(routes ...Route) Config {
 	if routes == nil {
 		routes = []Route{{Name: "all", To: []string{"chat"}, Resolved: true}}
 	}
-	return Config{Least: events.Medium, Window: 60 * minute, GroupWait: 5000, MaxOpen: 1000, Routes: routes}
+	return Config{Least: events.Medium, Window: 60 * minute, TellWithin: 60 * minute, GroupWait: 5000, MaxOpen: 1000, Routes: routes}
 }
 
 func finding(user, id string, severity events.Severity, txn string) *events.Finding {

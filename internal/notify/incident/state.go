@@ -15,9 +15,11 @@ import (
 type Config struct {
 	// Least is the least severity of a finding that counts.
 	Least events.Severity
-	// Window is how long after its latest finding an incident takes in further findings of its user, after what silence one
-	// without a requirement is over, and how old its newest event may be for people to be told of it.
+	// Window is how long after its latest finding an incident takes in further findings of its user, and after what silence
+	// one without a requirement is over.
 	Window events.Millis
+	// TellWithin is how old an incident's newest event may be for people to be told of it.
+	TellWithin events.Millis
 	// GroupWait is how long the first message waits for more findings.
 	GroupWait events.Millis
 	// MaxOpen bounds the incidents that are held.
@@ -249,7 +251,7 @@ func (i *Incident) stronger(than *Incident) bool {
 // route adds the messages that the incident's severity asks for: one for a target and a severity, and none while the one
 // before still waits, which then tells of this severity. Of what is long over, as in a log that is read again, nobody is told.
 func (s *State) route(i *Incident, now events.Millis) {
-	if now-i.Latest > s.cfg.Window {
+	if now-i.Latest > s.cfg.TellWithin {
 		return
 	}
 	names, _ := targets(s.cfg.Routes, i)
