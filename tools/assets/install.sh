@@ -59,7 +59,7 @@ watch_size() {
 watcher=
 staging=
 finish() {
-	[ -z "$watcher" ] || kill "$watcher" 2>/dev/null || :
+	[ -z "$watcher" ] || kill -KILL "$watcher" 2>/dev/null || :
 	[ -z "$staging" ] || rm -rf "$staging"
 	rm -rf "$cache/lock"
 }
@@ -101,7 +101,8 @@ install_group() {
 	watcher=$!
 	status=0
 	(cd "$staging" && npm ci --ignore-scripts --omit="$omit" --loglevel=error --no-progress >npm.log 2>&1) || status=$?
-	kill "$watcher" 2>/dev/null || :
+	# Not TERM: one that arrives while the watcher still drops this script's traps is lost, and wait would wait for ever.
+	kill -KILL "$watcher" 2>/dev/null || :
 	wait "$watcher" 2>/dev/null || :
 	watcher=
 	[ ! -t 2 ] || printf '\n' >&2
