@@ -116,6 +116,7 @@ func (c *Courier) hold(ctx context.Context, partition int, epoch uint64) *holdin
 		}
 		h.outlets[id] = o
 	}
+	streams := len(h.outlets) // before others see it, and add to it
 	c.mu.Lock()
 	if other := c.holdings[partition]; other == nil || other.epoch < epoch { // else this claim was overtaken by another of ours
 		c.holdings[partition] = h
@@ -132,7 +133,7 @@ func (c *Courier) hold(ctx context.Context, partition int, epoch uint64) *holdin
 		o.wake()
 		o.mu.Unlock()
 	}
-	c.log.Info("streams held", zap.Int("partition", partition), zap.Uint64("epoch", epoch), zap.Int("streams", len(h.outlets)))
+	c.log.Info("streams held", zap.Int("partition", partition), zap.Uint64("epoch", epoch), zap.Int("streams", streams))
 	return h
 }
 
