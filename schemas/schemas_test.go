@@ -68,6 +68,8 @@ var again = map[string]func([]byte) ([]byte, error){
 		return m, easyjson.Unmarshal(b, m)
 	}),
 	"deadletter.v1.json": recode(events.DecodeDeadLetter),
+	"mark.v1.json":       recode(events.DecodeMark),
+	"audit.v1.json":      recode(events.DecodeAudit),
 	"revocation.v1.json": func(b []byte) ([]byte, error) {
 		c, err := revocation.ParseClaims(b)
 		return c.Encode(), err
@@ -189,6 +191,23 @@ func messages(t *testing.T) map[string]struct {
 			Topic: events.TopicEvents, Partition: 3, Offset: 7, Line: 2, Bytes: []byte("{}"), Size: 2,
 		})},
 	}
+	mark := events.Mark{
+		Tenant: "acme", Finding: finding.ID, Detection: finding.Detection, User: "u1", Found: finding.Time, Verdict: events.TruePositive,
+		Comment: "Ana was at home.\nHer password was in a leak.", Assignee: "Bo", By: "bo@example.com", Time: 1767226200000,
+	}
+	mark.ID = events.MarkID(&mark)
+	entry := events.AuditEntry{
+		Time: 1767226200000, Tenant: "acme", Actor: "bo@example.com", Via: events.ViaOIDC, Action: "finding.triage", Target: finding.ID,
+		User: "u1", Detail: "true_positive", Outcome: events.AuditDone, Address: "192.0.2.77", Request: "r-17",
+	}
+	entry.ID = events.AuditID(&entry)
+	for name, err := range map[string]error{"mark": mark.Validate(), "audit entry": entry.Validate()} {
+		if err != nil {
+			t.Fatalf("the %s: %v", name, err)
+		}
+	}
+	out["mark"] = message{"mark.v1.json", events.Encode(&mark)}
+	out["audit"] = message{"audit.v1.json", events.Encode(&entry)}
 	// What the shipped policies of the first version decided, word for word: messages of that time stay readable for ever.
 	decision := policy.Decision{
 		Decision: events.Decision{
@@ -303,6 +322,8 @@ func TestSchemasRefuse(t *testing.T) {
 		"receipt":      {"receipt.v1.json", "receipt", `"status":"challenged"`, `"status":"seen"`},
 		"place on log": {"sighting.v1.json", "sighting", `"offset":17`, `"offset":-1`},
 		"stage":        {"deadletter.v1.json", "deadletter", `"stage":"ingest"`, `"stage":"left"`},
+		"verdict":      {"mark.v1.json", "mark", `"verdict":"true_positive"`, `"verdict":"perhaps"`},
+		"action":       {"audit.v1.json", "audit", `"action":"finding.triage"`, `"action":"Finding triage"`},
 	} {
 		text := string(messages(t)[c.golden].bytes)
 		broken := strings.Replace(text, c.from, c.to, 1)
@@ -332,6 +353,8 @@ func TestSchemasAndTypesListTheSameMembers(t *testing.T) {
 		"receipt.v1.json":    {full(&events.Receipt{})},
 		"deadletter.v1.json": {full(&events.DeadLetter{})},
 		"sighting.v1.json":   {full(&events.Sighting{})},
+		"mark.v1.json":       {full(&events.Mark{})},
+		"audit.v1.json":      {full(&events.AuditEntry{})},
 		"revocation.v1.json": {claims(events.StepUp), claims(events.RevokeSession), claims(events.RevokeAll)},
 	} {
 		got := map[string]bool{}
@@ -449,6 +472,8 @@ func TestSchemasAndTypesHaveTheSameValues(t *testing.T) {
 			texts(events.ChangeTypes), texts(events.ChangeActions),
 		},
 		"finding.v1.json":    {texts(events.Severities), texts(events.Actions), texts(events.Classes)},
+		"mark.v1.json":       {texts(events.TriageVerdicts)},
+		"audit.v1.json":      {texts(events.Vias), texts(events.AuditOutcomes)},
 		"revocation.v1.json": {texts(revocation.Statuses), texts(events.Severities), texts(events.Actions[2:])},
 	} {
 		text, err := FS.ReadFile(name)
@@ -512,6 +537,7 @@ func TestReadmeExamplesOfTheBalancer(t *testing.T) {
 	}
 	for _, topic := range []string{
 		events.TopicEvents, events.TopicState, events.TopicFindings, events.TopicRevocations, events.TopicReceipts, events.TopicDeadLetter,
+		events.TopicMarks, events.TopicAudit,
 	} {
 		if !strings.Contains(string(readme), "`"+topic+"`") {
 			t.Errorf("README.md does not name %s", topic)

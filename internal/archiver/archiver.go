@@ -1,4 +1,5 @@
-// Package archiver copies the log into the history: events, findings, revocations, receipts and dead letters.
+// Package archiver copies the log into the history: events, findings, revocations, receipts, dead
+// letters, marks and the audit trail.
 //
 // What it guarantees: an offset is committed only after its row is durable in ClickHouse, so a crash of archiver or
 // ClickHouse at any moment loses nothing; what is then written again replaces itself, because a row is named by what it

@@ -346,6 +346,38 @@ func TestAnUnreadableDeadLetterIsKeptAsItIs(t *testing.T) {
 	})
 }
 
+func TestMarksAndAuditEntriesAreKeptOrBecomeDeadLetters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, nil, nil)
+		m := events.Mark{
+			Tenant: "acme", Finding: events.ID("f"), Detection: "LOC-01", User: "u", Found: 1772582400000, Verdict: events.FalsePositive, By: "bo",
+			Time: 1772582500000,
+		}
+		m.ID = events.MarkID(&m)
+		bad := m
+		bad.Comment = "\x1b[2J"
+		entry := events.AuditEntry{Time: 1772582500000, Action: "token.create", Actor: "bo", Outcome: events.AuditDone, Request: "r"}
+		entry.ID = events.AuditID(&entry)
+		for topic, list := range map[string][]stream.Record{
+			events.TopicMarks: {{Topic: events.TopicMarks, Value: events.Encode(&m)}, {Topic: events.TopicMarks, Value: events.Encode(&bad), Offset: 1}},
+			events.TopicAudit: {{Topic: events.TopicAudit, Value: events.Encode(&entry)}, {Topic: events.TopicAudit, Value: []byte("{}"), Offset: 1}},
+		} {
+			if err := f.desk.hand(t.Context(), topic, 0, list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, i := range f.ledger.inserted() {
+			if i.Rows != 1 {
+				t.Errorf("%d rows went into %s, want one", i.Rows, i.Table)
+			}
+		}
+		if n, letters := len(f.ledger.inserted()), len(f.outbox.letters); n != 2 || letters != 2 {
+			t.Errorf("%d inserts and %d dead letters, want two of each", n, letters)
+		}
+	})
+}
+
 func TestATableThatRefusesEverythingStopsItsTopicOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -82,10 +82,12 @@ func newArchiver(cluster *stream.Cluster, store *history.Store) (*archiver.Archi
 
 func createTopics(t *testing.T, brokers []string, partitions int) {
 	t.Helper()
-	for _, topic := range []string{events.TopicEvents, events.TopicFindings, events.TopicReceipts, events.TopicDeadLetter} {
+	for _, topic := range []string{events.TopicEvents, events.TopicFindings, events.TopicReceipts, events.TopicDeadLetter, events.TopicAudit} {
 		kafkatest.CreateTopic(t, brokers, topic, partitions, nil)
 	}
-	kafkatest.CreateTopic(t, brokers, events.TopicRevocations, partitions, map[string]string{"cleanup.policy": "compact"})
+	for _, topic := range []string{events.TopicRevocations, events.TopicMarks} {
+		kafkatest.CreateTopic(t, brokers, topic, partitions, map[string]string{"cleanup.policy": "compact"})
+	}
 }
 
 func sighting(i int) *events.Event {

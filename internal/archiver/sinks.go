@@ -102,4 +102,24 @@ var sinks = []*sink{
 			return nil
 		}}
 	}},
+	{topic: events.TopicMarks, table: history.TableMarks, compacted: true, make: func() *rows {
+		b := history.NewMarks()
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			m, err := events.DecodeMark(r.Value)
+			if err != nil {
+				return err
+			}
+			return b.Append(m, logged)
+		}}
+	}},
+	{topic: events.TopicAudit, table: history.TableAudit, make: func() *rows {
+		b := history.NewAudit()
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			e, err := events.DecodeAudit(r.Value)
+			if err != nil {
+				return err
+			}
+			return b.Append(e, logged)
+		}}
+	}},
 }

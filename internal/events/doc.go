@@ -9,4 +9,4 @@
 // unknown keys, so that a reader built before a field was added still reads the record.
 package events
 
-//go:generate go tool -modfile=../../tools/dev/go.mod easyjson -all event.go report.go finding.go record.go verdict.go
+//go:generate go tool -modfile=../../tools/dev/go.mod easyjson -all event.go report.go finding.go record.go verdict.go mark.go audit.go

@@ -16,4 +16,7 @@ const (
 	// TopicAlerts is keyed by incident: what people were told and are to be told. It has one partition.
 	TopicAlerts     = "countersign.alerts.v1"
 	TopicDeadLetter = "countersign.deadletter.v1"
+	// TopicMarks is keyed by tenant and finding: what people made of findings. TopicAudit is keyed by tenant: who read and did what.
+	TopicMarks = "countersign.marks.v1"
+	TopicAudit = "countersign.audit.v1"
 )

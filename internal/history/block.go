@@ -17,10 +17,12 @@ const (
 	TableRevocations Table = "revocations"
 	TableReceipts    Table = "receipts"
 	TableDeadLetters Table = "dead_letters"
+	TableMarks       Table = "marks"
+	TableAudit       Table = "audit"
 )
 
 // Tables lists every table.
-var Tables = []Table{TableEvents, TableFindings, TableRevocations, TableReceipts, TableDeadLetters}
+var Tables = []Table{TableEvents, TableFindings, TableRevocations, TableReceipts, TableDeadLetters, TableMarks, TableAudit}
 
 // Block is rows for one table, column by column, ready to be inserted. The zero Block is of no use: see [NewEvents] and
 // its like. A block keeps its memory over Reset.

@@ -152,6 +152,7 @@ func (s *Store) retain(ctx context.Context) error {
 	for table, days := range map[Table]int{
 		TableEvents: r.EventDays, TableFindings: r.DecisionDays, TableRevocations: r.DecisionDays,
 		TableReceipts: r.DecisionDays, TableDeadLetters: r.DeadLetterDays,
+		TableMarks: r.DecisionDays, TableAudit: r.DecisionDays,
 	} {
 		want := fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d)", days)
 		var have string

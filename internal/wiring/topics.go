@@ -84,8 +84,14 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	alerts := cursors
 	alerts.Name, alerts.Partitions = events.TopicAlerts, 1
 	letters := topic(events.TopicDeadLetter, c.Findings)
+	// What people said and did is kept as long as history keeps decisions.
+	audit := topic(events.TopicAudit, 400*day)
+	marks := audit
+	// The lag is the longest outage of the archiver that loses no mark but a finding's newest from history.
+	marks.Name, marks.Compact, marks.MinCompactionLag, marks.TombstoneRetention = events.TopicMarks, true, 7*day, day
 	return []stream.TopicSpec{
 		topic(events.TopicEvents, c.Events), state, topic(events.TopicFindings, c.Findings), revocations,
 		topic(events.TopicReceipts, c.Findings), cursors, streams, alerts, letters, topic(events.TopicSightings, c.Events), network,
+		marks, audit,
 	}
 }

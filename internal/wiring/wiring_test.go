@@ -68,7 +68,7 @@ func TestTopicsThatShareKeysSharePartitions(t *testing.T) {
 			t.Errorf("state must be compacted and never expire: %+v", spec)
 		}
 	}
-	if len(seen) != 11 {
+	if len(seen) != 13 {
 		t.Errorf("%d topics", len(seen))
 	}
 	if err := (TopicsConfig{Partitions: 0, Replication: 1, MinInSync: 2}).Validate(); err == nil {
