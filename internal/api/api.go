@@ -10,6 +10,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -51,6 +52,7 @@ type Log interface {
 type Deps struct {
 	History    History
 	Log        Log
+	Publisher  Publisher
 	Schemas    fs.FS
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer
@@ -65,7 +67,8 @@ type API struct {
 	gate      *gate
 	hub       *hub
 	pages     map[string]file
-	questions chan struct{}
+	questions chan struct{} // a place for each question at a time
+	notes     chan struct{} // and for each note on its way
 	tls       *tls.Config
 	handler   http.Handler
 
@@ -80,8 +83,8 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if deps.History == nil || deps.Log == nil {
-		return nil, errors.New("api: needs a history and a log")
+	if deps.History == nil || deps.Log == nil || deps.Publisher == nil {
+		return nil, errors.New("api: needs a history, a log and a publisher")
 	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
@@ -99,7 +102,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, deps: deps, log: deps.Logger, metrics: m, gate: newGate(cfg), pages: loadPages(),
-		questions: make(chan struct{}, cfg.MaxQuestions), tls: secure, bound: make(chan struct{}), stopping: make(chan struct{}),
+		questions: make(chan struct{}, cfg.MaxQuestions), notes: make(chan struct{}, maxNotes), tls: secure, bound: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m)
 	a.handler = a.routes()
@@ -221,8 +224,20 @@ func (a *API) guarded(next http.Handler, mux *http.ServeMux) http.Handler {
 				a.metrics.seconds.WithLabelValues(route).Observe(time.Since(begun).Seconds())
 			}
 		}()
-		next.ServeHTTP(out, r)
+		// The id is ours: what a caller makes up could be that of another request.
+		v := &visit{request: strings.ToLower(rand.Text()), address: address(r)}
+		w.Header().Set("X-Request-Id", v.request)
+		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
 	})
+}
+
+// address is where a request comes from, without the port.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 const writeTimeout = 30 * time.Second

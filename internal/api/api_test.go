@@ -85,6 +85,26 @@ func (l tail) Tail(ctx context.Context, topic string, _ stream.TailFrom, fn func
 	}
 }
 
+// ledger is a Publisher that keeps what it took.
+type ledger struct {
+	mu      sync.Mutex
+	err     error
+	records []stream.Record
+}
+
+func (l *ledger) Publish(_ context.Context, topic string, records []stream.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	for _, r := range records {
+		r.Topic = topic
+		l.records = append(l.records, r)
+	}
+	return nil
+}
+
 const (
 	wholeSecret = "a-secret-for-all-of-it-12345"
 	acmeSecret  = "a-secret-for-acme-alone-1234"
@@ -109,7 +129,7 @@ func newAPI(t *testing.T, change func(*Config)) (*API, *questions, string) {
 	}
 	q := &questions{}
 	a, err := New(cfg, Deps{
-		History: q, Log: tail{},
+		History: q, Log: tail{}, Publisher: &ledger{},
 		Schemas: fstest.MapFS{"event.v1.json": {Data: []byte(`{"title":"event"}`)}},
 	})
 	if err != nil {
@@ -317,7 +337,7 @@ func TestTheLiveFeedShowsWhatTheCallerMaySee(t *testing.T) {
 	cfg.Listen = "127.0.0.1:0"
 	cfg.Tokens = []Token{token("acme", acmeSecret, []string{"acme"}, Scopes)}
 	log := tail{events.TopicFindings: make(chan stream.Record)}
-	a, err := New(cfg, Deps{History: &questions{err: report.ErrUnavailable}, Log: log})
+	a, err := New(cfg, Deps{History: &questions{err: report.ErrUnavailable}, Log: log, Publisher: &ledger{}})
 	if err != nil {
 		t.Fatal(err)
 	}

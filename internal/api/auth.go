@@ -7,30 +7,12 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/countersign-io/countersign/internal/report"
+	"github.com/countersign-io/countersign/internal/events"
 )
-
-// principal is who asks.
-type principal struct {
-	name    string
-	tenants report.Scope
-	scopes  []string
-}
-
-func (p *principal) may(scope string) bool { return slices.Contains(p.scopes, scope) }
-
-type principalKey struct{}
-
-// caller is the principal of a request; nil before authentication.
-func caller(ctx context.Context) *principal {
-	p, _ := ctx.Value(principalKey{}).(*principal)
-	return p
-}
 
 type hash = [sha256.Size]byte
 
@@ -60,17 +42,16 @@ const (
 )
 
 // operator is who follows a one-time link: whoever reads the output of the process that runs it all.
-var operator = &principal{name: "operator", tenants: report.Scope{All: true}, scopes: Scopes}
+var operator = newPrincipal("operator", events.ViaLink, []string{RoleAdmin}, nil, []string{AllTenants})
 
 func newGate(cfg Config) *gate {
 	g := &gate{sessionTTL: cfg.SessionTTL, linkTTL: cfg.LinkTTL, sessions: map[hash]session{}, links: map[hash]time.Time{}}
 	for _, t := range cfg.Tokens {
-		who := &principal{name: t.Name, scopes: t.Scopes}
-		if slices.Contains(t.Tenants, AllTenants) {
-			who.tenants.All = true
-		} else {
-			who.tenants.Tenants = t.Tenants
+		var roles []string
+		if t.Role != "" {
+			roles = []string{t.Role}
 		}
+		who := newPrincipal(t.Name, events.ViaToken, roles, t.Scopes, t.Tenants)
 		var h hash
 		_, _ = hex.Decode(h[:], []byte(t.SHA256)) // Config.Validate has looked at it
 		g.tokens = append(g.tokens, struct {
@@ -132,16 +113,16 @@ func (g *gate) close(secret string) {
 	delete(g.sessions, sha256.Sum256([]byte(secret)))
 }
 
-func (g *gate) session(secret string, now time.Time) *principal {
+func (g *gate) session(secret string, now time.Time) (session, bool) {
 	h := sha256.Sum256([]byte(secret))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s, ok := g.sessions[h]
 	if !ok || now.After(s.ends) {
 		delete(g.sessions, h)
-		return nil
+		return session{}, false
 	}
-	return s.who
+	return s, true
 }
 
 // evict makes room for one more: it drops what has ended, and else what ends next.
@@ -180,36 +161,47 @@ func setCookie(w http.ResponseWriter, r *http.Request, value string, ttl time.Du
 	})
 }
 
-// identify finds out who asks. A request with an Authorization header stands and falls with it.
-func (g *gate) identify(r *http.Request, now time.Time) *principal {
+// identify finds out who asks, and when that ends; zero is never. A request with an Authorization header stands and falls
+// with it.
+func (g *gate) identify(r *http.Request, now time.Time) (who *principal, ends time.Time) {
 	if values, ok := r.Header["Authorization"]; ok {
 		if len(values) != 1 {
-			return nil
+			return nil, ends
 		}
 		scheme, secret, _ := strings.Cut(values[0], " ")
 		if !strings.EqualFold(scheme, "Bearer") || secret == "" {
-			return nil
+			return nil, ends
 		}
-		return g.bearer(secret)
+		return g.bearer(secret), ends
 	}
 	if c, err := r.Cookie(cookieName(r)); err == nil {
-		return g.session(c.Value, now)
+		if s, ok := g.session(c.Value, now); ok {
+			return s.who, s.ends
+		}
 	}
-	return nil
+	return nil, ends
 }
 
 // authenticated lets through who is known and may use scope; it tells the handler who it is.
 func (a *API) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who := a.gate.identify(r, time.Now())
+		who, ends := a.gate.identify(r, time.Now())
 		if who == nil {
 			a.metrics.denied.Inc()
 			w.Header().Set("WWW-Authenticate", `Bearer realm="countersign"`)
 			problem(w, http.StatusUnauthorized, "Give a bearer token in the Authorization header, or sign in on the page.")
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, who)))
+		v := *visitOf(r.Context())
+		v.who, v.ends = who, ends
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &v)))
 	})
+}
+
+// stillIn reports whether a request that goes on, such as a feed, would be let in now.
+func (a *API) stillIn(r *http.Request) bool {
+	who, _ := a.gate.identify(r, time.Now())
+	return who != nil
 }
 
 // login opens a browser's session: with a one-time code from a link, or with a token from the page's form.

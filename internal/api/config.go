@@ -32,6 +32,8 @@ type Config struct {
 	// MaxQuestions bounds the questions that the history works on at a time; others wait for up to QuestionWait.
 	MaxQuestions int           `yaml:"max_questions"`
 	QuestionWait time.Duration `yaml:"question_wait"`
+	// AuditWait is how long a request waits for the log to take its audit entry; then it is refused.
+	AuditWait time.Duration `yaml:"audit_wait"`
 	// MaxLiveClients bounds the readers of the live feed, LiveBuffer what is held for one that is slow.
 	MaxLiveClients int `yaml:"max_live_clients"`
 	LiveBuffer     int `yaml:"live_buffer"`
@@ -49,20 +51,10 @@ type Token struct {
 	File string `yaml:"file"`
 	// Tenants are those it may see; "*" is all.
 	Tenants []string `yaml:"tenants"`
-	// Scopes are what it may read: see Scopes.
+	// Role gives the scopes of a role, one of Roles; Scopes, of those in Scopes, are added. At least one of both is set.
+	Role   string   `yaml:"role"`
 	Scopes []string `yaml:"scopes"`
 }
-
-// The scopes of a token.
-const (
-	// ScopeRead is for the overview, findings, requirements, schemas and the live feed.
-	ScopeRead = "read"
-	// ScopeTimeline is for all that is known of one person, day by day.
-	ScopeTimeline = "timeline"
-)
-
-// Scopes lists every scope.
-var Scopes = []string{ScopeRead, ScopeTimeline}
 
 // AllTenants in a token's tenants lifts the restriction.
 const AllTenants = "*"
@@ -76,6 +68,7 @@ func DefaultConfig() Config {
 		MaxSpan:        400 * 24 * time.Hour,
 		MaxQuestions:   4,
 		QuestionWait:   2 * time.Second,
+		AuditWait:      3 * time.Second,
 		MaxLiveClients: 64,
 		LiveBuffer:     256,
 		LiveHeartbeat:  15 * time.Second,
@@ -119,8 +112,11 @@ func (c Config) Validate() error {
 				add("%s.tenants: %.80q is no tenant", path, tenant)
 			}
 		}
-		if len(t.Scopes) == 0 {
-			add("%s.scopes: empty, name at least one of %s", path, Scopes)
+		if len(t.Scopes) == 0 && t.Role == "" {
+			add("%s.scopes: empty, name at least one of %s, or give a role", path, Scopes)
+		}
+		if t.Role != "" && !slices.Contains(Roles, t.Role) {
+			add("%s.role: %.40q is unknown, use %s", path, t.Role, Roles)
 		}
 		for _, s := range t.Scopes {
 			if !slices.Contains(Scopes, s) {
@@ -136,6 +132,7 @@ func (c Config) Validate() error {
 		{"link_ttl", c.LinkTTL, time.Minute},
 		{"max_span", c.MaxSpan, time.Hour},
 		{"question_wait", c.QuestionWait, time.Millisecond},
+		{"audit_wait", c.AuditWait, 100 * time.Millisecond},
 		{"live_heartbeat", c.LiveHeartbeat, time.Second},
 	} {
 		if d.value < d.min {

@@ -46,6 +46,8 @@ func (silent) Tail(ctx context.Context, _ string, _ stream.TailFrom, _ func(stre
 	return nil
 }
 
+func (silent) Publish(context.Context, string, []stream.Record) error { return nil }
+
 // client asks an API that stands on a real history.
 type client struct {
 	*testing.T
@@ -57,7 +59,7 @@ func newClient(t *testing.T, h api.History) client {
 	sum := sha256.Sum256([]byte(secret))
 	cfg := api.DefaultConfig()
 	cfg.Tokens = []api.Token{{Name: "test", SHA256: hex.EncodeToString(sum[:]), Tenants: []string{"acme", "globex"}, Scopes: api.Scopes}}
-	a, err := api.New(cfg, api.Deps{History: h, Log: silent{}, Schemas: schemas.FS})
+	a, err := api.New(cfg, api.Deps{History: h, Log: silent{}, Publisher: silent{}, Schemas: schemas.FS})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) {
 			}
 		case <-quiet.C:
 			// A session that has ended, or a token that is gone, ends its feed too.
-			if a.gate.identify(r, time.Now()) == nil || !send([]byte(": quiet\n\n")) {
+			if !a.stillIn(r) || !send([]byte(": quiet\n\n")) {
 				return
 			}
 		case <-r.Context().Done():

@@ -10,6 +10,7 @@ type metrics struct {
 	requests    *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	denied      prometheus.Counter
+	unaudited   prometheus.Counter
 	liveClients prometheus.Gauge
 	liveSent    prometheus.Counter
 	liveDropped prometheus.Counter
@@ -28,6 +29,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		denied: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_api_denied_total", Help: "Requests and sign-ins without a valid token, session or link.",
 		}),
+		unaudited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_api_unaudited_total", Help: "Audit entries that the log did not take; reads and actions were refused for it.",
+		}),
 		liveClients: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "countersign_api_live_clients", Help: "Readers of the live feed.",
 		}),
@@ -44,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.denied, m.liveClients, m.liveSent, m.liveDropped, m.liveBad} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.denied, m.unaudited, m.liveClients, m.liveSent, m.liveDropped, m.liveBad} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -168,35 +168,12 @@ func (a *API) describe(mux *http.ServeMux) {
 	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[map[string]any]())
 	api := humago.New(mux, config)
 
+	register(a, api, "me", "/v1/me", "Who you are and what you may do", anyone, a.me, aside)
 	register(a, api, "overview", "/v1/overview", "Counts and a time chart", ScopeRead, a.overview)
 	register(a, api, "findings", "/v1/findings", "Findings, newest first", ScopeRead, a.findings)
 	register(a, api, "finding", "/v1/findings/{id}", "One finding", ScopeRead, a.finding)
 	register(a, api, "revocations", "/v1/revocations", "Requirements with their status, newest first", ScopeRead, a.revocations)
 	register(a, api, "timeline", "/v1/users/{tenant}/{user}/timeline", "What happened to one user, newest first", ScopeTimeline, a.timeline)
-}
-
-// register adds an operation for callers with a scope. Few questions run at a time, because each costs the database.
-func register[I, O any](a *API, api huma.API, id, path, summary, scope string, answer func(context.Context, *principal, *I) (*O, error)) {
-	huma.Register(api, huma.Operation{
-		OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Description: "Needs the scope `" + scope + "`.",
-		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable},
-	}, func(ctx context.Context, q *I) (*O, error) {
-		who := caller(ctx)
-		if who == nil || !who.may(scope) {
-			return nil, huma.Error403Forbidden("This needs a token with the scope " + scope + ".")
-		}
-		wait := time.NewTimer(a.cfg.QuestionWait)
-		defer wait.Stop()
-		select {
-		case a.questions <- struct{}{}:
-			defer func() { <-a.questions }()
-		case <-wait.C:
-			return nil, unavailable("Too many questions are being worked on; ask again soon.")
-		case <-ctx.Done():
-			return nil, a.refusal(ctx.Err())
-		}
-		return answer(ctx, who, q)
-	})
 }
 
 func (a *API) overview(ctx context.Context, who *principal, q *Window) (*overviewAnswer, error) {
@@ -258,6 +235,9 @@ func (a *API) timeline(ctx context.Context, who *principal, q *timelineQuestion)
 	}
 	after, err := q.cursor()
 	if err != nil {
+		return nil, err
+	}
+	if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.PathTenant, User: q.User, Action: "user.timeline"}); err != nil {
 		return nil, err
 	}
 	page, err := a.deps.History.Timeline(ctx, report.TimelineQuery{

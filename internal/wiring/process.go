@@ -242,7 +242,7 @@ func (p *Process) AddAPI() (*api.API, error) {
 		return nil, err
 	}
 	a, err := api.New(p.Config.API, api.Deps{
-		History: store, Log: p.Cluster, Schemas: schemas.FS, Logger: p.Log.Named("api"), Registerer: p.Metrics,
+		History: store, Log: p.Cluster, Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Schemas: schemas.FS, Logger: p.Log.Named("api"), Registerer: p.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)

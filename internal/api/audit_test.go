@@ -1,0 +1,185 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/stream"
+)
+
+// audited are the entries that the log took.
+func (l *ledger) audited(t *testing.T) []events.AuditEntry {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var entries []events.AuditEntry
+	for _, r := range l.records {
+		if r.Topic != events.TopicAudit {
+			continue
+		}
+		e, err := events.DecodeAudit(r.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Validate(); err != nil || string(r.Key) != e.Key() {
+			t.Errorf("entry %s with key %q: %v", r.Value, r.Key, err)
+		}
+		entries = append(entries, *e)
+	}
+	return entries
+}
+
+func TestAReadOfAPersonIsOnTheLogBeforeItIsAnswered(t *testing.T) {
+	t.Parallel()
+	a, q, base := newAPI(t, nil)
+	log := a.deps.Publisher.(*ledger)
+	res, body := get(t, base+"/v1/users/acme/u1/timeline", acmeSecret)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", res.StatusCode, body)
+	}
+	want := []events.AuditEntry{{
+		Tenant: "acme", Actor: "acme", Via: events.ViaToken, Action: "user.timeline", User: "u1", Outcome: events.AuditDone, Address: "127.0.0.1",
+		Request: res.Header.Get("X-Request-Id"),
+	}}
+	if diff := cmp.Diff(log.audited(t), want, cmpopts.IgnoreFields(events.AuditEntry{}, "ID", "Time")); diff != "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+
+	log.err = errors.New("no broker")
+	q.scopes = nil
+	res, body = get(t, base+"/v1/users/acme/u1/timeline", acmeSecret)
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || len(q.scopes) > 0 {
+		t.Errorf("without a log: %d %s, the history was asked %d times", res.StatusCode, body, len(q.scopes))
+	}
+	if res, body := get(t, base+"/v1/overview", acmeSecret); res.StatusCode != http.StatusOK {
+		t.Errorf("what is of no person: %d %s", res.StatusCode, body)
+	}
+}
+
+// stuck is a Publisher that never gets an answer.
+type stuck struct{}
+
+func (stuck) Publish(ctx context.Context, _ string, _ []stream.Record) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestALogThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := DefaultConfig()
+		a, err := New(cfg, Deps{History: &questions{}, Log: tail{}, Publisher: stuck{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		ctx := context.WithValue(t.Context(), visitKey{}, &visit{request: "r"})
+		if err := a.audit(ctx, operator, events.AuditEntry{Action: "user.timeline"}); err == nil || time.Since(begun) > cfg.AuditWait {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		// Notes wait for nobody, and there are so many at most.
+		for range 3 * maxNotes {
+			a.note(ctx, events.AuditEntry{Action: "refused", Outcome: events.AuditRefused})
+		}
+		if len(a.notes) != maxNotes {
+			t.Errorf("%d notes are on their way, want %d", len(a.notes), maxNotes)
+		}
+		time.Sleep(cfg.AuditWait) //nolint:forbidigo // a bubble's time
+		synctest.Wait()
+		if len(a.notes) != 0 {
+			t.Errorf("%d notes still wait", len(a.notes))
+		}
+	})
+}
+
+func TestWhatIsMadeUpKeepsNoEntryFromBeingWritten(t *testing.T) {
+	t.Parallel()
+	a, _, base := newAPI(t, nil)
+	res, body := get(t, base+"/v1/users/acme/%0d%0aSet-Cookie:%20x=y%00/timeline", acmeSecret)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", res.StatusCode, body)
+	}
+	if got := a.deps.Publisher.(*ledger).audited(t); len(got) != 1 || got[0].Action != "user.timeline" {
+		t.Errorf("entries %+v", got)
+	}
+}
+
+func TestTheRequestIDIsOursWhateverTheCallerSends(t *testing.T) {
+	t.Parallel()
+	_, _, base := newAPI(t, nil)
+	seen := map[string]bool{"mine": true}
+	for range 3 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Request-Id", "mine")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if id := res.Header.Get("X-Request-Id"); id == "" || seen[id] {
+			t.Errorf("request id %q", id)
+		}
+		seen[res.Header.Get("X-Request-Id")] = true
+	}
+}
+
+func TestMeSaysWhoAndWhat(t *testing.T) {
+	t.Parallel()
+	a, _, base := newAPI(t, func(c *Config) {
+		c.Tokens = append(c.Tokens, Token{Name: "soc", SHA256: token("", "the-secret-of-the-soc-123", nil, nil).SHA256, Tenants: []string{"globex", "acme"}, Role: RoleAnalyst, Scopes: []string{ScopeAudit}})
+	})
+	res, body := get(t, base+"/v1/me", "the-secret-of-the-soc-123")
+	var me Me
+	if err := json.Unmarshal([]byte(body), &me); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s %v", res.StatusCode, body, err)
+	}
+	want := Me{
+		Name: "soc", Via: events.ViaToken, Roles: []string{RoleAnalyst}, Tenants: []string{"acme", "globex"},
+		Scopes: []string{ScopeRead, ScopeTimeline, ScopeTriage, ScopeBacktest, ScopeExport, ScopeAudit}, Version: me.Version,
+	}
+	if diff := cmp.Diff(me, want); diff != "" || me.Version == "" {
+		t.Errorf("(-got, +want)\n%s", diff)
+	}
+	cookies, _ := get(t, base+a.Link(), "")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/v1/me", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.AddCookie(cookies.Cookies()[0])
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	me = Me{}
+	if err := json.NewDecoder(answer.Body).Decode(&me); err != nil || me.Via != events.ViaLink || !me.AllTenants || me.SessionEnds <= now() || len(me.Scopes) != len(Scopes) {
+		t.Errorf("who followed the link is %+v, %v", me, err)
+	}
+}
+
+func TestRolesGiveWhatTheySay(t *testing.T) {
+	t.Parallel()
+	if diff := cmp.Diff(RoleScopes(RoleAdmin), Scopes); diff != "" {
+		t.Errorf("admin (-got, +want)\n%s", diff)
+	}
+	for _, forbidden := range []string{ScopeOperate, ScopeAudit, ScopeErase, ScopeAdmin} {
+		if newPrincipal("a", events.ViaOIDC, []string{RoleViewer, RoleAnalyst}, nil, nil).may(forbidden) {
+			t.Errorf("an analyst may %s", forbidden)
+		}
+	}
+	if p := newPrincipal("a", events.ViaOIDC, []string{"Admin", "root"}, []string{"everything"}, nil); len(p.scopes) > 0 || p.tenants.Allows("acme") {
+		t.Errorf("unknown roles give %+v", p)
+	}
+}
