@@ -199,8 +199,8 @@ func (a *API) routes() http.Handler {
 	return a.guarded(h, mux)
 }
 
-// maxBody is the most a request may carry: the sign-in form is the only one with a body.
-const maxBody = 16 << 10
+// maxBody is the most a request may carry, in bytes: policies in JSON. Operations that take less say so.
+const maxBody = maxPolicyBody
 
 // guarded wraps every route: limits, headers, metrics, and an answer even when a handler breaks.
 func (a *API) guarded(next http.Handler, mux *http.ServeMux) http.Handler {

@@ -162,7 +162,8 @@ func (a *API) describe(mux *http.ServeMux) {
 		"token": {Type: "http", Scheme: "bearer"}, "session": {Type: "apiKey", In: "cookie", Name: "countersign"},
 	}
 	config.Security = []map[string][]string{{"token": {}}, {"session": {}}}
-	registry := config.Components.Schemas
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	config.Components.Schemas = registry
 	registry.RegisterTypeAlias(reflect.TypeFor[events.Millis](), reflect.TypeFor[time.Time]())
 	registry.RegisterTypeAlias(reflect.TypeFor[events.Tri](), reflect.TypeFor[bool]())
 	registry.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[map[string]any]())
@@ -174,6 +175,7 @@ func (a *API) describe(mux *http.ServeMux) {
 	register(a, api, "finding", "/v1/findings/{id}", "One finding", ScopeRead, a.finding)
 	register(a, api, "revocations", "/v1/revocations", "Requirements with their status, newest first", ScopeRead, a.revocations)
 	register(a, api, "timeline", "/v1/users/{tenant}/{user}/timeline", "What happened to one user, newest first", ScopeTimeline, a.timeline)
+	a.describeActions(api)
 }
 
 func (a *API) overview(ctx context.Context, who *principal, q *Window) (*overviewAnswer, error) {

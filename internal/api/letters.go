@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// DeadLetter is a record that could not be taken in or delivered, without its bytes.
+type DeadLetter struct {
+	ID        string        `json:"id"`
+	Time      events.Millis `json:"time"`
+	Source    string        `json:"source"`
+	Stage     string        `json:"stage" doc:"What gave it up: ingest, detector, network, archiver or courier"`
+	Reason    string        `json:"reason" doc:"May hold words of others"`
+	Topic     string        `json:"topic,omitempty" doc:"Where on the log it was, with partition and offset"`
+	Partition int           `json:"partition"`
+	Offset    int64         `json:"offset"`
+	Line      int           `json:"line,omitempty" doc:"Its number in a request or file, from 1"`
+	Size      int           `json:"size" doc:"The record's full length in bytes"`
+	Format    string        `json:"format,omitempty" doc:"What ingest took it for"`
+	Replay    string        `json:"replay" enum:"log,ingest,stream,no" doc:"Where a replay puts it: on its topic, through ingest, to the stream's courier; or that it cannot be replayed here"`
+	Hint      string        `json:"hint,omitempty" doc:"What to do with one that cannot be replayed here"`
+}
+
+// WholeLetter is a dead letter with its bytes.
+type WholeLetter struct {
+	DeadLetter
+	Bytes []byte `json:"bytes" doc:"The record as it came, base64; the beginning of it when size says more"`
+	Text  string `json:"text" doc:"The beginning as text, for a look: what is not printable is escaped"`
+	Cut   bool   `json:"cut" doc:"Bytes is not the whole record"`
+}
+
+type lettersQuestion struct {
+	From   time.Time `query:"from" doc:"Start of the time asked for, RFC 3339; 30 days before its end when left out"`
+	To     time.Time `query:"to" doc:"End of the time asked for, not part of it; now when left out"`
+	Stage  string    `query:"stage" maxLength:"64"`
+	Source string    `query:"source" maxLength:"256"`
+	Paging
+}
+
+type lettersAnswer struct {
+	Body struct {
+		Letters []DeadLetter `json:"dead_letters" nullable:"false" doc:"Newest first"`
+		Next    string       `json:"next_cursor,omitempty" doc:"Left out on the last page"`
+	}
+}
+
+type letterQuestion struct {
+	ID string `path:"id" pattern:"^[0-9A-Za-z._:-]{1,128}$"`
+}
+
+type letterAnswer struct{ Body WholeLetter }
+
+type replayLetter struct {
+	ID   string `path:"id" pattern:"^[0-9A-Za-z._:-]{1,128}$"`
+	Body *struct {
+		Format string `json:"format,omitempty" maxLength:"40" doc:"With ingest: what to take it for, when the letter does not say or says it wrong"`
+	}
+}
+
+type replayedLetter struct {
+	Body struct {
+		Replayed string `json:"replayed" enum:"log,ingest,stream" doc:"Where it went"`
+		Result   string `json:"result" doc:"What became of it, for people"`
+	}
+}
+
+func (a *API) describeLetters(api huma.API) {
+	const all = "Dead letters belong to no tenant: only callers who may see all tenants may see them."
+	act(a, api, huma.Operation{
+		OperationID: "dead-letters", Method: http.MethodGet, Path: "/v1/deadletters", Summary: "What could not be taken in or delivered, newest first", Description: all,
+	}, ScopeOperate, a.letters)
+	act(a, api, huma.Operation{
+		OperationID: "dead-letter", Method: http.MethodGet, Path: "/v1/deadletters/{id}", Summary: "One dead letter, with its bytes", Description: all,
+		Errors: []int{http.StatusNotFound},
+	}, ScopeOperate, a.letter)
+	act(a, api, huma.Operation{
+		OperationID: "replay-dead-letter", Method: http.MethodPost, Path: "/v1/deadletters/{id}/replay", Summary: "Put the untouched bytes back where they came from",
+		Description: all, Errors: []int{http.StatusNotFound, http.StatusConflict},
+	}, ScopeOperate, a.replayLetter)
+}
+
+func (a *API) letters(context.Context, *principal, *lettersQuestion) (*lettersAnswer, error) {
+	return nil, notConfigured("Dead letters are not available here.")
+}
+
+func (a *API) letter(context.Context, *principal, *letterQuestion) (*letterAnswer, error) {
+	return nil, notConfigured("Dead letters are not available here.")
+}
+
+func (a *API) replayLetter(context.Context, *principal, *replayLetter) (*replayedLetter, error) {
+	return nil, notConfigured("Dead letters are not available here.")
+}

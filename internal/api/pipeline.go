@@ -1,0 +1,33 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/report"
+)
+
+type pipelineAnswer struct {
+	Body struct {
+		Topics  []report.TopicState `json:"topics" nullable:"false"`
+		Groups  []report.GroupLag   `json:"groups" nullable:"false" doc:"Consumer groups that have committed anything"`
+		Log     string              `json:"log" enum:"ok,away" doc:"Whether Kafka answers; topics and groups are as it said last"`
+		History string              `json:"history" enum:"ok,away"`
+		Newest  events.Millis       `json:"newest_event,omitempty" doc:"Of the tenants that you may see; left out while the history is away"`
+		At      time.Time           `json:"at" doc:"When it was looked at"`
+	}
+}
+
+func (a *API) describePipeline(api huma.API) {
+	act(a, api, huma.Operation{
+		OperationID: "pipeline", Method: http.MethodGet, Path: "/v1/pipeline", Summary: "How the log and the history stand", Description: "At most some seconds old.",
+	}, ScopeRead, a.pipeline)
+}
+
+func (a *API) pipeline(context.Context, *principal, *struct{}) (*pipelineAnswer, error) {
+	return nil, notConfigured("The pipeline is not known here.")
+}
