@@ -73,22 +73,14 @@ type backtestsAnswer struct {
 }
 
 func (a *API) describeBacktests(api huma.API) {
-	act(a, api, huma.Operation{
-		OperationID: "start-backtest", Method: http.MethodPost, Path: "/v1/backtests", Summary: "Try policies on what has happened",
-		Description:   "One runs at a time, others wait. Results are kept in memory: some of the newest, and none outlives the process.",
-		DefaultStatus: http.StatusAccepted, MaxBodyBytes: maxPolicyBody, Errors: []int{http.StatusTooManyRequests, http.StatusNotFound},
-	}, ScopeBacktest, a.startBacktest)
-	act(a, api, huma.Operation{
-		OperationID: "backtests", Method: http.MethodGet, Path: "/v1/backtests", Summary: "Backtests that are known, newest first",
-		Description: "Those on tenants that you may see.",
-	}, ScopeBacktest, a.backtests)
-	act(a, api, huma.Operation{
-		OperationID: "backtest", Method: http.MethodGet, Path: "/v1/backtests/{id}", Summary: "One backtest, with its result", Errors: []int{http.StatusNotFound},
-	}, ScopeBacktest, a.backtest)
-	act(a, api, huma.Operation{
-		OperationID: "cancel-backtest", Method: http.MethodDelete, Path: "/v1/backtests/{id}", Summary: "Cancel a backtest, or forget one that has ended",
-		DefaultStatus: http.StatusOK, Errors: []int{http.StatusNotFound},
-	}, ScopeBacktest, a.cancelBacktest)
+	register(a, api, "start-backtest", "POST /v1/backtests", "Try policies on what has happened", ScopeBacktest, a.startBacktest,
+		saying("One runs at a time, others wait. Results are kept in memory: some of the newest, and none outlives the process."),
+		answering(http.StatusAccepted), taking(maxPolicyBody), refusing(http.StatusNotFound), aside)
+	register(a, api, "backtests", "/v1/backtests", "Backtests that are known, newest first", ScopeBacktest, a.backtests,
+		saying("Those on tenants that you may see."), aside)
+	register(a, api, "backtest", "/v1/backtests/{id}", "One backtest, with its result", ScopeBacktest, a.backtest, refusing(http.StatusNotFound), aside)
+	register(a, api, "cancel-backtest", "DELETE /v1/backtests/{id}", "Cancel a backtest, or forget one that has ended", ScopeBacktest, a.cancelBacktest,
+		answering(http.StatusOK), refusing(http.StatusNotFound), aside)
 }
 
 func (a *API) startBacktest(context.Context, *principal, *startBacktest) (*startedBacktest, error) {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -18,18 +17,17 @@ type exportQuestion struct {
 
 func (a *API) describeExport(api huma.API) {
 	file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
-	act(a, api, huma.Operation{
-		OperationID: "export", Method: http.MethodGet, Path: "/v1/export/{kind}", Summary: "Take records out as a file, oldest first",
-		Description: "A span with more records than the limit is refused before anything is sent. When something breaks later the " +
-			"connection is cut, so that a short file never looks whole. Audit entries need the scope `audit` as well.",
-		Responses: map[string]*huma.Response{"200": {
-			Description: "The file",
-			Content: map[string]*huma.MediaType{
-				"text/csv": {Schema: file}, "application/x-ndjson": {Schema: file}, "application/vnd.apache.parquet": {Schema: file},
-			},
-		}},
-		Errors: []int{http.StatusTooManyRequests},
-	}, ScopeExport, a.export)
+	register(a, api, "export", "/v1/export/{kind}", "Take records out as a file, oldest first", ScopeExport, a.export,
+		saying("A span with more records than the limit is refused before anything is sent. When something breaks later the connection "+
+			"is cut, so that a short file never looks whole. Audit entries need the scope `audit` as well."),
+		func(o *operation) {
+			o.Responses = map[string]*huma.Response{"200": {
+				Description: "The file",
+				Content: map[string]*huma.MediaType{
+					"text/csv": {Schema: file}, "application/x-ndjson": {Schema: file}, "application/vnd.apache.parquet": {Schema: file},
+				},
+			}}
+		}, aside)
 }
 
 func (a *API) export(context.Context, *principal, *exportQuestion) (*huma.StreamResponse, error) {

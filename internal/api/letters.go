@@ -71,18 +71,11 @@ type replayedLetter struct {
 }
 
 func (a *API) describeLetters(api huma.API) {
-	const all = "Dead letters belong to no tenant: only callers who may see all tenants may see them."
-	act(a, api, huma.Operation{
-		OperationID: "dead-letters", Method: http.MethodGet, Path: "/v1/deadletters", Summary: "What could not be taken in or delivered, newest first", Description: all,
-	}, ScopeOperate, a.letters)
-	act(a, api, huma.Operation{
-		OperationID: "dead-letter", Method: http.MethodGet, Path: "/v1/deadletters/{id}", Summary: "One dead letter, with its bytes", Description: all,
-		Errors: []int{http.StatusNotFound},
-	}, ScopeOperate, a.letter)
-	act(a, api, huma.Operation{
-		OperationID: "replay-dead-letter", Method: http.MethodPost, Path: "/v1/deadletters/{id}/replay", Summary: "Put the untouched bytes back where they came from",
-		Description: all, Errors: []int{http.StatusNotFound, http.StatusConflict},
-	}, ScopeOperate, a.replayLetter)
+	all := saying("Dead letters belong to no tenant: only callers who may see all tenants may see them.")
+	register(a, api, "dead-letters", "/v1/deadletters", "What could not be taken in or delivered, newest first", ScopeOperate, a.letters, all)
+	register(a, api, "dead-letter", "/v1/deadletters/{id}", "One dead letter, with its bytes", ScopeOperate, a.letter, all, refusing(http.StatusNotFound))
+	register(a, api, "replay-dead-letter", "POST /v1/deadletters/{id}/replay", "Put the untouched bytes back where they came from", ScopeOperate, a.replayLetter,
+		all, refusing(http.StatusNotFound, http.StatusConflict), aside)
 }
 
 func (a *API) letters(context.Context, *principal, *lettersQuestion) (*lettersAnswer, error) {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -23,9 +22,7 @@ type pipelineAnswer struct {
 }
 
 func (a *API) describePipeline(api huma.API) {
-	act(a, api, huma.Operation{
-		OperationID: "pipeline", Method: http.MethodGet, Path: "/v1/pipeline", Summary: "How the log and the history stand", Description: "At most some seconds old.",
-	}, ScopeRead, a.pipeline)
+	register(a, api, "pipeline", "/v1/pipeline", "How the log and the history stand", ScopeRead, a.pipeline, saying("At most some seconds old."), aside)
 }
 
 func (a *API) pipeline(context.Context, *principal, *struct{}) (*pipelineAnswer, error) {

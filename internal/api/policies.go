@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -93,12 +92,8 @@ type checkedPolicy struct {
 }
 
 func (a *API) describePolicies(api huma.API) {
-	act(a, api, huma.Operation{
-		OperationID: "policies", Method: http.MethodGet, Path: "/v1/policies", Summary: "The policies in force and what they have done",
-	}, ScopeRead, a.policies)
-	act(a, api, huma.Operation{
-		OperationID: "check-policy", Method: http.MethodPost, Path: "/v1/policies/check", Summary: "Say what is wrong with policies", MaxBodyBytes: maxPolicyBody,
-	}, ScopeBacktest, a.checkPolicy)
+	register(a, api, "policies", "/v1/policies", "The policies in force and what they have done", ScopeRead, a.policies)
+	register(a, api, "check-policy", "POST /v1/policies/check", "Say what is wrong with policies", ScopeBacktest, a.checkPolicy, taking(maxPolicyBody), aside)
 }
 
 func (a *API) policies(context.Context, *principal, *Window) (*policiesAnswer, error) {

@@ -39,13 +39,9 @@ type operateStream struct {
 type streamAnswer struct{ Body report.Stream }
 
 func (a *API) describeStreams(api huma.API) {
-	act(a, api, huma.Operation{
-		OperationID: "streams", Method: http.MethodGet, Path: "/v1/streams", Summary: "Shared Signals streams of receivers", Errors: []int{http.StatusNotFound},
-	}, ScopeOperate, a.streams)
-	act(a, api, huma.Operation{
-		OperationID: "operate-stream", Method: http.MethodPost, Path: "/v1/streams/{id}/{verb}", Summary: "Verify, pause, enable, disable or replay a stream",
-		Errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusTooManyRequests},
-	}, ScopeOperate, a.operateStream)
+	register(a, api, "streams", "/v1/streams", "Shared Signals streams of receivers", ScopeOperate, a.streams, refusing(http.StatusNotFound), aside)
+	register(a, api, "operate-stream", "POST /v1/streams/{id}/{verb}", "Verify, pause, enable, disable or replay a stream", ScopeOperate, a.operateStream,
+		refusing(http.StatusNotFound, http.StatusConflict), aside)
 }
 
 func (a *API) streams(context.Context, *principal, *streamsQuestion) (*streamsAnswer, error) {
