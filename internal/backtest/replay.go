@@ -62,7 +62,7 @@ func newReplay(o *Options) *replay {
 
 // take replays one event.
 func (r *replay) take(e *events.Event) error {
-	if policy.ResetsBreaker(e) {
+	if policy.ResetsBreaker(e) || e.Kind == events.Erasure {
 		for i := range r.engines {
 			r.engines[i].Decide(e) // a person's doing
 		}

@@ -61,9 +61,9 @@ func ResetBreaker(tenant, reason string, partitions int, at events.Millis) []*ev
 	for partition, user := range keysOfPartitions(tenant, "breaker-", partitions) {
 		id := fmt.Sprintf("%s/%d/%d", policy.ResetDetection, at, partition)
 		out[partition] = &events.Event{
-			ID: events.EventID(tenant, FamilyInternal, id), Kind: events.NetworkVerdict, Tenant: tenant,
+			ID: events.EventID(tenant, events.FamilyInternal, id), Kind: events.NetworkVerdict, Tenant: tenant,
 			User: events.User{ID: user, Type: events.Unresolved}, Time: at, Ingested: at,
-			Source: events.Source{Name: FamilyInternal, Family: FamilyInternal, ID: id}, Reason: reason,
+			Source: events.Source{Name: events.FamilyInternal, Family: events.FamilyInternal, ID: id}, Reason: reason,
 			Verdict: &events.Verdict{Detection: policy.ResetDetection},
 		}
 	}

@@ -62,6 +62,8 @@ type Outcome struct {
 	// Broken are policies that could not be evaluated, Tripped is why the tenant's breaker has tripped on this event.
 	Broken  []string
 	Tripped string
+	// Erased says that nothing is remembered of the user any more.
+	Erased bool
 }
 
 // Fold decides on one event and remembers it. It is the whole decision: a pure function of the rules, what is
@@ -75,6 +77,9 @@ func (r Rules) Fold(t *Tenant, u *User, e *events.Event) Outcome {
 	case e.Kind == events.TenantContext:
 		t.hear(e.Org)
 		return Outcome{}
+	case e.Kind == events.Erasure:
+		*u = *NewUser()
+		return Outcome{Erased: true}
 	}
 	seen := r.Catalogue.Evaluate(u.Profile, t.Context, e)
 	out := r.decide(t, u, e, &seen)

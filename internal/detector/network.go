@@ -205,9 +205,6 @@ func encodeWith(e *events.Event, context []byte) []byte {
 	return append(append(append(b[:len(b)-1], `,"org":`...), context...), '}')
 }
 
-// FamilyInternal is the source family of events that countersign itself writes.
-const FamilyInternal = "countersign"
-
 // verdictEvent is the event that tells a user of a verdict. Its id rests on incident and user: they are told once.
 func verdictEvent(m *events.Sighting, notice *org.Notice) *events.Event {
 	e := internalEvent(m, events.NetworkVerdict, notice.User, events.ID("verdict", notice.Verdict.Incident, notice.User))
@@ -227,8 +224,8 @@ func contextEvent(m *events.Sighting, told *events.OrgContext, user string) *eve
 
 func internalEvent(m *events.Sighting, kind events.Kind, user, source string) *events.Event {
 	return &events.Event{
-		ID: events.EventID(m.Tenant, FamilyInternal, source), Kind: kind, Tenant: m.Tenant, User: events.User{ID: user},
-		Time: m.Time, Ingested: m.Ingested, Source: events.Source{Name: "network", Family: FamilyInternal, ID: source},
+		ID: events.EventID(m.Tenant, events.FamilyInternal, source), Kind: kind, Tenant: m.Tenant, User: events.User{ID: user},
+		Time: m.Time, Ingested: m.Ingested, Source: events.Source{Name: "network", Family: events.FamilyInternal, ID: source},
 	}
 }
 

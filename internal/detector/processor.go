@@ -51,6 +51,8 @@ type touch struct {
 	state []byte
 	// bound is set when the event changed the tenant as well: the records of both are written together.
 	bound bool
+	// erased is set while nothing is known of the user since an erasure.
+	erased bool
 }
 
 var (
@@ -118,8 +120,12 @@ func (p *processor) encode() {
 			if t.bound != bound {
 				continue
 			}
-			p.scratch = t.user.AppendBinary(p.scratch[:0])
-			t.state = bytes.Clone(p.scratch)
+			if t.erased {
+				t.state = nil
+			} else {
+				p.scratch = t.user.AppendBinary(p.scratch[:0])
+				t.state = bytes.Clone(p.scratch)
+			}
 			p.result.State = append(p.result.State, stream.KeyValue{Key: t.key, Value: t.state})
 			if bound {
 				p.result.Together++
@@ -166,6 +172,7 @@ func (p *processor) fold(rec *stream.Record) error {
 	}
 	outcome := p.rules.Fold(&tenant.Tenant, touch.user, e)
 	touch.bound = touch.bound || len(outcome.Changes) > 0 || outcome.Tripped != ""
+	touch.erased = outcome.Erased
 	for i := range outcome.Findings {
 		f := &outcome.Findings[i]
 		p.found = append(p.found, stream.Record{Key: rec.Key, Value: events.Encode(f), Offset: rec.Offset})
@@ -228,6 +235,9 @@ func (p *processor) Commit() {
 	for i := range p.touched {
 		t := &p.touched[i]
 		t.entry.state, t.entry.touch = t.state, 0
+		if t.state == nil {
+			delete(p.users, string(t.key))
+		}
 		*t = touch{}
 	}
 	p.touched = p.touched[:0]

@@ -3,6 +3,7 @@ package detector
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,4 +216,46 @@ func FuzzDecodeUser(f *testing.F) {
 			t.Error("not stable")
 		}
 	})
+}
+
+func TestAnErasedUserLeavesNoState(t *testing.T) {
+	t.Parallel()
+	p := newProcessor(rules(t), newMetrics(nil), newContexts())
+	list := stolen()
+	erasure := events.NewErasure("acme", "ana", list[len(list)-1].Time+1)
+	process := func(list ...*events.Event) stream.Result {
+		res, err := p.Process(t.Context(), recordsOf(t, list...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range res.Outputs {
+			if o.Topic == events.TopicDeadLetter {
+				t.Fatalf("a dead letter: %s", o.Records[0].Value)
+			}
+		}
+		p.Commit()
+		return res
+	}
+	process(list...)
+	if p.Encode([]byte("acme/ana")) == nil {
+		t.Fatal("nothing is remembered of ana before")
+	}
+	res := process(erasure)
+	if len(res.State) != 1 || string(res.State[0].Key) != "acme/ana" || res.State[0].Value != nil {
+		t.Errorf("the erasure wrote %v, want a deletion of acme/ana", res.State)
+	}
+	if state := p.Encode([]byte("acme/ana")); state != nil || len(p.users) != 0 {
+		t.Errorf("%d bytes are remembered of ana, and %d users", len(state), len(p.users))
+	}
+	// In one batch with what came before and after it: only what came after counts.
+	fresh := newProcessor(rules(t), newMetrics(nil), newContexts())
+	after := use(200, 13, "new", 64500, "laptop", "Windows")
+	if _, err := fresh.Process(t.Context(), recordsOf(t, after)); err != nil {
+		t.Fatal(err)
+	}
+	fresh.Commit()
+	process(append(append(slices.Clone(list), erasure), after)...)
+	if diff := cmp.Diff(fresh.Encode([]byte("acme/ana")), p.Encode([]byte("acme/ana"))); diff != "" {
+		t.Errorf("the state differs from that of a user who began after the erasure: %s", diff)
+	}
 }

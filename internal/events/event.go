@@ -27,13 +27,16 @@ const (
 	// the tenant as a whole. Only countersign itself writes them.
 	NetworkVerdict Kind = "verdict"
 	TenantContext  Kind = "context"
+	// Erasure has everything forgotten that is remembered of a user up to its time. Only countersign itself writes it, for a
+	// person who asks for it.
+	Erasure Kind = "erasure"
 )
 
 // Kinds lists every kind, for validation and for messages.
-var Kinds = []Kind{SignIn, SessionUse, SignOut, AccountChange, RiskReport, NetworkVerdict, TenantContext}
+var Kinds = []Kind{SignIn, SessionUse, SignOut, AccountChange, RiskReport, NetworkVerdict, TenantContext, Erasure}
 
 // Internal tells a kind that only countersign itself may write.
-func (k Kind) Internal() bool { return k == NetworkVerdict || k == TenantContext }
+func (k Kind) Internal() bool { return k == NetworkVerdict || k == TenantContext || k == Erasure }
 
 // Outcome is what became of an attempt.
 type Outcome string

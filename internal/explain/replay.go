@@ -60,8 +60,8 @@ type follower struct {
 }
 
 func (f *follower) take(e *events.Event) error {
-	if e.Kind.Internal() && !policy.ResetsBreaker(e) {
-		return nil // concluded anew; a reset is a person's doing
+	if e.Kind.Internal() && e.Kind != events.Erasure && !policy.ResetsBreaker(e) {
+		return nil // concluded anew; a reset and an erasure are a person's doing
 	}
 	for _, d := range f.engine.Decide(e) {
 		if f.found == nil && f.wanted(d.Event, &d.Outcome) {

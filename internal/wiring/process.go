@@ -13,6 +13,7 @@ import (
 	"github.com/countersign-io/countersign/internal/api"
 	"github.com/countersign-io/countersign/internal/archiver"
 	"github.com/countersign-io/countersign/internal/detector"
+	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/geo"
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/ingest"
@@ -158,7 +159,7 @@ func families() map[string]bool {
 	return map[string]bool{
 		session.Family: true, entra.Family: true, okta.Family: true, google.Family: true, o365.Family: true, auth0.Family: true,
 		cloudtrail.Family: true, keycloak.Family: true, ocsf.Family: true, ecs.Family: true, ssf.Family: true,
-		detector.FamilyInternal: true,
+		events.FamilyInternal: true,
 	}
 }
 
