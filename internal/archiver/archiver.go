@@ -40,6 +40,8 @@ type Publisher interface {
 type Store interface {
 	Migrate(ctx context.Context) ([]string, error)
 	Insert(ctx context.Context, blocks ...*history.Block) error
+	// Erase has deleted what is there of erased persons, and counts what is left; see [history.Store.Erase].
+	Erase(ctx context.Context) (remaining uint64, err error)
 }
 
 var _ Store = (*history.Store)(nil)
@@ -60,6 +62,7 @@ type Archiver struct {
 	log      *zap.Logger
 	metrics  *metrics
 	migrated chan struct{}
+	erased   chan struct{} // has one element when there is someone new to erase
 	failing  atomic.Bool
 }
 
@@ -78,7 +81,7 @@ func New(cfg Config, deps Deps) (*Archiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering the archiver's metrics: %w", err)
 	}
-	return &Archiver{cfg: cfg, deps: deps, log: deps.Logger, metrics: m, migrated: make(chan struct{})}, nil
+	return &Archiver{cfg: cfg, deps: deps, log: deps.Logger, metrics: m, migrated: make(chan struct{}), erased: make(chan struct{}, 1)}, nil
 }
 
 // Ready waits until the history has its tables, which is when reading starts.
@@ -99,6 +102,10 @@ func (a *Archiver) Run(ctx context.Context) error {
 	}
 	close(a.migrated)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		a.sweep(ctx)
+		return nil
+	})
 	for _, s := range sinks {
 		g := newGatherer(a, s.table)
 		group.Go(func() error {
@@ -177,6 +184,7 @@ func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, batch []strea
 	dead := letters{a: a, sink: s}
 	now := time.Now()
 	var newest time.Time
+	var erasures []int
 	for i := range batch {
 		r := &batch[i]
 		if r.Value == nil {
@@ -186,6 +194,9 @@ func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, batch []strea
 		logged := loggedAt(r, now)
 		if err := rows.add(r, logged); errors.Is(err, errElsewhere) {
 			continue
+		} else if errors.Is(err, errErasure) {
+			erasures = append(erasures, i)
+			continue
 		} else if err != nil {
 			dead.add(r, reasonUnreadable, err)
 			continue
@@ -194,6 +205,10 @@ func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, batch []strea
 		rows.records = append(rows.records, i)
 	}
 	if err := dead.send(ctx); err != nil {
+		s.put(rows)
+		return err
+	}
+	if err := a.note(ctx, s, batch, erasures); err != nil {
 		s.put(rows)
 		return err
 	}

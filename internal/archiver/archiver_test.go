@@ -79,6 +79,7 @@ type ledger struct {
 	seen    []insertion
 	answer  func(n int, i insertion) error
 	arrived chan insertion
+	looks   int
 }
 
 func (l *ledger) Migrate(context.Context) ([]string, error) { return nil, nil }
@@ -99,6 +100,14 @@ func (l *ledger) Insert(_ context.Context, blocks ...*history.Block) error {
 		return nil
 	}
 	return l.answer(n, i)
+}
+
+// Erase counts the looks.
+func (l *ledger) Erase(context.Context) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looks++
+	return 0, nil
 }
 
 func (l *ledger) inserted() []insertion {
@@ -417,4 +426,28 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 	if _, err := New(DefaultConfig(), Deps{}); err == nil {
 		t.Error("an archiver without parts was made")
 	}
+}
+
+func TestAnErasureIsKeptAndActedOnAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, nil, nil)
+		batch := eventRecords(2, 0, 3)
+		e := events.NewErasure("acme", "u", 1772582400001)
+		batch[1].Value = events.Encode(e)
+		if err := f.desk.hand(t.Context(), events.TopicEvents, 2, batch); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want := []insertion{{history.TableErasures, 1}, {history.TableEvents, 2}}
+		if diff := cmp.Diff(want, f.ledger.inserted()); diff != "" {
+			t.Errorf("inserted (-want +got):\n%s", diff)
+		}
+		f.ledger.mu.Lock()
+		looks := f.ledger.looks
+		f.ledger.mu.Unlock()
+		if looks != 2 || len(f.outbox.letters) != 0 {
+			t.Errorf("%d looks for erased rows, want one at the start and one after the erasure; %d dead letters", looks, len(f.outbox.letters))
+		}
+	})
 }

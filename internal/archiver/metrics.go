@@ -25,6 +25,7 @@ type metrics struct {
 	tombstones  *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
 	troubles    *prometheus.CounterVec
+	toErase     prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -48,7 +49,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, byTable),
 		tombstones:  counter("tombstones_total", "Deletions on a compacted topic, which the history keeps nothing of.", byTable...),
 		deadLetters: counter("dead_letters_total", "Records that went to the dead letters.", "table", "reason"),
-		troubles:    counter("consumer_troubles_total", "Troubles of reading the log, each of which is retried.", byTable...),
+		toErase: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "countersign_archiver_rows_to_erase", Help: "Rows of erased persons that ClickHouse had not deleted at the last look.",
+		}),
+		troubles: counter("consumer_troubles_total", "Troubles of reading the log, each of which is retried.", byTable...),
 	}
 	for _, t := range history.Tables {
 		for _, v := range []*prometheus.CounterVec{m.rows, m.inserts, m.retries, m.tombstones, m.troubles} {
@@ -62,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.rows, m.inserts, m.retries, m.seconds, m.delay, m.buffered, m.tombstones, m.deadLetters, m.troubles,
+		m.rows, m.inserts, m.retries, m.seconds, m.delay, m.buffered, m.tombstones, m.deadLetters, m.troubles, m.toErase,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

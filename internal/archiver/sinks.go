@@ -41,6 +41,9 @@ func (s *sink) put(r *rows) {
 	s.pool.Put(r)
 }
 
+// errErasure says that a record is no row but the order to delete some.
+var errErasure = errors.New("an erasure")
+
 // errElsewhere says that the history has a record already, from another partition: every partition is told a tenant's
 // context, and it is kept once.
 var errElsewhere = errors.New("kept from another partition")
@@ -53,8 +56,11 @@ var sinks = []*sink{
 			if err := events.DecodeInto(r.Value, e); err != nil {
 				return err
 			}
-			if e.Kind == events.TenantContext && r.Partition != 0 {
+			switch {
+			case e.Kind == events.TenantContext && r.Partition != 0:
 				return errElsewhere
+			case e.Kind == events.Erasure:
+				return errErasure
 			}
 			return b.Append(e, r.Value, logged)
 		}}

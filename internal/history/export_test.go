@@ -1,6 +1,10 @@
 package history
 
-import "context"
+import (
+	"context"
+	"maps"
+	"slices"
+)
 
 // Migrations is how many steps there are.
 func Migrations() int { return len(migrations) }
@@ -35,3 +39,6 @@ func (s *Store) Text(ctx context.Context, query string) (text string, err error)
 
 // SliceRows makes replays ask for other numbers of rows at once.
 func SliceRows(s *Store, n uint64) { s.sliceRows = n }
+
+// Personal lists the tables that an erasure reaches.
+func Personal() []Table { return slices.Collect(maps.Keys(personal)) }
