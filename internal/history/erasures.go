@@ -60,52 +60,69 @@ func (b *Erasures) Append(e *events.Event, logged time.Time) error {
 // there. It is to be called again from time to time: rows that come in later, such as those of a log that is read anew, are
 // found by the next call.
 func (s *Store) Erase(ctx context.Context) (remaining uint64, err error) {
-	list, err := s.erasures(ctx, report.Scope{All: true})
-	if err != nil {
-		return 0, err
-	}
 	var errs []error
-	for i := range list {
-		e := &list[i]
-		for _, table := range slices.Sorted(maps.Keys(personal)) {
-			rows, err := s.erase(ctx, table, e)
-			remaining += rows
-			errs = append(errs, err)
-		}
+	for _, table := range slices.Sorted(maps.Keys(personal)) {
+		rows, err := s.eraseFrom(ctx, table)
+		remaining += rows
+		errs = append(errs, err)
 	}
 	return remaining, errors.Join(errs...)
 }
 
-// erasedRows are the rows of a table that an erasure concerns.
-func erasedRows(table Table, e *report.Erasure) *conditions {
-	return within(report.Scope{Tenants: []string{e.Tenant}}).equal("user_id", "user", e.User).
-		and(personal[table]+" <= fromUnixTimestamp64Milli({before:Int64}, 'UTC')", named("before", int64(e.Before)))
-}
+// maxErasedAtOnce bounds the persons in one deletion.
+const maxErasedAtOnce = 100
 
-// erase has the rows of one person deleted from one table, unless that is under way.
-func (s *Store) erase(ctx context.Context, table Table, e *report.Erasure) (rows uint64, err error) {
-	where := erasedRows(table, e)
-	count := func(query string, args ...any) (n uint64, err error) {
-		err = s.rows(ctx, query, args, func(r rowScanner) error { return r.Scan(&n) })
-		return n, err
+// eraseFrom has the persons' rows deleted from one table, unless that is under way.
+func (s *Store) eraseFrom(ctx context.Context, table Table) (rows uint64, err error) {
+	var found []string
+	err = s.toErase(ctx, table, report.Scope{All: true}, func(e *report.Erasure) {
+		if rows += e.Remaining; len(found) < maxErasedAtOnce {
+			found = append(found, erasedCondition(table, e))
+		}
+	})
+	if err != nil {
+		return 0, err
 	}
-	if rows, err = count("SELECT count() FROM ${database}."+string(table)+" WHERE "+where.String(), where.with()...); err != nil || rows == 0 {
+	if len(found) == 0 {
+		return 0, nil
+	}
+	// A deletion in the background reaches the rows that were there when it was asked for. Another one is waited for: it may
+	// be this one.
+	busy := false
+	err = s.rows(ctx, "SELECT count() > 0 FROM system.mutations WHERE database = {database:String} AND table = {table:String} AND NOT is_done",
+		[]any{named("database", s.cfg.Database), named("table", string(table))}, func(r rowScanner) error { return r.Scan(&busy) })
+	if err != nil || busy {
 		return rows, err
 	}
-	// A deletion in the background reaches the rows that were there when it was asked for. Another one, of the same table, is
-	// waited for: it may be this one.
-	busy, err := count("SELECT count() FROM system.mutations WHERE database = {database:String} AND table = {table:String} AND NOT is_done AND NOT is_killed",
-		named("database", s.cfg.Database), named("table", string(table)))
-	if err != nil || busy > 0 {
-		return rows, err
-	}
-	// Mutations take no parameters: the condition is of literals, which are quoted here.
-	condition := "tenant = " + literal(e.Tenant) + " AND user_id = " + literal(e.User) + " AND " + personal[table] +
-		" <= fromUnixTimestamp64Milli(" + fmt.Sprint(int64(e.Before)) + ", 'UTC')"
-	if err := s.Exec(ctx, "ALTER TABLE ${database}."+string(table)+" DELETE WHERE "+condition); err != nil {
+	if err := s.Exec(ctx, "ALTER TABLE ${database}."+string(table)+" DELETE WHERE "+strings.Join(found, " OR ")); err != nil {
 		return rows, fmt.Errorf("erasing from %s: %w", table, err)
 	}
 	return rows, nil
+}
+
+// toErase tells of the persons who have rows in a table that are to go.
+func (s *Store) toErase(ctx context.Context, table Table, scope report.Scope, tell func(*report.Erasure)) error {
+	where := within(scope)
+	return s.rows(ctx, `SELECT tenant, user_id, toUnixTimestamp64Milli(any(erased.until)), count()
+FROM ${database}.`+string(table)+` AS t
+INNER JOIN (SELECT tenant, user_id, max(before) AS until FROM ${database}.erasures GROUP BY tenant, user_id) AS erased USING (tenant, user_id)
+WHERE (tenant, user_id) IN (SELECT tenant, user_id FROM ${database}.erasures) AND t.`+personal[table]+` <= erased.until
+  AND `+where.String()+`
+GROUP BY tenant, user_id`, where.with(), func(r rowScanner) error {
+		var e report.Erasure
+		var before int64
+		if err := r.Scan(&e.Tenant, &e.User, &before, &e.Remaining); err != nil {
+			return err
+		}
+		e.Before = millis(before)
+		tell(&e)
+		return nil
+	})
+}
+
+// erasedCondition names a person's rows in literals: a deletion takes no parameters.
+func erasedCondition(table Table, e *report.Erasure) string {
+	return fmt.Sprintf("(tenant = %s AND user_id = %s AND %s <= fromUnixTimestamp64Milli(%d, 'UTC'))", literal(e.Tenant), literal(e.User), personal[table], int64(e.Before))
 }
 
 // literal quotes text as a string of ClickHouse's SQL. Every byte that is no plain letter or digit is written by its number.
@@ -127,21 +144,18 @@ func literal(text string) string {
 // Erasures lists the persons that were erased, the newest first, with the rows that are still there.
 func (s *Store) Erasures(ctx context.Context, scope report.Scope) ([]report.Erasure, error) {
 	list, err := s.erasures(ctx, scope)
-	if err != nil {
-		return nil, err
+	if err != nil || len(list) == 0 {
+		return list, err
 	}
-	for i := range list {
-		for _, table := range slices.Sorted(maps.Keys(personal)) {
-			where := erasedRows(table, &list[i])
-			err := s.rows(ctx, "SELECT count() FROM ${database}."+string(table)+" WHERE "+where.String(), where.with(), func(r rowScanner) error {
-				var n uint64
-				err := r.Scan(&n)
-				list[i].Remaining += n
-				return err
-			})
-			if err != nil {
-				return nil, err
+	for _, table := range slices.Sorted(maps.Keys(personal)) {
+		err := s.toErase(ctx, table, scope, func(found *report.Erasure) {
+			i := slices.IndexFunc(list, func(e report.Erasure) bool { return e.Tenant == found.Tenant && e.User == found.User })
+			if i >= 0 {
+				list[i].Remaining += found.Remaining
 			}
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return list, nil
