@@ -39,6 +39,7 @@ type History interface { //nolint:interfacebloat // one question each
 	Finding(ctx context.Context, scope report.Scope, id string) (json.RawMessage, error)
 	Timeline(ctx context.Context, q report.TimelineQuery) (report.Timeline, error)
 	Requirements(ctx context.Context, q report.RequirementQuery) (report.RequirementPage, error)
+	auditHistory
 	// Ready reports whether questions would be answered.
 	Ready(ctx context.Context) error
 }

@@ -67,6 +67,10 @@ func (q *questions) Requirements(_ context.Context, r report.RequirementQuery) (
 	return report.RequirementPage{}, q.asked(r.Scope)
 }
 
+func (q *questions) Audit(_ context.Context, a report.AuditQuery) (report.AuditPage, error) {
+	return report.AuditPage{}, q.asked(a.Scope)
+}
+
 func (q *questions) Ready(context.Context) error { return q.err }
 
 // tail is a Log whose records are sent by the test, on a channel each topic; the others stay silent.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,7 +18,8 @@ type Publisher interface {
 
 // audit writes who reads or does what to the log, and returns nil when the log has it. It is called before the answer, and
 // before an action is carried out: without its entry nobody reads a person's data and nothing is done. The caller sets
-// Action, and of Tenant, Target, User and Detail what there is; Outcome is "done" unless it is set. An action that fails
+// Action, and of Tenant, Target, User and Detail what there is: without a Tenant it is that of a caller who has only one,
+// else the entry belongs to the installation. Outcome is "done" unless it is set. An action that fails
 // after its entry is written gets a second one, with the outcome "failed".
 //
 // The error is an answer: 503 with Retry-After.
@@ -35,6 +37,13 @@ func (a *API) writeAudit(ctx context.Context, who *principal, e events.AuditEntr
 	v := visitOf(ctx)
 	if who != nil {
 		e.Actor, e.Via = who.name, who.via
+		switch {
+		case e.Tenant != "" && !who.tenants.Allows(e.Tenant):
+			// Nobody writes into the trail of a tenant that they may not see.
+			e.Tenant, e.Detail = "", fmt.Sprintf("of the tenant %.80q; ", e.Tenant)+e.Detail
+		case e.Tenant == "" && !who.tenants.All && len(who.tenants.Tenants) == 1:
+			e.Tenant = who.tenants.Tenants[0]
+		}
 	}
 	if e.Outcome == "" {
 		e.Outcome = events.AuditDone

@@ -65,6 +65,26 @@ func TestAReadOfAPersonIsOnTheLogBeforeItIsAnswered(t *testing.T) {
 	}
 }
 
+func TestAnEntryIsInTheTrailOfATenantThatTheCallerMaySee(t *testing.T) {
+	t.Parallel()
+	a, _, _ := newAPI(t, nil)
+	ctx := context.WithValue(t.Context(), visitKey{}, &visit{request: "r"})
+	one := newPrincipal("one", events.ViaToken, nil, nil, []string{"acme"})
+	two := newPrincipal("two", events.ViaToken, nil, nil, []string{"acme", "globex"})
+	for _, c := range []struct {
+		who          *principal
+		tenant, want string
+	}{{one, "acme", "acme"}, {one, "", "acme"}, {one, "globex", ""}, {two, "", ""}, {two, "globex", "globex"}, {two, "initech", ""}, {operator, "", ""}, {operator, "initech", "initech"}, {one, "no tenant/at all", ""}} {
+		if err := a.audit(ctx, c.who, events.AuditEntry{Action: "user.search", Tenant: c.tenant}); err != nil {
+			t.Fatal(err)
+		}
+		got := a.deps.Publisher.(*ledger).audited(t)
+		if e := got[len(got)-1]; e.Tenant != c.want {
+			t.Errorf("%s of %q: in the trail of %q, want %q", c.who.name, c.tenant, e.Tenant, c.want)
+		}
+	}
+}
+
 // stuck is a Publisher that never gets an answer.
 type stuck struct{}
 

@@ -176,6 +176,7 @@ func (a *API) describe(mux *http.ServeMux) {
 	register(a, api, "revocations", "/v1/revocations", "Requirements with their status, newest first", ScopeRead, a.revocations)
 	register(a, api, "timeline", "/v1/users/{tenant}/{user}/timeline", "What happened to one user, newest first", ScopeTimeline, a.timeline)
 	a.describeActions(api)
+	a.describeAudit(api)
 }
 
 func (a *API) overview(ctx context.Context, who *principal, q *Window) (*overviewAnswer, error) {
