@@ -16,6 +16,7 @@ func (a *API) describeActions(api huma.API) {
 	a.describeStreams(api)
 	a.describeLetters(api)
 	a.describePipeline(api)
+	a.describeErasures(api)
 }
 
 // saying adds sentences before the description's own.

@@ -42,6 +42,7 @@ type History interface { //nolint:interfacebloat // one question each
 	auditHistory
 	// Ready reports whether questions would be answered.
 	Ready(ctx context.Context) error
+	erasureHistory
 }
 
 // Log hands the records of a topic to fn as they arrive, until ctx ends.

@@ -26,6 +26,7 @@ import (
 
 // questions is a History that keeps what it was asked.
 type questions struct {
+	History  // what no test of this kind asks
 	mu       sync.Mutex
 	err      error
 	scopes   []report.Scope
