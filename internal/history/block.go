@@ -21,7 +21,15 @@ const (
 	TableAudit       Table = "audit"
 )
 
-// Tables lists every table.
+// The tables that the server itself fills from every insert into events, for questions that start elsewhere than at a
+// person and a time. Their rows sum up: ask with GROUP BY, never for single rows.
+const (
+	TableBySession Table = "by_session"
+	TableByUser    Table = "by_user"
+	TableByPrefix  Table = "by_prefix"
+)
+
+// Tables lists every table that blocks are for.
 var Tables = []Table{TableEvents, TableFindings, TableRevocations, TableReceipts, TableDeadLetters, TableMarks, TableAudit}
 
 // Block is rows for one table, column by column, ready to be inserted. The zero Block is of no use: see [NewEvents] and

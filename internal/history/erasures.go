@@ -22,6 +22,8 @@ var personal = map[Table]string{
 	TableEvents: "time", TableFindings: "time", TableRevocations: "not_before", TableReceipts: "time",
 	// The comments on findings of before.
 	TableMarks: "found",
+	// What sums events up goes as a whole when an event of before is part of it.
+	TableBySession: "first", TableByUser: "first", TableByPrefix: "first",
 }
 
 // Erasures is a block of rows for the table of erasures.

@@ -42,6 +42,9 @@ func TestAnErasureDeletesOnePersonsPast(t *testing.T) {
 		for _, tenant := range []string{"acme", "globex"} {
 			for _, user := range people {
 				before, after := event(tenant, user, 10), event(tenant, user, 100)
+				for _, e := range []*events.Event{before, after} {
+					e.Session.ID, e.Network.Prefix = "session of "+user, "192.0.2.0/24"
+				}
 				insertEvents(t, s, before, after)
 				old, young := finding(before, "LOC-01", events.High), finding(after, "LOC-01", events.High)
 				insertFindings(t, s, old, young)

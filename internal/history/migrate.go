@@ -97,6 +97,9 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
 		if err := s.Exec(ctx, m.sql); err != nil {
 			return done, fmt.Errorf("applying migration %s: %w", m.name, err)
 		}
+		if err := s.fill(ctx, m); err != nil {
+			return done, fmt.Errorf("filling the table of migration %s: %w", m.name, err)
+		}
 		if err := s.record(ctx, m); err != nil {
 			return done, fmt.Errorf("recording migration %s: %w", m.name, err)
 		}
@@ -153,6 +156,7 @@ func (s *Store) retain(ctx context.Context) error {
 		TableEvents: r.EventDays, TableFindings: r.DecisionDays, TableRevocations: r.DecisionDays,
 		TableReceipts: r.DecisionDays, TableDeadLetters: r.DeadLetterDays,
 		TableMarks: r.DecisionDays, TableAudit: r.DecisionDays,
+		TableBySession: r.EventDays, TableByUser: r.EventDays, TableByPrefix: r.EventDays,
 	} {
 		want := fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d)", days)
 		var have string

@@ -129,9 +129,10 @@ func (b *Events) Append(e *events.Event, raw []byte, logged time.Time) error {
 type Findings struct {
 	Block
 	tenant, id, detection, severity, disposition, userID, userName, eventID, sessionID, country *values[string]
-	technique, action, policy, policyVersion, requirement, raw                                  *values[string]
+	technique, action, policy, policyVersion, requirement, raw, appID, prefix, city, region     *values[string]
 	time, logged, ingested                                                                      *values[int64]
 	version                                                                                     *values[uint32]
+	lat, lon                                                                                    *values[float64]
 	ip                                                                                          *values[netip.Addr]
 	observed                                                                                    *values[uint8]
 }
@@ -147,6 +148,8 @@ func NewFindings() *Findings {
 		ip: declare[netip.Addr](b, "ip", "IPv6"), country: b.text("country"), technique: b.text("technique"),
 		action: b.text("action"), observed: declare[uint8](b, "observed", "UInt8"), policy: b.text("policy"),
 		policyVersion: b.text("policy_version"), requirement: b.text("requirement"), raw: b.text("raw"),
+		appID: b.text("app_id"), prefix: b.text("prefix"), lat: b.float("lat"), lon: b.float("lon"), city: b.text("city"),
+		region: b.text("region"),
 	}
 	f.Block = b.done(TableFindings)
 	return f
@@ -204,6 +207,12 @@ func (b *Findings) Append(f *events.Finding, raw []byte, logged time.Time) error
 	b.policy.add(decision.Policy)
 	b.policyVersion.add(decision.Version)
 	b.requirement.add(decision.Requirement)
+	b.appID.add(f.Evidence.Sight.App.ID)
+	b.prefix.add(f.Evidence.Sight.Network.Prefix)
+	b.lat.add(f.Evidence.Sight.Place.Lat)
+	b.lon.add(f.Evidence.Sight.Place.Lon)
+	b.city.add(f.Evidence.Sight.Place.City)
+	b.region.add(f.Evidence.Sight.Place.Region)
 	b.raw.add(string(raw))
 	b.rows++
 	return nil

@@ -1,0 +1,52 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// view finds the parts of a migration that makes a materialized view: its target, what it selects, and from where.
+var view = regexp.MustCompile(`(?s)CREATE MATERIALIZED VIEW IF NOT EXISTS \S+ TO (\S+) AS\s+(SELECT .*?FROM (\$\{database\}\.\w+).*)$`)
+
+// fill writes the rows that are there into the target of a materialized view, which by itself only sees those that come.
+// The view is there first: a row that comes meanwhile may be taken twice, and as the targets hold sets, least and greatest
+// values, that changes nothing. Neither does a second try. It goes month by month, in bounded memory.
+func (s *Store) fill(ctx context.Context, m migration) error {
+	parts := view.FindStringSubmatch(m.sql)
+	if parts == nil {
+		return nil
+	}
+	target, query, source := parts[1], parts[2], parts[3]
+	var months []string
+	err := s.stream(ctx, "SELECT DISTINCT _partition_id AS month FROM "+source+" ORDER BY month", nil, func(r rowScanner) error {
+		var month string
+		if err := r.Scan(&month); err != nil {
+			return err
+		}
+		months = append(months, month)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+		"max_execution_time":                       0,
+		"max_bytes_before_external_group_by":       sortMemory,
+		"max_bytes_ratio_before_external_group_by": 0,
+		"max_partitions_per_insert_block":          0,
+		"async_insert":                             0,
+		"insert_deduplicate":                       0,
+	}))
+	for _, month := range months {
+		part := "(SELECT * FROM " + source + " WHERE _partition_id = {month:String})"
+		statement := "INSERT INTO " + target + " " + strings.Replace(query, source, part, 1)
+		if err := s.conn.Exec(ctx, s.sql(statement), named("month", month)); err != nil {
+			return fmt.Errorf("month %s: %w", month, classify(err))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+-- Fills by_app from every insert into events.
+CREATE MATERIALIZED VIEW IF NOT EXISTS ${database}.by_app_fill TO ${database}.by_app AS
+SELECT
+    tenant,
+    arrayJoin([3600, 86400])::UInt32 AS step,
+    toDateTime(intDiv(toUnixTimestamp(toDateTime(time, 'UTC')), step) * step, 'UTC') AS bucket,
+    app_id,
+    max(e.app_name) AS app_name,
+    max(time) AS last,
+    uniqCombinedState(12)(id) AS events,
+    uniqCombinedIfState(12)(id, outcome IN ('failure', 'blocked')) AS failures,
+    uniqCombinedState(12)(user_id) AS users
+FROM ${database}.events AS e
+WHERE app_id != '' AND kind NOT IN ('verdict', 'context', 'erasure')
+GROUP BY tenant, step, bucket, app_id

@@ -1,0 +1,23 @@
+-- Places by hours and by days, as by_app. A place is a city, or a country or region when no more is known; its
+-- coordinates are those of one of its events, 0 and 0 when there are none.
+CREATE TABLE IF NOT EXISTS ${database}.by_place
+(
+    tenant    LowCardinality(String),
+    step      UInt32 CODEC(ZSTD(1)),
+    bucket    DateTime('UTC') CODEC(Delta, ZSTD(1)),
+    country   LowCardinality(String),
+    region    LowCardinality(String),
+    city      LowCardinality(String),
+    lat       SimpleAggregateFunction(any, Float64) CODEC(ZSTD(1)),
+    lon       SimpleAggregateFunction(any, Float64) CODEC(ZSTD(1)),
+    radius_km SimpleAggregateFunction(any, Float32) CODEC(ZSTD(1)),
+    events    AggregateFunction(uniqCombined(12), FixedString(16)) CODEC(ZSTD(1)),
+    users     AggregateFunction(uniqCombined(12), String) CODEC(ZSTD(1))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(bucket)
+ORDER BY (tenant, step, bucket, country, region, city)
+TTL bucket + INTERVAL 800 DAY, bucket + INTERVAL 40 DAY DELETE WHERE step = 3600
+SETTINGS
+    fsync_after_insert = 1,
+    fsync_part_directory = 1

@@ -1,0 +1,17 @@
+-- Fills by_place from every insert into events.
+CREATE MATERIALIZED VIEW IF NOT EXISTS ${database}.by_place_fill TO ${database}.by_place AS
+SELECT
+    tenant,
+    arrayJoin([3600, 86400])::UInt32 AS step,
+    toDateTime(intDiv(toUnixTimestamp(toDateTime(time, 'UTC')), step) * step, 'UTC') AS bucket,
+    country,
+    region,
+    city,
+    any(e.lat) AS lat,
+    any(e.lon) AS lon,
+    any(e.radius_km) AS radius_km,
+    uniqCombinedState(12)(id) AS events,
+    uniqCombinedState(12)(user_id) AS users
+FROM ${database}.events AS e
+WHERE (country != '' OR e.lat != 0 OR e.lon != 0) AND kind NOT IN ('verdict', 'context', 'erasure')
+GROUP BY tenant, step, bucket, country, region, city
