@@ -37,10 +37,12 @@ const (
 	ViaLink  Via = "link"
 	ViaOIDC  Via = "oidc"
 	ViaToken Via = "token"
+	// ViaCommand is a person at the command line, by the name that the system has for them.
+	ViaCommand Via = "command"
 )
 
 // Vias lists every way.
-var Vias = []Via{ViaLink, ViaOIDC, ViaToken}
+var Vias = []Via{ViaLink, ViaOIDC, ViaToken, ViaCommand}
 
 // AuditEntry is one read of a person's data, or one action, through the API: who did what, to what, from where.
 type AuditEntry struct {
