@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // addresses is what a child tells when it is ready.
-type addresses struct{ Ingest, API, Kafka, ClickHouse, Key string }
+type addresses struct{ Ingest, API, Link, Kafka, ClickHouse, Key string }
 
 func child(dir string) error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -58,7 +59,7 @@ func child(dir string) error {
 	}
 	err = s.Process.Run(ctx, func() {
 		api, _ := s.API.Addr(ctx)
-		line, _ := json.Marshal(addresses{s.Ingest.Addr(ctx).String(), api, s.Broker.Addr(), s.Engine.Addr(), s.Engine.Key()})
+		line, _ := json.Marshal(addresses{s.Ingest.Addr(ctx).String(), api, s.API.Link(), s.Broker.Addr(), s.Engine.Addr(), s.Engine.Key()})
 		fmt.Println(string(line))
 	})
 	return errors.Join(err, s.Close())
@@ -186,6 +187,34 @@ func (p *process) things(t *testing.T, want map[history.Table]uint64) {
 	}
 }
 
+// erase has a user erased, as a person who followed the one-time link.
+func (p *process) erase(t *testing.T, user string) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	do := func(method, path, body string, want int) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.API+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Origin", "http://"+p.API)
+		res, err := browser.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if answer, _ := io.ReadAll(res.Body); res.StatusCode != want {
+			t.Fatalf("%s %s answered %s: %s", method, path, res.Status, answer)
+		}
+	}
+	do(http.MethodGet, p.Link, "", http.StatusOK)
+	do(http.MethodPost, "/v1/users/acme/"+user+"/erase", `{"confirm":"`+user+`","reason":"a test"}`, http.StatusAccepted)
+}
+
 func TestASecondStartGoesOnWhereTheFirstWas(t *testing.T) {
 	t.Parallel()
 	if _, err := engine.FindLibrary(""); err != nil {
@@ -218,6 +247,8 @@ func TestASecondStartGoesOnWhereTheFirstWas(t *testing.T) {
 	third := start(t, dir)
 	third.open(t, "ana", "bob")
 	third.things(t, map[history.Table]uint64{history.TableEvents: 4, history.TableRevocations: 2})
+	third.erase(t, "ana")
+	third.things(t, map[history.Table]uint64{history.TableEvents: 2, history.TableRevocations: 1, history.TableErasures: 1})
 	_ = third.in.Close()
 	if err := third.cmd.Wait(); err != nil {
 		t.Errorf("an orderly stop: %v", err)
