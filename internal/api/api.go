@@ -37,9 +37,10 @@ type History interface { //nolint:interfacebloat // one question each
 	Overview(ctx context.Context, scope report.Scope, span report.Span, now events.Millis) (*report.Overview, error)
 	Findings(ctx context.Context, q report.FindingQuery) (report.FindingPage, error)
 	Finding(ctx context.Context, scope report.Scope, id string) (json.RawMessage, error)
-	Timeline(ctx context.Context, q report.TimelineQuery) (report.Timeline, error)
 	Requirements(ctx context.Context, q report.RequirementQuery) (report.RequirementPage, error)
 	auditHistory
+	peopleHistory
+	placesHistory
 	// Ready reports whether questions would be answered.
 	Ready(ctx context.Context) error
 	erasureHistory
@@ -258,7 +259,7 @@ func routeLabel(pattern string, r *http.Request) string {
 	}
 	part, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
 	switch part {
-	case "overview", "findings", "users", "revocations", "live", "schemas":
+	case "overview", "findings", "users", "revocations", "live", "schemas", "map", "sessions", "networks", "apps":
 		return part
 	}
 	return "other"

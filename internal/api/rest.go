@@ -75,6 +75,9 @@ func encodeCursor(c *report.Cursor) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(int64(c.Time), 10) + ":" + c.ID))
 }
 
+// maxCursorID is the longest id of a list: a tenant and a user.
+const maxCursorID = events.MaxTenant + 1 + events.MaxID
+
 func (p *Paging) cursor() (report.Cursor, error) {
 	if p.Cursor == "" {
 		return report.Cursor{}, nil
@@ -83,7 +86,7 @@ func (p *Paging) cursor() (report.Cursor, error) {
 	if err == nil {
 		at, id, ok := strings.Cut(string(b), ":")
 		ms, err := strconv.ParseInt(at, 10, 64)
-		if ok && err == nil && id != "" && len(id) <= events.MaxID && ms > 0 && ms < 1<<45 {
+		if ok && err == nil && id != "" && len(id) <= maxCursorID && ms > 0 && ms < 1<<45 {
 			return report.Cursor{Time: events.Millis(ms), ID: id}, nil
 		}
 	}
@@ -113,21 +116,6 @@ type findingQuestion struct {
 }
 
 type findingAnswer struct{ Body findingJSON }
-
-type timelineQuestion struct {
-	PathTenant string    `path:"tenant" maxLength:"64"`
-	User       string    `path:"user" maxLength:"256"`
-	From       time.Time `query:"from" doc:"Start of the time asked for, RFC 3339; 24 hours before its end when left out"`
-	To         time.Time `query:"to" doc:"End of the time asked for, not part of it; now when left out"`
-	Paging
-}
-
-type timelineAnswer struct {
-	Body struct {
-		Entries []report.Entry `json:"entries" nullable:"false" doc:"Newest first"`
-		Next    string         `json:"next_cursor,omitempty" doc:"Left out on the last page"`
-	}
-}
 
 type revocationsQuestion struct {
 	Window
@@ -174,7 +162,8 @@ func (a *API) describe(mux *http.ServeMux) {
 	register(a, api, "findings", "/v1/findings", "Findings, newest first", ScopeRead, a.findings)
 	register(a, api, "finding", "/v1/findings/{id}", "One finding", ScopeRead, a.finding)
 	register(a, api, "revocations", "/v1/revocations", "Requirements with their status, newest first", ScopeRead, a.revocations)
-	register(a, api, "timeline", "/v1/users/{tenant}/{user}/timeline", "What happened to one user, newest first", ScopeTimeline, a.timeline)
+	a.describePeople(api)
+	a.describePlaces(api)
 	a.describeActions(api)
 	a.describeAudit(api)
 }
@@ -226,33 +215,6 @@ func (a *API) finding(ctx context.Context, who *principal, q *findingQuestion) (
 		return nil, a.refusal(err)
 	}
 	return &findingAnswer{findingJSON(f)}, nil
-}
-
-func (a *API) timeline(ctx context.Context, who *principal, q *timelineQuestion) (*timelineAnswer, error) {
-	if !who.tenants.Allows(q.PathTenant) {
-		return nil, a.refusal(report.ErrNotFound)
-	}
-	span, err := (&Window{From: q.From, To: q.To}).span(a.cfg.MaxSpan)
-	if err != nil {
-		return nil, err
-	}
-	after, err := q.cursor()
-	if err != nil {
-		return nil, err
-	}
-	if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.PathTenant, User: q.User, Action: "user.timeline"}); err != nil {
-		return nil, err
-	}
-	page, err := a.deps.History.Timeline(ctx, report.TimelineQuery{
-		Scope: who.tenants, Tenant: q.PathTenant, User: q.User, Span: span, Now: now(), After: after, Limit: q.Limit,
-	})
-	if err != nil {
-		return nil, a.refusal(err)
-	}
-	answer := &timelineAnswer{}
-	answer.Body.Entries = append([]report.Entry{}, page.Entries...)
-	answer.Body.Next = encodeCursor(page.Next)
-	return answer, nil
 }
 
 func (a *API) revocations(ctx context.Context, who *principal, q *revocationsQuestion) (*revocationsAnswer, error) {

@@ -144,6 +144,8 @@ type TimelineQuery struct {
 	Tenant string
 	User   string
 	Span   Span
+	// Kinds are the kinds of entries that are wanted; none is all.
+	Kinds []string
 	// Now decides which open requirements have expired.
 	Now   events.Millis
 	After Cursor

@@ -1,0 +1,44 @@
+package report
+
+import (
+	"net/netip"
+
+	"github.com/countersign-io/countersign/internal/events"
+)
+
+// NetworkQuery asks who came from an address or a prefix. One of both is set.
+type NetworkQuery struct {
+	Scope  Scope
+	IP     netip.Addr
+	Prefix string
+	Span   Span
+}
+
+// SeenUser is a user of a network or an application.
+type SeenUser struct {
+	Tenant   string        `json:"tenant"`
+	User     string        `json:"user"`
+	Name     string        `json:"name,omitempty" doc:"For people only; may be anything"`
+	First    events.Millis `json:"first"`
+	Last     events.Millis `json:"last"`
+	Events   uint64        `json:"events"`
+	Failures uint64        `json:"failures"`
+}
+
+// NetworkProfile is what came from an address or a prefix in a span.
+type NetworkProfile struct {
+	From events.Millis `json:"from"`
+	To   events.Millis `json:"to"`
+	IP   string        `json:"ip,omitempty" doc:"When an address was asked for"`
+	NetworkName
+	Location *Location `json:"location,omitempty" doc:"Of its newest event that has one"`
+	// First and Last are within the span.
+	First     events.Millis `json:"first,omitempty"`
+	Last      events.Millis `json:"last,omitempty"`
+	Events    uint64        `json:"events"`
+	Failures  uint64        `json:"failures" doc:"Events that failed or were blocked"`
+	UserCount uint64        `json:"user_count" doc:"How many users there were in all"`
+	Users     []SeenUser    `json:"users" nullable:"false" doc:"At most 50, those with most events first"`
+	Apps      []Seen        `json:"apps" nullable:"false" doc:"At most 20, those with most events first"`
+	Findings  []FindingLine `json:"findings" nullable:"false" doc:"Of every disposition, newest first"`
+}
