@@ -43,7 +43,7 @@ func (a *API) worldMap(ctx context.Context, who *principal, q *mapQuestion) (*ma
 	for i, s := range q.Severity {
 		severities[i] = events.Severity(s)
 	}
-	m, err := a.deps.History.Map(ctx, report.MapQuery{Scope: who.tenants.Narrow(q.Tenant), Span: span, Severity: severities})
+	m, err := a.deps.History.Map(ctx, report.MapQuery{Scope: who.tenants.Narrow(q.Tenant), Span: span, Severity: severities, Now: now()})
 	if err != nil {
 		return nil, a.refusal(err)
 	}
@@ -97,7 +97,7 @@ func (a *API) apps(ctx context.Context, who *principal, q *Window) (*appsAnswer,
 	if err != nil {
 		return nil, err
 	}
-	apps, err := a.deps.History.Apps(ctx, report.AppQuery{Scope: who.tenants.Narrow(q.Tenant), Span: span})
+	apps, err := a.deps.History.Apps(ctx, report.AppQuery{Scope: who.tenants.Narrow(q.Tenant), Span: span, Now: now()})
 	if err != nil {
 		return nil, a.refusal(err)
 	}
@@ -122,7 +122,7 @@ func (a *API) app(ctx context.Context, who *principal, q *appQuestion) (*appAnsw
 	if err != nil {
 		return nil, err
 	}
-	app, err := a.deps.History.App(ctx, report.AppQuery{Scope: who.tenants, Tenant: q.Tenant, App: q.App, Span: span})
+	app, err := a.deps.History.App(ctx, report.AppQuery{Scope: who.tenants, Tenant: q.Tenant, App: q.App, Span: span, Now: now()})
 	if err != nil {
 		return nil, a.refusal(err)
 	}

@@ -70,6 +70,7 @@ type usersQuestion struct {
 	Paging
 	Text   string `query:"q" maxLength:"256" doc:"How the id or the name starts, in upper or lower case; every user when left out"`
 	Tenant string `query:"tenant" maxLength:"64" doc:"One of the tenants that you may see; all of them when left out"`
+	Type   string `query:"type" enum:"person,workload,unresolved" doc:"Only people, only programs, or only names that were tried and that no account is known for; all when left out"`
 }
 
 type usersAnswer struct {
@@ -87,9 +88,11 @@ func (a *API) users(ctx context.Context, who *principal, q *usersQuestion) (*use
 	if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.Tenant, Action: "user.search", Target: q.Text}); err != nil {
 		return nil, err
 	}
-	page, err := a.deps.History.Users(ctx, report.UserQuery{
-		Scope: who.tenants.Narrow(q.Tenant), Text: q.Text, Now: now(), After: after, Limit: q.Limit,
-	})
+	question := report.UserQuery{Scope: who.tenants.Narrow(q.Tenant), Text: q.Text, Now: now(), After: after, Limit: q.Limit}
+	if question.Persons = q.Type == "person"; !question.Persons {
+		question.Type = events.UserType(q.Type)
+	}
+	page, err := a.deps.History.Users(ctx, question)
 	if err != nil {
 		return nil, a.refusal(err)
 	}

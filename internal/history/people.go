@@ -1,11 +1,14 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
@@ -19,33 +22,42 @@ const (
 
 // Users answers with one page of users, by their newest event.
 func (s *Store) Users(ctx context.Context, q report.UserQuery) (report.UserPage, error) {
-	where := within(q.Scope).and(reported)
+	where := within(q.Scope)
+	having := []string{"true"}
+	args := where.with(named("limit", uint32(q.Limit+1)))
+	given := func(condition string, values ...driver.NamedValue) {
+		having = append(having, condition)
+		for _, v := range values {
+			args = append(args, v)
+		}
+	}
 	if q.Text != "" {
 		// Not LIKE: nothing in the text is a pattern.
-		where.and("(startsWithUTF8(lowerUTF8(user_id), lowerUTF8({text:String})) OR startsWithUTF8(lowerUTF8(user_name), lowerUTF8({text:String})))",
+		given("(startsWith(lowerUTF8(user_id), lowerUTF8({text:String})) OR startsWith(lowerUTF8(name), lowerUTF8({text:String})))",
 			named("text", q.Text))
 	}
-	having := "true"
-	args := where.with(named("limit", uint32(q.Limit+1)))
+	if q.Type != "" || q.Persons {
+		given("type = {type:String}", named("type", string(q.Type)))
+	}
 	if q.After != (report.Cursor{}) {
-		having = "(last, key) < ({after_time:Int64}, {after_id:String})"
-		args = append(args, named("after_time", int64(q.After.Time)), named("after_id", q.After.ID))
+		given("(newest, key) < ({after_time:Int64}, {after_id:String})", named("after_time", int64(q.After.Time)), named("after_id", q.After.ID))
 	}
 	var list []report.UserSummary
-	err := s.rows(ctx, `SELECT tenant, user_id, argMax(user_name, time), toUnixTimestamp64Milli(max(time)) AS last, concat(tenant, '/', user_id) AS key
-FROM ${database}.events
+	err := s.rows(ctx, `SELECT tenant, user_id, argMaxIfMerge(user_name) AS name, toString(max(user_type)) AS type,
+    toUnixTimestamp64Milli(max(last)) AS newest, concat(tenant, '/', user_id) AS key
+FROM ${database}.by_user
 WHERE `+where.String()+`
 GROUP BY tenant, user_id
-HAVING `+having+`
-ORDER BY last DESC, key DESC
+HAVING `+strings.Join(having, "\n  AND ")+`
+ORDER BY newest DESC, key DESC
 LIMIT {limit:UInt32}`, args, func(r rowScanner) error {
 		var u report.UserSummary
 		var last int64
-		var key string
-		if err := r.Scan(&u.Tenant, &u.User, &u.Name, &last, &key); err != nil {
+		var kind, key string
+		if err := r.Scan(&u.Tenant, &u.User, &u.Name, &kind, &last, &key); err != nil {
 			return err
 		}
-		u.Last = millis(last)
+		u.Type, u.Last = events.UserType(kind), millis(last)
 		list = append(list, u)
 		return nil
 	})
@@ -111,7 +123,7 @@ func (s *Store) User(ctx context.Context, scope report.Scope, tenant, user strin
 	}
 	all := groups[""][0]
 	u := &report.UserProfile{
-		Tenant: tenant, User: user, Name: all.name, First: millis(all.first), Last: millis(all.last), Events: all.events, Failures: all.failures,
+		Tenant: tenant, User: user, Name: all.name, Type: events.UserType(all.userType), First: millis(all.first), Last: millis(all.last), Events: all.events, Failures: all.failures,
 		Surroundings: surroundings(groups), Sessions: seenList(groups[bySession]), Severities: []report.Count{},
 	}
 	known := all.events > 0
@@ -170,28 +182,25 @@ WHERE `+where.String()+`
 ORDER BY time DESC, id DESC, logged DESC
 LIMIT 1`, where.with())
 	if err != nil || len(list) == 0 {
-		return nil, err
+		return nil, err //nolint:nilnil // no risk is no error
 	}
-	var f events.Finding
-	if err := json.Unmarshal(list[0].raw, &f); err != nil || f.Evidence.Risk == nil {
+	f, err := events.DecodeFinding(list[0].raw)
+	if err != nil {
 		return nil, fmt.Errorf("reading the finding %s of the history: %w", list[0].cursor.ID, err)
+	}
+	if f.Evidence.Risk == nil { // null
+		return nil, nil //nolint:nilnil // no risk is no error
 	}
 	return &report.RiskNow{Decibans: f.Evidence.Risk.After, Parts: f.Evidence.Risk.Parts, Time: list[0].cursor.Time, Finding: list[0].cursor.ID}, nil
 }
 
 // Session answers with what is known of a session. now decides which requirements have expired.
 func (s *Store) Session(ctx context.Context, scope report.Scope, tenant, session string, now events.Millis) (*report.SessionProfile, error) {
-	users, err := s.usersOf(ctx, scope, tenant, session)
+	seen, users, err := s.ofSession(ctx, scope, tenant, session)
 	if err != nil {
 		return nil, err
 	}
-	where := func() *conditions {
-		return one(scope, tenant).and("user_id IN {users:Array(String)}", named("users", users))
-	}
-	ofSession := func() *conditions {
-		return where().and("session_id = {session:String}", named("session", session))
-	}
-	groups, err := s.grouped(ctx, ofSession(), seenTop, byPlace, byDevice, byNetwork, byApp, byPerson)
+	groups, err := s.grouped(ctx, seen(), seenTop, byPlace, byDevice, byNetwork, byApp, byPerson)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +209,7 @@ func (s *Store) Session(ctx context.Context, scope report.Scope, tenant, session
 		return nil, report.ErrNotFound
 	}
 	people := groups[byPerson]
-	slices.SortFunc(people, func(a, b group) int { return int(a.first-b.first)*2 + strings.Compare(a.key, b.key) })
+	slices.SortFunc(people, func(a, b group) int { return cmp.Or(cmp.Compare(a.first, b.first), strings.Compare(a.key, b.key)) })
 	answer := &report.SessionProfile{
 		Tenant: tenant, Session: session, First: millis(all.first), Last: millis(all.last), Events: all.events, Failures: all.failures,
 		Surroundings: surroundings(groups),
@@ -212,10 +221,10 @@ func (s *Store) Session(ctx context.Context, scope report.Scope, tenant, session
 			answer.Others = append(answer.Others, u.User)
 		}
 	}
-	if answer.Findings, err = s.findingLines(ctx, ofSession(), maxFindingLines); err != nil {
+	if answer.Findings, err = s.findingLines(ctx, seen(), maxFindingLines); err != nil {
 		return nil, err
 	}
-	answer.Requirements, err = s.userRequirements(ctx, where().
+	answer.Requirements, err = s.userRequirements(ctx, one(scope, tenant).and("user_id IN {users:Array(String)}", named("users", users)).
 		and("(session_id = {session:String} OR session_id = '' AND not_before BETWEEN fromUnixTimestamp64Milli({first:Int64}) AND fromUnixTimestamp64Milli({last:Int64}))",
 			named("session", session), named("first", all.first-all.first%events.Second), named("last", all.last+events.Second)), now, maxOpen)
 	return answer, err
@@ -224,41 +233,49 @@ func (s *Store) Session(ctx context.Context, scope report.Scope, tenant, session
 // maxSessionUsers bounds the users of one session who are looked at.
 const maxSessionUsers = 100
 
-// usersOf are the users that a session was seen with: events lie by user.
-func (s *Store) usersOf(ctx context.Context, scope report.Scope, tenant, session string) ([]string, error) {
+// ofSession binds a question about events to one session: it finds the users and the time that the session was seen with,
+// because events lie by user and time.
+func (s *Store) ofSession(ctx context.Context, scope report.Scope, tenant, session string) (where func() *conditions, users []string, err error) {
 	if session == "" {
-		return nil, report.ErrNotFound
+		return nil, nil, report.ErrNotFound
 	}
-	where := one(scope, tenant).and("session_id = {session:String}", named("session", session))
-	var users []string
-	err := s.rows(ctx, `SELECT DISTINCT user_id
-FROM ${database}.events
-WHERE `+where.String()+`
-LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxSessionUsers))), func(r rowScanner) error {
+	whose := one(scope, tenant).and("session_id = {session:String}", named("session", session))
+	var first, last int64
+	err = s.rows(ctx, `SELECT user_id, toUnixTimestamp64Milli(min(by_session.first)) AS begun, toUnixTimestamp64Milli(max(by_session.last))
+FROM ${database}.by_session
+WHERE `+whose.String()+`
+GROUP BY user_id
+ORDER BY begun, user_id
+LIMIT {limit:UInt32}`, whose.with(named("limit", uint32(maxSessionUsers))), func(r rowScanner) error {
 		var user string
-		if err := r.Scan(&user); err != nil {
+		var begun, ended int64
+		if err := r.Scan(&user, &begun, &ended); err != nil {
 			return err
 		}
-		users = append(users, user)
+		if users = append(users, user); len(users) == 1 {
+			first = begun
+		}
+		last = max(last, ended)
 		return nil
 	})
 	if err == nil && len(users) == 0 {
 		err = report.ErrNotFound
 	}
-	return users, err
+	return func() *conditions {
+		return one(scope, tenant).
+			and("user_id IN {users:Array(String)}", named("users", users)).
+			and("session_id = {session:String}", named("session", session)).
+			during("time", report.Span{From: millis(first), To: millis(last + 1)})
+	}, users, err
 }
 
 // SessionEvents answers with one page of a session's events, newest first.
 func (s *Store) SessionEvents(ctx context.Context, q report.SessionQuery) (report.EventPage, error) {
-	users, err := s.usersOf(ctx, q.Scope, q.Tenant, q.Session)
+	seen, _, err := s.ofSession(ctx, q.Scope, q.Tenant, q.Session)
 	if err != nil {
 		return report.EventPage{}, err
 	}
-	where := one(q.Scope, q.Tenant).
-		and("user_id IN {users:Array(String)}", named("users", users)).
-		and("session_id = {session:String}", named("session", q.Session)).
-		and(reported).
-		after("time", hexID, q.After)
+	where := seen().and(reported).after("time", hexID, q.After)
 	list, err := s.records(ctx, `SELECT toUnixTimestamp64Milli(time), `+hexID+`, raw
 FROM ${database}.events
 WHERE `+where.String()+`

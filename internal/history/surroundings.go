@@ -46,7 +46,7 @@ var keys = map[dimension]string{
 // sortedBy selects the rows of events that hold, each once, with the key of every dimension beside what tells of it.
 func sortedBy(dimensions []dimension, where string, more ...string) string {
 	var b strings.Builder
-	b.WriteString("SELECT time, tenant, user_id, user_name, user_type, outcome, session_id, city, country, lat, lon, radius_km, prefix, asn, org, classes, os, browser, device_type, app_name")
+	b.WriteString("SELECT time, tenant, user_id, user_name, user_type, outcome, session_id, city, region, country, lat, lon, radius_km, prefix, asn, org, classes, os, browser, device_type, app_name")
 	for _, d := range dimensions {
 		b.WriteString(",\n    " + keys[d] + " AS " + string(d) + "_key")
 	}
@@ -71,11 +71,9 @@ func sets(dimensions []dimension) (sets, lane, key string) {
 		"concat(" + each(func(d string) string { return d + "_key" }, ", ") + ", '')"
 }
 
-// newest is what the newest event of a group tells of it, in the order in which group.scan takes it.
-const newest = `argMax((city, country, lat, lon, radius_km, prefix, asn, org, classes, os, browser, device_type, app_name, user_name), time)`
-
-// newestColumns are its members as columns.
-const newestColumns = `n.1, n.2, n.3, n.4, n.5, n.6, n.7, n.8, n.9, n.10, n.11, n.12, n.13, n.14`
+// newest is what the newest event of a group tells of it, in the order in which group.dest takes it, and its newest name.
+const newest = `(argMax((city, region, country, lat, lon, radius_km, prefix, asn, org, classes, os, browser, device_type, app_name), time) AS n).1,
+    n.2, n.3, n.4, n.5, n.6, n.7, n.8, n.9, n.10, n.11, n.12, n.13, n.14, argMaxIf(user_name, time, user_name != ''), toString(argMax(user_type, time))`
 
 // group is one group of events of one dimension.
 type group struct {
@@ -83,19 +81,21 @@ type group struct {
 	key                       string
 	first, last               int64
 	events, failures          uint64
-	city, country             string
+	city, region, country     string
 	lat, lon                  float64
 	radius                    float32
 	prefix                    string
 	asn                       uint32
 	org, classes, os, browser string
-	deviceType, app, name     string
+	deviceType, app           string
+	name, userType            string
 }
 
-// dest are the destinations of newestColumns.
+// dest are the destinations of newest.
 func (g *group) dest() []any {
 	return []any{
-		&g.city, &g.country, &g.lat, &g.lon, &g.radius, &g.prefix, &g.asn, &g.org, &g.classes, &g.os, &g.browser, &g.deviceType, &g.app, &g.name,
+		&g.city, &g.region, &g.country, &g.lat, &g.lon, &g.radius, &g.prefix, &g.asn, &g.org, &g.classes,
+		&g.os, &g.browser, &g.deviceType, &g.app, &g.name, &g.userType,
 	}
 }
 
@@ -151,7 +151,7 @@ func (g *group) location() *report.Location {
 	if g.lat == 0 && g.lon == 0 {
 		return nil
 	}
-	return &report.Location{Lat: g.lat, Lon: g.lon, RadiusKm: float64(g.radius), City: g.city, Country: g.country}
+	return &report.Location{Lat: g.lat, Lon: g.lon, RadiusKm: float64(g.radius), City: g.city, Region: g.region, Country: g.country}
 }
 
 func (g *group) network() report.NetworkName {
@@ -172,7 +172,7 @@ func (s *Store) grouped(ctx context.Context, where *conditions, top int, dimensi
 	groups := map[dimension][]group{"": {{}}}
 	err := s.rows(ctx, `SELECT `+lane+` AS lane, `+key+` AS group_key,
     toUnixTimestamp64Milli(min(time)), toUnixTimestamp64Milli(max(time)) AS last, count() AS events, countIf(`+failed+`),
-    `+newest+` AS n, `+newestColumns+`
+    `+newest+`
 FROM (
 `+sortedBy(dimensions, where.String())+`
 )
@@ -182,8 +182,7 @@ ORDER BY if(lane = 'session', last, toInt64(events)) DESC, last DESC, group_key
 LIMIT {top:UInt32} BY lane`, where.with(named("top", uint32(top))), func(r rowScanner) error {
 		var g group
 		var of string
-		var n []any
-		if err := r.Scan(append([]any{&of, &g.key, &g.first, &g.last, &g.events, &g.failures, &n}, g.dest()...)...); err != nil {
+		if err := r.Scan(append([]any{&of, &g.key, &g.first, &g.last, &g.events, &g.failures}, g.dest()...)...); err != nil {
 			return err
 		}
 		if g.of = dimension(of); of == "" {

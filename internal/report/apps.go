@@ -8,6 +8,8 @@ type AppQuery struct {
 	// Tenant and App name one application; both are empty in a question for all.
 	Tenant, App string
 	Span        Span
+	// Now tells what is too old to be known by the hour.
+	Now events.Millis
 }
 
 // AppSummary is an application: what its sign-ins were, and what it did with requirements. Events name an application

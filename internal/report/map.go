@@ -6,6 +6,8 @@ import "github.com/countersign-io/countersign/internal/events"
 type MapQuery struct {
 	Scope Scope
 	Span  Span
+	// Now tells what is too old to be known by the hour.
+	Now events.Millis
 	// Severity restricts the arcs.
 	Severity []events.Severity
 }
@@ -32,7 +34,7 @@ type Arc struct {
 	SpeedKmh  float64         `json:"speed_kmh"`
 }
 
-// WorldMap is where things happened in a span, widened to what is counted.
+// WorldMap is where things happened in a span, which is widened to whole hours, and to whole days where it is long ago.
 type WorldMap struct {
 	From   events.Millis `json:"from"`
 	To     events.Millis `json:"to"`

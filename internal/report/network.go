@@ -25,13 +25,22 @@ type SeenUser struct {
 	Failures uint64        `json:"failures"`
 }
 
-// NetworkProfile is what came from an address or a prefix in a span.
+// NetworkApp is an application that was used from a network.
+type NetworkApp struct {
+	Tenant string        `json:"tenant"`
+	App    string        `json:"app"`
+	Name   string        `json:"name,omitempty" doc:"For people only; may be anything"`
+	Users  uint64        `json:"users" doc:"Who used it from there"`
+	Last   events.Millis `json:"last" doc:"The newest day's last event of one of them"`
+}
+
+// NetworkProfile is what came from an address or a prefix in a span, which is widened to whole days in UTC.
 type NetworkProfile struct {
 	From events.Millis `json:"from"`
 	To   events.Millis `json:"to"`
 	IP   string        `json:"ip,omitempty" doc:"When an address was asked for"`
 	NetworkName
-	Location *Location `json:"location,omitempty" doc:"Of its newest event that has one"`
+	Country string `json:"country,omitempty" doc:"ISO 3166-1 alpha-2"`
 	// First and Last are within the span.
 	First     events.Millis `json:"first,omitempty"`
 	Last      events.Millis `json:"last,omitempty"`

@@ -12,6 +12,7 @@ type Location struct {
 	Lon      float64 `json:"lon"`
 	RadiusKm float64 `json:"radius_km" doc:"Accuracy; 0 when the database gives none"`
 	City     string  `json:"city,omitempty"`
+	Region   string  `json:"region,omitempty"`
 	Country  string  `json:"country,omitempty" doc:"ISO 3166-1 alpha-2"`
 }
 
@@ -55,17 +56,22 @@ type UserQuery struct {
 	// After is the last user of the page before: the time of the newest event, and tenant/user.
 	After Cursor
 	Limit int
+	// Type restricts the answer to one type of user, Persons to people.
+	Type    events.UserType
+	Persons bool
 }
 
 // UserSummary is a user of a list.
 type UserSummary struct {
-	Tenant   string        `json:"tenant"`
-	User     string        `json:"user"`
-	Name     string        `json:"name,omitempty" doc:"For people only; may be anything"`
-	Last     events.Millis `json:"last" doc:"The newest event"`
-	Events   uint64        `json:"events"`
-	Findings uint64        `json:"findings" doc:"Active findings"`
-	Open     uint64        `json:"open" doc:"Open requirements"`
+	Tenant string `json:"tenant"`
+	User   string `json:"user"`
+	Name   string `json:"name,omitempty" doc:"For people only; may be anything"`
+	// Type is "" for a person.
+	Type     events.UserType `json:"type,omitempty" enum:"workload,unresolved" doc:"Left out for a person; unresolved is a name that was tried and that no account is known for"`
+	Last     events.Millis   `json:"last" doc:"The newest event"`
+	Events   uint64          `json:"events"`
+	Findings uint64          `json:"findings" doc:"Active findings"`
+	Open     uint64          `json:"open" doc:"Open requirements"`
 }
 
 // UserPage is one page of users.
@@ -76,14 +82,15 @@ type UserPage struct {
 
 // UserProfile is what is known of one user: of all events that the history holds.
 type UserProfile struct {
-	Tenant   string        `json:"tenant"`
-	User     string        `json:"user"`
-	Name     string        `json:"name,omitempty" doc:"For people only; may be anything"`
-	First    events.Millis `json:"first,omitempty"`
-	Last     events.Millis `json:"last,omitempty"`
-	Events   uint64        `json:"events"`
-	Failures uint64        `json:"failures" doc:"Events that failed or were blocked"`
-	Findings uint64        `json:"findings" doc:"Active findings"`
+	Tenant   string          `json:"tenant"`
+	User     string          `json:"user"`
+	Name     string          `json:"name,omitempty" doc:"For people only; may be anything"`
+	Type     events.UserType `json:"type,omitempty" enum:"workload,unresolved" doc:"Left out for a person"`
+	First    events.Millis   `json:"first,omitempty"`
+	Last     events.Millis   `json:"last,omitempty"`
+	Events   uint64          `json:"events"`
+	Failures uint64          `json:"failures" doc:"Events that failed or were blocked"`
+	Findings uint64          `json:"findings" doc:"Active findings"`
 	// Severities count the active findings.
 	Severities []Count `json:"severities" nullable:"false" doc:"Active findings by severity, the highest first"`
 	// Requirements are the open ones.

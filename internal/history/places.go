@@ -1,0 +1,168 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/report"
+)
+
+// Limits of the map.
+const (
+	maxPlaces = 500
+	maxArcs   = 200
+)
+
+// hourly is for how long numbers by the hour are kept, less a day: older ones are known by the day.
+const hourly = 39 * events.Day
+
+// counted is a condition on a table that counts by hours and by days, and the span that it takes in: q widened to whole
+// hours, and to whole days where hours are no longer kept.
+func (c *conditions) counted(span report.Span, now events.Millis) report.Span {
+	hour, day := int64(events.Hour), int64(events.Day)
+	from, to := floor(int64(span.From), hour), floor(int64(span.To)+hour-1, hour)
+	if kept := int64(now) - int64(hourly); from < kept {
+		from = floor(from, day)
+		if to < kept {
+			to = floor(to+day-1, day)
+		}
+	}
+	first, last := floor(from+day-1, day), floor(to, day)
+	if first > last { // within one day
+		first, last = to, to
+	}
+	between := func(from, to string) string {
+		return "bucket >= toDateTime({" + from + ":Int64}, 'UTC') AND bucket < toDateTime({" + to + ":Int64}, 'UTC')"
+	}
+	c.and("(step = 86400 AND "+between("day_from", "day_to")+
+		" OR step = 3600 AND ("+between("hour_from", "day_from")+" OR "+between("day_to", "hour_to")+"))",
+		named("hour_from", from/1000), named("day_from", first/1000), named("day_to", last/1000), named("hour_to", to/1000))
+	return report.Span{From: millis(from), To: millis(to)}
+}
+
+// spot names a place as it is counted.
+type spot struct{ country, region, city string }
+
+// Map answers with the places of a span and the ways between places that findings are about.
+func (s *Store) Map(ctx context.Context, q report.MapQuery) (*report.WorldMap, error) {
+	where := within(q.Scope)
+	span := where.counted(q.Span, q.Now)
+	m := &report.WorldMap{From: span.From, To: span.To, Places: []report.MapPlace{}, Arcs: []report.Arc{}}
+	findings, err := s.findingPlaces(ctx, q.Scope, span)
+	if err != nil {
+		return nil, err
+	}
+	// A place with a finding is on the map however quiet it is.
+	var countries, regions, cities []string
+	for p := range findings {
+		countries, regions, cities = append(countries, p.country), append(regions, p.region), append(cities, p.city)
+	}
+	err = s.rows(ctx, `SELECT country, region, city, (anyIf((lat, lon, radius_km), lat != 0 OR lon != 0) AS at).1, at.2, at.3,
+    uniqCombinedMerge(12)(events) AS n, uniqCombinedMerge(12)(users)
+FROM ${database}.by_place
+WHERE `+where.String()+`
+GROUP BY country, region, city
+HAVING at.1 != 0 OR at.2 != 0
+ORDER BY (country, region, city) IN (SELECT arrayJoin(arrayZip({countries:Array(String)}, {regions:Array(String)}, {cities:Array(String)}))) DESC,
+    n DESC, country, region, city
+LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxPlaces)), named("countries", some(countries)), named("regions", some(regions)), named("cities", some(cities))), func(r rowScanner) error {
+		var p report.MapPlace
+		var radius float32
+		if err := r.Scan(&p.Country, &p.Region, &p.City, &p.Lat, &p.Lon, &radius, &p.Events, &p.Users); err != nil {
+			return err
+		}
+		p.RadiusKm = float64(radius)
+		p.Findings = findings[spot{p.Country, p.Region, p.City}]
+		m.Places = append(m.Places, p)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(m.Places, func(a, b report.MapPlace) int { return cmp.Compare(b.Events, a.Events) })
+	m.Arcs, err = s.arcs(ctx, q, span)
+	return m, err
+}
+
+// some is a list that the server takes for one: never nil.
+func some(list []string) []string { return append([]string{}, list...) }
+
+// findingPlaces counts active findings by place, at most those of as many places as the map shows.
+func (s *Store) findingPlaces(ctx context.Context, scope report.Scope, span report.Span) (map[spot]uint64, error) {
+	where := within(scope).during("time", span).and("disposition = 'active'").and("(lat != 0 OR lon != 0)")
+	places := map[spot]uint64{}
+	err := s.rows(ctx, `SELECT country, region, city, uniqExact(id) AS n
+FROM ${database}.findings
+WHERE `+where.String()+`
+GROUP BY country, region, city
+ORDER BY n DESC, country, region, city
+LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxPlaces))), func(r rowScanner) error {
+		var p spot
+		var n uint64
+		if err := r.Scan(&p.country, &p.region, &p.city, &n); err != nil {
+			return err
+		}
+		places[p] = n
+		return nil
+	})
+	return places, err
+}
+
+// travels are the detections whose findings are about a way between two places.
+var travels = []string{"LOC-01", "LOC-02", "LOC-03", "MFA-06"}
+
+// arcs reads the ways of active findings, the most severe and then the newest first.
+func (s *Store) arcs(ctx context.Context, q report.MapQuery, span report.Span) ([]report.Arc, error) {
+	where := within(q.Scope).during("time", span).and("disposition = 'active'").
+		and("detection IN {detections:Array(String)}", named("detections", travels))
+	if len(q.Severity) > 0 {
+		where.and("severity IN {severities:Array(String)}", named("severities", texts(q.Severity)))
+	}
+	list := []report.Arc{}
+	// The records are read for those only that are shown.
+	err := s.rows(ctx, `SELECT raw
+FROM ${database}.findings
+WHERE (tenant, time, id) IN (
+    SELECT tenant, time, id
+    FROM ${database}.findings
+    WHERE `+where.String()+`
+    ORDER BY indexOf({ranks:Array(String)}, severity) DESC, time DESC, id DESC
+    LIMIT 1 BY tenant, time, id
+    LIMIT {limit:UInt32}
+)
+ORDER BY indexOf({ranks:Array(String)}, severity) DESC, time DESC, id DESC, logged DESC
+LIMIT 1 BY tenant, time, id`, where.with(named("limit", uint32(maxArcs)), named("ranks", texts(events.Severities))), func(r rowScanner) error {
+		var raw string
+		if err := r.Scan(&raw); err != nil {
+			return err
+		}
+		f, err := events.DecodeFinding(json.RawMessage(raw))
+		if err != nil {
+			return fmt.Errorf("reading a finding of the history: %w", err)
+		}
+		if t := f.Evidence.Travel; t != nil && t.From.Place.Located() && t.To.Place.Located() {
+			list = append(list, report.Arc{
+				Finding: f.ID, Detection: f.Detection, Severity: f.Severity, Tenant: f.Tenant, User: f.User.ID, Name: f.User.Name, Time: f.Time,
+				From: located(&t.From.Place), To: located(&t.To.Place), SpeedKmh: t.SpeedKmh,
+			})
+		}
+		return nil
+	})
+	return list, err
+}
+
+func texts[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = string(v)
+	}
+	return out
+}
+
+func located(p *events.Place) report.Location {
+	return report.Location{Lat: p.Lat, Lon: p.Lon, RadiusKm: p.RadiusKm, City: p.City, Region: p.Region, Country: p.Country}
+}
