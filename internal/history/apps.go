@@ -5,15 +5,11 @@ import (
 	"context"
 	"slices"
 
-	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
 )
 
-// Limits of the lists about applications.
-const (
-	maxApps     = 200
-	maxAppUsers = 20
-)
+// maxApps is how many applications are listed.
+const maxApps = 200
 
 // appKey names an application.
 type appKey struct{ tenant, app string }
@@ -41,7 +37,7 @@ func (s *Store) Apps(ctx context.Context, q report.AppQuery) ([]report.AppSummar
 // appSums adds up the applications' events and receipts: at most maxApps of each.
 func (s *Store) appSums(ctx context.Context, q report.AppQuery) (map[appKey]*report.AppSummary, report.Span, error) {
 	apps := map[appKey]*report.AppSummary{}
-	where := q.scoped().equal("app_id", "app", q.App)
+	where := scopedTo(q, "app_id")
 	span := where.counted(q.Span, q.Now)
 	err := s.rows(ctx, `SELECT tenant, app_id, max(app_name), toUnixTimestamp64Milli(max(by_app.last)),
     uniqCombinedMerge(12)(events) AS n, uniqCombinedMerge(12)(users), uniqCombinedIfMerge(12)(failures)
@@ -65,16 +61,152 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxApps))), func(r rowSc
 	return apps, span, s.enforced(ctx, q, apps)
 }
 
-// scoped binds a question about applications to what may be seen.
-func (q appQuery) scoped() *conditions {
+// scopedTo binds a question about applications to what may be seen, and to one application when it names one.
+func scopedTo(q report.AppQuery, column string) *conditions {
 	if q.App == "" {
 		return within(q.Scope)
 	}
-	return one(q.Scope, q.Tenant)
+	return one(q.Scope, q.Tenant).and(column+" = {app:String}", named("app", q.App))
 }
 
-// enforced adds what the applications did with requirements. The time is from the decision, which is when the requirement's
-// first finding entered the log, to the first receipt that says that the application acted.
+// enforced adds what the applications did with the requirements that were opened in the span.
 func (s *Store) enforced(ctx context.Context, q report.AppQuery, apps map[appKey]*report.AppSummary) error {
-	return nil
+	where := scopedTo(q, "app").during("time", q.Span)
+	return s.rows(ctx, `SELECT tenant, app, uniqExact(requirement) AS n, uniqExactIf(requirement, `+acted+`), toUnixTimestamp64Milli(max(time))
+FROM ${database}.receipts
+WHERE `+where.String()+`
+GROUP BY tenant, app
+ORDER BY n DESC, tenant, app
+LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxApps))), func(r rowScanner) error {
+		var key appKey
+		var n, done uint64
+		var last int64
+		if err := r.Scan(&key.tenant, &key.app, &n, &done, &last); err != nil {
+			return err
+		}
+		a := apps[key]
+		if a == nil {
+			a = &report.AppSummary{Tenant: key.tenant, App: key.app}
+			apps[key] = a
+		}
+		a.Requirements, a.Enforced, a.Last = n, done, max(a.Last, millis(last))
+		return nil
+	})
+}
+
+// appNames are the names of applications.
+func (s *Store) appNames(ctx context.Context, scope report.Scope, ids []string) (map[appKey]string, error) {
+	names := map[appKey]string{}
+	where := within(scope).and("step = 86400").and("app_id IN {ids:Array(String)}", named("ids", ids))
+	err := s.rows(ctx, `SELECT tenant, app_id, max(app_name)
+FROM ${database}.by_app
+WHERE `+where.String()+`
+GROUP BY tenant, app_id`, where.with(), func(r rowScanner) error {
+		var key appKey
+		var name string
+		if err := r.Scan(&key.tenant, &key.app, &name); err != nil {
+			return err
+		}
+		names[key] = name
+		return nil
+	})
+	return names, err
+}
+
+// App answers with one application in a span, which is widened to whole steps of its chart.
+func (s *Store) App(ctx context.Context, q report.AppQuery) (*report.AppProfile, error) {
+	known, name, err := s.appKnown(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, report.ErrNotFound
+	}
+	a := &report.AppProfile{
+		AppSummary: report.AppSummary{Tenant: q.Tenant, App: q.App, Name: name},
+		Series:     []report.AppPoint{}, Receipts: []report.Count{}, Findings: []report.FindingLine{},
+	}
+	apps, _, err := s.appSums(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if sums := apps[appKey{q.Tenant, q.App}]; sums != nil {
+		sums.Name = cmp.Or(sums.Name, name)
+		a.AppSummary = *sums
+	}
+	if err := s.appSeries(ctx, q, a); err != nil {
+		return nil, err
+	}
+	where := scopedTo(q, "app").during("time", q.Span)
+	err = s.rows(ctx, `SELECT status, uniqExact(id) AS n
+FROM ${database}.receipts
+WHERE `+where.String()+`
+GROUP BY status
+ORDER BY n DESC, status`, where.with(), func(r rowScanner) error {
+		var c report.Count
+		if err := r.Scan(&c.Name, &c.Count); err != nil {
+			return err
+		}
+		a.Receipts = append(a.Receipts, c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.Findings, err = s.findingLines(ctx, scopedTo(q, "app_id").during("time", q.Span), maxFindingLines)
+	return a, err
+}
+
+// appKnown reports whether an application was ever seen, and its name.
+func (s *Store) appKnown(ctx context.Context, q report.AppQuery) (known bool, name string, err error) {
+	if q.App == "" {
+		return false, "", nil
+	}
+	for _, from := range []struct{ query, column string }{
+		{"SELECT count(), max(app_name) FROM ${database}.by_app WHERE step = 86400 AND ", "app_id"},
+		{"SELECT count(), '' FROM ${database}.receipts WHERE ", "app"},
+	} {
+		where := scopedTo(q, from.column)
+		err := s.rows(ctx, from.query+where.String(), where.with(), func(r rowScanner) error {
+			var n uint64
+			if err := r.Scan(&n, &name); err != nil {
+				return err
+			}
+			known = n > 0
+			return nil
+		})
+		if err != nil || known {
+			return known, name, err
+		}
+	}
+	return false, "", nil
+}
+
+// appSeries reads the chart of an application: by the hour at the finest, and by the day where hours are no longer kept.
+func (s *Store) appSeries(ctx context.Context, q report.AppQuery, a *report.AppProfile) error {
+	least, rows := int64(3600), int64(3600)
+	if int64(q.Span.From) < int64(q.Now)-hourly {
+		least, rows = 86400, 86400
+	}
+	span, step := chartOf(q.Span, least)
+	a.From, a.To, a.Step = span.From, span.To, step
+	for at := span.From; at < span.To; at += millis(step * 1000) {
+		a.Series = append(a.Series, report.AppPoint{Time: at})
+	}
+	where := scopedTo(q, "app_id").and("step = {rows:UInt32}", named("rows", uint32(rows))).during("bucket", span)
+	return s.rows(ctx, `SELECT toInt64(intDiv(toUnixTimestamp(bucket), {chart_step:UInt32}) * {chart_step:UInt32}) AS start,
+    uniqCombinedMerge(12)(events), uniqCombinedIfMerge(12)(failures)
+FROM ${database}.by_app
+WHERE `+where.String()+`
+GROUP BY start`, where.with(named("chart_step", uint32(step))), func(r rowScanner) error {
+		var start int64
+		var all, failures uint64
+		if err := r.Scan(&start, &all, &failures); err != nil {
+			return err
+		}
+		if i := (start*1000 - int64(span.From)) / (step * 1000); i >= 0 && i < int64(len(a.Series)) {
+			a.Series[i].Events, a.Series[i].Failures = all, failures
+		}
+		return nil
+	})
 }

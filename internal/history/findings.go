@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
@@ -88,45 +89,72 @@ func (s *Store) records(ctx context.Context, query string, args []any) ([]stored
 	return list, err
 }
 
-// Timeline answers with one page of what happened to a user: events, findings, requirements and receipts, newest first.
+// Timeline answers with one page of what happened to a user: events, findings, requirements and receipts, newest first, or
+// those kinds of them that are asked for.
 func (s *Store) Timeline(ctx context.Context, q report.TimelineQuery) (report.Timeline, error) {
 	scope := q.Scope.Narrow(q.Tenant)
 	var entries []report.Entry
-	eventRecords, err := s.userEvents(ctx, scope, q)
-	if err != nil {
-		return report.Timeline{}, err
-	}
-	for _, e := range eventRecords {
-		entries = append(entries, report.Entry{Kind: report.EntryEvent, Time: e.cursor.Time, ID: e.cursor.ID, Event: e.raw})
-	}
-	findings, err := s.findings(ctx, report.FindingQuery{Scope: scope, User: q.User, Span: q.Span, After: q.After, Limit: q.Limit})
-	if err != nil {
-		return report.Timeline{}, err
-	}
-	for _, f := range findings {
-		entries = append(entries, report.Entry{Kind: report.EntryFinding, Time: f.cursor.Time, ID: f.cursor.ID, Finding: f.raw})
-	}
-	requirements, err := s.requirements(ctx, report.RequirementQuery{
-		Scope: scope, User: q.User, Span: q.Span, After: q.After, Limit: q.Limit, Now: q.Now,
-	})
-	if err != nil {
-		return report.Timeline{}, err
-	}
-	for i := range requirements {
-		r := &requirements[i]
-		entries = append(entries, report.Entry{Kind: report.EntryRequirement, Time: r.NotBefore, ID: r.ID, Requirement: r})
-	}
-	receipts, err := s.userReceipts(ctx, scope, q)
-	if err != nil {
-		return report.Timeline{}, err
-	}
-	for i := range receipts {
-		r := &receipts[i]
-		entries = append(entries, report.Entry{Kind: report.EntryReceipt, Time: r.Time, ID: r.ID, Receipt: r})
+	for _, part := range []struct {
+		kind string
+		read func(context.Context, report.Scope, report.TimelineQuery) ([]report.Entry, error)
+	}{
+		{report.EntryEvent, s.eventEntries}, {report.EntryFinding, s.findingEntries},
+		{report.EntryRequirement, s.requirementEntries}, {report.EntryReceipt, s.receiptEntries},
+	} {
+		if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, part.kind) {
+			continue
+		}
+		list, err := part.read(ctx, scope, q)
+		if err != nil {
+			return report.Timeline{}, err
+		}
+		entries = append(entries, list...)
 	}
 	sortEntries(entries)
 	entries, next := page(entries, q.Limit, func(e report.Entry) report.Cursor { return report.Cursor{Time: e.Time, ID: e.ID} })
 	return report.Timeline{Entries: entries, Next: next}, nil
+}
+
+// Each of these reads up to q.Limit+1 entries of one kind.
+
+func (s *Store) eventEntries(ctx context.Context, scope report.Scope, q report.TimelineQuery) ([]report.Entry, error) {
+	list, err := s.userEvents(ctx, scope, q)
+	entries := make([]report.Entry, len(list))
+	for i, e := range list {
+		entries[i] = report.Entry{Kind: report.EntryEvent, Time: e.cursor.Time, ID: e.cursor.ID, Event: e.raw}
+	}
+	return entries, err
+}
+
+func (s *Store) findingEntries(ctx context.Context, scope report.Scope, q report.TimelineQuery) ([]report.Entry, error) {
+	list, err := s.findings(ctx, report.FindingQuery{Scope: scope, User: q.User, Span: q.Span, After: q.After, Limit: q.Limit})
+	entries := make([]report.Entry, len(list))
+	for i, f := range list {
+		entries[i] = report.Entry{Kind: report.EntryFinding, Time: f.cursor.Time, ID: f.cursor.ID, Finding: f.raw}
+	}
+	return entries, err
+}
+
+func (s *Store) requirementEntries(ctx context.Context, scope report.Scope, q report.TimelineQuery) ([]report.Entry, error) {
+	list, err := s.requirements(ctx, report.RequirementQuery{
+		Scope: scope, User: q.User, Span: q.Span, After: q.After, Limit: q.Limit, Now: q.Now,
+	})
+	entries := make([]report.Entry, len(list))
+	for i := range list {
+		r := &list[i]
+		entries[i] = report.Entry{Kind: report.EntryRequirement, Time: r.NotBefore, ID: r.ID, Requirement: r}
+	}
+	return entries, err
+}
+
+func (s *Store) receiptEntries(ctx context.Context, scope report.Scope, q report.TimelineQuery) ([]report.Entry, error) {
+	list, err := s.userReceipts(ctx, scope, q)
+	entries := make([]report.Entry, len(list))
+	for i := range list {
+		r := &list[i]
+		entries[i] = report.Entry{Kind: report.EntryReceipt, Time: r.Time, ID: r.ID, Receipt: r}
+	}
+	return entries, err
 }
 
 // userEvents reads without FINAL: a user's rows are one range of the sort key, and repeats meet in LIMIT BY.

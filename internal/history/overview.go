@@ -18,8 +18,14 @@ const (
 )
 
 // chart cuts a span into steps: the shortest that give at most maxPoints, and the span widened to whole steps.
-func chart(span report.Span) (aligned report.Span, step int64) {
+func chart(span report.Span) (aligned report.Span, step int64) { return chartOf(span, steps[0]) }
+
+// chartOf is chart with steps of at least so many seconds.
+func chartOf(span report.Span, least int64) (aligned report.Span, step int64) {
 	for _, step = range steps {
+		if step < least {
+			continue
+		}
 		from := floor(int64(span.From), step*1000)
 		to := floor(int64(span.To)+step*1000-1, step*1000)
 		aligned = report.Span{From: events.Millis(from), To: events.Millis(to)}

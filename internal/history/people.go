@@ -70,6 +70,12 @@ LIMIT {limit:UInt32}`, args, func(r rowScanner) error {
 	return report.UserPage{Users: list, Next: next}, s.countOf(ctx, q.Scope, list, q.Now)
 }
 
+// among binds a question to users, each with the tenant of the same index.
+func among(scope report.Scope, tenants, users []string) *conditions {
+	return within(scope).and("(tenant, user_id) IN (SELECT arrayJoin(arrayZip({page_tenants:Array(String)}, {page_users:Array(String)})))",
+		named("page_tenants", tenants), named("page_users", users))
+}
+
 // countOf counts what the users of one page have: their rows are few ranges of the sort key.
 func (s *Store) countOf(ctx context.Context, scope report.Scope, list []report.UserSummary, now events.Millis) error {
 	if len(list) == 0 {
@@ -82,10 +88,7 @@ func (s *Store) countOf(ctx context.Context, scope report.Scope, list []report.U
 		at[events.Key(u.Tenant, u.User)] = u
 		tenants, users = append(tenants, u.Tenant), append(users, u.User)
 	}
-	where := func() *conditions {
-		return within(scope).and("(tenant, user_id) IN (SELECT arrayJoin(arrayZip({page_tenants:Array(String)}, {page_users:Array(String)})))",
-			named("page_tenants", tenants), named("page_users", users))
-	}
+	where := func() *conditions { return among(scope, tenants, users) }
 	for _, c := range []struct {
 		query string
 		where *conditions

@@ -43,9 +43,8 @@ type AppProfile struct {
 	From events.Millis `json:"from"`
 	To   events.Millis `json:"to"`
 	// Step is the length of a step of Series, in seconds.
-	Step      int64      `json:"step_seconds"`
-	Series    []AppPoint `json:"series" nullable:"false" doc:"Every step of the span, in order, also the empty ones"`
-	Countries []Count    `json:"countries" nullable:"false" doc:"Events by country, the most frequent first"`
-	TopUsers  []SeenUser `json:"top_users" nullable:"false" doc:"At most 20, those with most events first"`
-	Receipts  []Count    `json:"receipts" nullable:"false" doc:"What it did with requirements, by status"`
+	Step     int64         `json:"step_seconds"`
+	Series   []AppPoint    `json:"series" nullable:"false" doc:"Every step of the span, in order, also the empty ones"`
+	Receipts []Count       `json:"receipts" nullable:"false" doc:"What it did with requirements, by status"`
+	Findings []FindingLine `json:"findings" nullable:"false" doc:"Of events of it, of every disposition, newest first"`
 }

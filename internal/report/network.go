@@ -48,6 +48,6 @@ type NetworkProfile struct {
 	Failures  uint64        `json:"failures" doc:"Events that failed or were blocked"`
 	UserCount uint64        `json:"user_count" doc:"How many users there were in all"`
 	Users     []SeenUser    `json:"users" nullable:"false" doc:"At most 50, those with most events first"`
-	Apps      []Seen        `json:"apps" nullable:"false" doc:"At most 20, those with most events first"`
+	Apps      []NetworkApp  `json:"apps" nullable:"false" doc:"At most 20, those with most users first"`
 	Findings  []FindingLine `json:"findings" nullable:"false" doc:"Of every disposition, newest first"`
 }
