@@ -42,3 +42,6 @@ func SliceRows(s *Store, n uint64) { s.sliceRows = n }
 
 // Personal lists the tables that an erasure reaches.
 func Personal() []Table { return slices.Collect(maps.Keys(personal)) }
+
+// Retain sets the configured retention on the tables that there are.
+func (s *Store) Retain(ctx context.Context) error { return s.retain(ctx) }

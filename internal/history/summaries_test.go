@@ -2,7 +2,9 @@ package history_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -14,6 +16,7 @@ import (
 // seen is an event with all that is summed up.
 func seen(tenant, user string, seconds int, outcome events.Outcome) *events.Event {
 	e := event(tenant, user, seconds)
+	e.Time = events.MillisOf(recent) + events.Millis(seconds*1000)
 	e.Outcome, e.Session.ID, e.Network.Prefix, e.Network.Org = outcome, "session-"+user, "192.0.2.0/24", "Example Net"
 	e.App = events.Ref{ID: fmt.Sprintf("app-%d", seconds%2), Name: "Mail"}
 	return e
@@ -21,20 +24,23 @@ func seen(tenant, user string, seconds int, outcome events.Outcome) *events.Even
 
 // summaries are what the tables that the server fills say, one line a thing.
 var summaries = map[string]string{
-	"sessions": `SELECT concatWithSeparator(' ', session_id, user_id, toString(min(first)), toString(max(last))) AS line FROM ${database}.by_session GROUP BY tenant, session_id, user_id`,
-	"users":    `SELECT concatWithSeparator(' ', user_id, argMaxIfMerge(user_name), toString(min(first)), toString(max(last))) AS line FROM ${database}.by_user GROUP BY tenant, user_id`,
+	"sessions": `SELECT concatWithSeparator(' ', session_id, user_id, toString(toUnixTimestamp(min(first)) - ${base}), toString(toUnixTimestamp(max(last)) - ${base})) AS line FROM ${database}.by_session GROUP BY tenant, session_id, user_id`,
+	"users":    `SELECT concatWithSeparator(' ', user_id, argMaxIfMerge(user_name), toString(toUnixTimestamp(min(first)) - ${base}), toString(toUnixTimestamp(max(last)) - ${base})) AS line FROM ${database}.by_user GROUP BY tenant, user_id`,
 	"networks": `SELECT concatWithSeparator(' ', prefix, user_id, toString(any(ip)), toString(max(asn)), max(org), max(classes), max(country), arrayStringConcat(arraySort(groupUniqArrayArray(apps)), '+'), toString(uniqMerge(events)), toString(uniqIfMerge(failures))) AS line FROM ${database}.by_prefix GROUP BY tenant, prefix, user_id`,
-	"apps":     `SELECT concatWithSeparator(' ', toString(step), toString(bucket), app_id, max(app_name), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedIfMerge(12)(failures)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_app GROUP BY tenant, step, bucket, app_id`,
-	"places":   `SELECT concatWithSeparator(' ', toString(step), toString(bucket), country, city, toString(any(lat)), toString(any(lon)), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_place GROUP BY tenant, step, bucket, country, region, city`,
-	"days":     `SELECT concatWithSeparator(' ', toString(day), outcome, toString(max(newest)), toString(uniqCombinedMerge(14)(events))) AS line FROM ${database}.event_days GROUP BY tenant, day, outcome`,
+	"apps":     `SELECT concatWithSeparator(' ', toString(step), toString(toUnixTimestamp(bucket) - ${base}), app_id, max(app_name), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedIfMerge(12)(failures)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_app GROUP BY tenant, step, bucket, app_id`,
+	"places":   `SELECT concatWithSeparator(' ', toString(step), toString(toUnixTimestamp(bucket) - ${base}), country, city, toString(any(lat)), toString(any(lon)), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_place GROUP BY tenant, step, bucket, country, region, city`,
+	"days":     `SELECT concatWithSeparator(' ', toString(toUnixTimestamp(toDateTime(day, 'UTC')) - ${base}), outcome, toString(toUnixTimestamp(max(newest)) - ${base}), toString(uniqCombinedMerge(14)(events))) AS line FROM ${database}.event_days GROUP BY tenant, day, outcome`,
 }
 
-// summed reads them all.
+// recent is the midnight three days ago: what is counted by hours goes after forty days.
+var recent = time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -3)
+
+// summed reads them all, with times in seconds after recent.
 func summed(t *testing.T, s *history.Store) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	for name, query := range summaries {
-		text, err := s.Text(t.Context(), "SELECT arrayStringConcat(arraySort(groupArray(line)), '\n') FROM ("+query+")")
+		text, err := s.Text(t.Context(), "SELECT arrayStringConcat(arraySort(groupArray(line)), '\n') FROM ("+strings.ReplaceAll(query, "${base}", fmt.Sprint(recent.Unix()))+")")
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -44,67 +50,75 @@ func summed(t *testing.T, s *history.Store) map[string]string {
 }
 
 // The history as three users made it, in rows that repeat.
-func insertSeen(t *testing.T, s *history.Store) {
+func insertSeen(t *testing.T, s *history.Store, logged time.Time) {
 	t.Helper()
 	ana, ben, late := seen("acme", "ana", 10, events.Success), seen("acme", "ana", 4001, events.Failure), seen("acme", "ben", 90000, events.Success)
 	context := seen("acme", "", 20, "")
 	context.Kind = events.TenantContext
-	insertEvents(t, s, ana, ben)
-	insertEvents(t, s, late, context, ana)
-	insertEvents(t, s, ben)
+	for _, list := range [][]*events.Event{{ana, ben}, {late, context, ana}, {ben}} {
+		b := history.NewEvents()
+		for _, e := range list {
+			if err := b.Append(e, events.Encode(e), logged); err != nil {
+				t.Fatal(err)
+			}
+		}
+		insert(t, s, &b.Block)
+	}
 }
 
 var wantSummed = map[string]string{
-	"sessions": `session-ana ana 2026-03-04 00:00:10.000 2026-03-04 01:06:41.000
-session-ben ben 2026-03-05 01:00:00.000 2026-03-05 01:00:00.000`,
-	"users": `ana ana of acme 2026-03-04 00:00:10.000 2026-03-04 01:06:41.000
-ben ben of acme 2026-03-05 01:00:00.000 2026-03-05 01:00:00.000`,
+	"sessions": "session-ana ana 10 4001\nsession-ben ben 90000 90000",
+	"users":    "ana ana of acme 10 4001\nben ben of acme 90000 90000",
 	"networks": `192.0.2.0/24 ana ::ffff:192.0.2.10 64496 Example Net vpn,hosting DE app-0+app-1 2 1
 192.0.2.0/24 ben ::ffff:192.0.2.10 64496 Example Net vpn,hosting DE app-0 1 0`,
-	"apps": `3600 2026-03-04 00:00:00 app-0 Mail 1 0 1
-3600 2026-03-04 01:00:00 app-1 Mail 1 1 1
-3600 2026-03-05 01:00:00 app-0 Mail 1 0 1
-86400 2026-03-04 00:00:00 app-0 Mail 1 0 1
-86400 2026-03-04 00:00:00 app-1 Mail 1 1 1
-86400 2026-03-05 00:00:00 app-0 Mail 1 0 1`,
-	"places": `3600 2026-03-04 00:00:00 DE München 48.1 11.5 1 1
-3600 2026-03-04 01:00:00 DE München 48.1 11.5 1 1
-3600 2026-03-05 01:00:00 DE München 48.1 11.5 1 1
-86400 2026-03-04 00:00:00 DE München 48.1 11.5 2 1
-86400 2026-03-05 00:00:00 DE München 48.1 11.5 1 1`,
-	"days": `2026-03-04  2026-03-04 00:00:20.000 1
-2026-03-04 failure 2026-03-04 01:06:41.000 1
-2026-03-04 success 2026-03-04 00:00:10.000 1
-2026-03-05 success 2026-03-05 01:00:00.000 1`,
+	"apps": `3600 0 app-0 Mail 1 0 1
+3600 3600 app-1 Mail 1 1 1
+3600 90000 app-0 Mail 1 0 1
+86400 0 app-0 Mail 1 0 1
+86400 0 app-1 Mail 1 1 1
+86400 86400 app-0 Mail 1 0 1`,
+	"places": `3600 0 DE München 48.1 11.5 1 1
+3600 3600 DE München 48.1 11.5 1 1
+3600 90000 DE München 48.1 11.5 1 1
+86400 0 DE München 48.1 11.5 2 1
+86400 86400 DE München 48.1 11.5 1 1`,
+	"days": `0  20 1
+0 failure 4001 1
+0 success 10 1
+86400 success 90000 1`,
 }
 
 func TestTheServerSumsUpEveryInsert(t *testing.T) {
 	t.Parallel()
 	s := historytest.Open(t)
-	insertSeen(t, s)
+	insertSeen(t, s, time.Now())
 	if diff := cmp.Diff(wantSummed, summed(t, s)); diff != "" {
 		t.Errorf("summaries (-want +got):\n%s", diff)
 	}
 }
 
-// Tables that sum up are filled with what was there before them.
+// Tables that sum up are filled with what was there before them, also where it is kept longer than by default.
 func TestMigrationsSumUpWhatIsThere(t *testing.T) {
 	t.Parallel()
 	cfg := historytest.Config(t)
+	cfg.Retention.EventDays = 800
 	s, err := history.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	// What is there is older than the retention that tables start with.
 	const release = 10 // the last step before there were any
 	if err := s.MigrateFirst(t.Context(), release); err != nil {
 		t.Fatal(err)
 	}
-	insertSeen(t, s)
+	if err := s.Retain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	insertSeen(t, s, time.Now().AddDate(0, 0, -120))
 	if _, err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	insertSeen(t, s)
 	if diff := cmp.Diff(wantSummed, summed(t, s)); diff != "" {
 		t.Errorf("summaries (-want +got):\n%s", diff)
 	}
