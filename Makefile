@@ -24,19 +24,33 @@ help: ## list the targets
 ##@ use
 
 .PHONY: build
-build: ## compile every binary into bin/
+build: web ## compile every binary into bin/
 	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: bin/countersign
 bin/countersign:
 	@$(BUILD) -o $@ ./cmd/countersign
 
+# The dashboard is built again only when something that it is made of has changed.
+WEB_SOURCES := $(shell find web/src web/public web/scripts -type f 2>/dev/null) $(addprefix web/,index.html package.json vite.config.ts tsconfig.json openapi.json)
+
+.PHONY: web
+web: web/dist/index.html ## build the dashboard, which the api carries (needs Node.js)
+	@:
+
+web/dist/index.html: web/node_modules/.locked $(WEB_SOURCES)
+	@cd web && npm run --silent build
+
+web/node_modules/.locked: web/package-lock.json
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund --no-progress --loglevel=error
+	@touch $@
+
 .PHONY: demo
-demo: assets bin/countersign ## run the whole pipeline with a simulated company and a sample app (Ctrl-C ends it)
+demo: assets web bin/countersign ## run the whole pipeline with a simulated company and a sample app (Ctrl-C ends it)
 	@bin/countersign up --demo
 
 .PHONY: demo-check
-demo-check: assets bin/countersign ## the demo headless: an attack must be challenged and cleared; prints one JSON line
+demo-check: assets web bin/countersign ## the demo headless: an attack must be challenged and cleared; prints one JSON line
 	@bin/countersign up --demo --check
 
 .PHONY: compose-up
@@ -77,8 +91,8 @@ test-kafka: assets-engine ## the tests of stream, state and crashes on a real Ap
 	@$(CACHE)/bin/kafka -cache $(CACHE)/kafka -- $(TEST) -count=1 $(KAFKA_PKGS)
 
 .PHONY: test-web
-test-web: assets bin/countersign ## the page at / in a headless Chromium, with a demo behind it
-	@tools/web/run.sh
+test-web: assets web bin/countersign ## the dashboard: unit tests, then headless Chromium with a demo behind it
+	@web/e2e/run.sh
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
@@ -98,16 +112,19 @@ cover: assets-engine ## coverage of all tests, in .cache/coverage.html
 ##@ keep in order
 
 .PHONY: lint
-lint: ## the house rules, as .golangci.yml has them
+lint: web/node_modules/.locked ## the house rules, as .golangci.yml and web/biome.json have them
 	@$(LINT) run
+	@cd web && npm run --silent check
 
 .PHONY: fmt
-fmt: ## format all Go code
+fmt: web/node_modules/.locked ## format all code
 	@$(LINT) fmt
+	@cd web && npm run --silent format
 
 .PHONY: generate
-generate: ## remake the generated code
+generate: web/node_modules/.locked ## remake the generated code, and the API's description with the dashboard's types of it
 	@$(GO) generate ./...
+	@cd web && npm run --silent generate
 
 .PHONY: check-config
 check-config: bin/countersign ## check every configuration that is shipped
@@ -119,8 +136,8 @@ vuln: ## known vulnerabilities in what the binaries call (asks the Go vulnerabil
 
 .PHONY: verify
 verify: lint generate test test-race ## what a change must pass: lint, generated code up to date, tests, race detector
-	@git diff --exit-code -- '*.go' || { echo "make generate changed the files above: commit them" >&2; exit 1; }
+	@git diff --exit-code -- '*.go' web/openapi.json web/src/api/schema.d.ts || { echo "make generate changed the files above: commit them" >&2; exit 1; }
 
 .PHONY: clean
 clean: ## remove what was built; fetched assets stay in .cache
-	rm -rf bin dist .cache/bin .cache/ci .cache/web/*.png .cache/coverage.*
+	rm -rf bin dist web/dist/assets web/dist/index.html* .cache/bin .cache/ci .cache/web/*.png .cache/coverage.*

@@ -42,7 +42,7 @@ func run() int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(upCommand(), simulateCommand(), ingestCommand(), sourcesCommand(), benchCommand(), evalCommand(), backtestCommand(), explainCommand(), policyCommand(), breakerCommand(), eraseCommand(), actCommand(), enforceCommand(), streamsCommand(), alertsCommand(), keysCommand(), configCommand(), topicsCommand(), migrateCommand())
+	root.AddCommand(upCommand(), simulateCommand(), ingestCommand(), sourcesCommand(), benchCommand(), evalCommand(), backtestCommand(), explainCommand(), policyCommand(), breakerCommand(), eraseCommand(), actCommand(), enforceCommand(), streamsCommand(), alertsCommand(), keysCommand(), configCommand(), topicsCommand(), migrateCommand(), openapiCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "countersign:", err)
 		return 1

@@ -1,5 +1,5 @@
 // Package api serves what the history and the log know: a REST interface with its OpenAPI description, a live feed, the
-// JSON Schemas, and one plain page at "/".
+// JSON Schemas, and the dashboard at every other path.
 //
 // Everything under /v1 needs a bearer token or a browser's session; a caller sees the tenants of its token and no
 // others, and what it may not see looks like what does not exist. Errors are problem details (RFC 9457). While
@@ -51,12 +51,14 @@ type Log interface {
 	Tail(ctx context.Context, topic string, from stream.TailFrom, fn func(stream.Record) error) error
 }
 
-// Deps are what the API works with. Logger and Registerer may be nil; without Schemas none are served.
+// Deps are what the API works with. Logger and Registerer may be nil; without Schemas none are served. Web is a build of
+// the dashboard; without one a page says how to make it.
 type Deps struct {
 	History    History
 	Log        Log
 	Publisher  Publisher
 	Schemas    fs.FS
+	Web        fs.FS
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer
 }
@@ -69,7 +71,7 @@ type API struct {
 	metrics   *metrics
 	gate      *gate
 	hub       *hub
-	pages     map[string]file
+	site      site
 	questions chan struct{} // a place for each question at a time
 	notes     chan struct{} // and for each note on its way
 	tls       *tls.Config
@@ -103,8 +105,12 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if cfg.Tokens, err = cfg.hashed(); err != nil {
 		return nil, err
 	}
+	pages, err := loadSite(deps.Web)
+	if err != nil {
+		return nil, err
+	}
 	a := &API{
-		cfg: cfg, deps: deps, log: deps.Logger, metrics: m, gate: newGate(cfg), pages: loadPages(),
+		cfg: cfg, deps: deps, log: deps.Logger, metrics: m, gate: newGate(cfg), site: pages,
 		questions: make(chan struct{}, cfg.MaxQuestions), notes: make(chan struct{}, maxNotes), tls: secure, bound: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m)
@@ -186,15 +192,8 @@ func (a *API) routes() http.Handler {
 	mux.HandleFunc("GET /login", a.login)
 	mux.HandleFunc("POST /login", a.login)
 	mux.HandleFunc("POST /logout", a.logout)
-	for name := range a.pages {
-		if !strings.HasSuffix(name, ".html") {
-			mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) { a.servePage(w, name, http.StatusOK) })
-		}
-	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { a.servePage(w, "index.html", http.StatusOK) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		problem(w, http.StatusNotFound, "There is nothing here.")
-	})
+	mux.HandleFunc("GET /plain.css", func(w http.ResponseWriter, _ *http.Request) { a.servePage(w, "plain.css", http.StatusOK) })
+	mux.HandleFunc("/", a.page)
 
 	// Requests that change something must come from this site; a one-time link changes nothing that it does not open.
 	h := http.NewCrossOriginProtection().Handler(mux)

@@ -136,6 +136,7 @@ func newAPI(t *testing.T, change func(*Config)) (*API, *questions, string) {
 	a, err := New(cfg, Deps{
 		History: q, Log: tail{}, Publisher: &ledger{},
 		Schemas: fstest.MapFS{"event.v1.json": {Data: []byte(`{"title":"event"}`)}},
+		Web:     fstest.MapFS{"index.html": {Data: []byte("<!doctype html>")}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +186,7 @@ func TestEveryRouteWantsATokenAndIsSecured(t *testing.T) {
 	if len(q.scopes) > 0 {
 		t.Errorf("the history was asked %d times by strangers", len(q.scopes))
 	}
-	for _, path := range append([]string{"/", "/page.js", "/healthz", "/nothing"}, guardedPaths...) {
+	for _, path := range append([]string{"/", "/plain.css", "/healthz", "/nothing"}, guardedPaths...) {
 		res, body := get(t, base+path, wholeSecret)
 		if path != "/nothing" && res.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
@@ -390,23 +391,6 @@ func TestTheLiveFeedShowsWhatTheCallerMaySee(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-// What attackers control is shown as text: the page makes elements, it never parses markup.
-func TestThePageNeverParsesMarkup(t *testing.T) {
-	t.Parallel()
-	for name, f := range loadPages() {
-		content := string(f.body)
-		for _, bad := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " onclick=", "javascript:", "<style"} {
-			if strings.Contains(content, bad) {
-				t.Errorf("%s holds %s", name, bad)
-			}
-		}
-		if strings.HasSuffix(name, ".html") && strings.Contains(strings.ReplaceAll(content, "<script src=", ""), "<script") &&
-			!strings.Contains(content, "<script type=\"module\" src=") && !strings.Contains(content, "<script defer src=") {
-			t.Errorf("%s holds an inline script", name)
-		}
 	}
 }
 

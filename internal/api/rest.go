@@ -132,7 +132,7 @@ type revocationsAnswer struct {
 }
 
 // describe registers the REST operations with their OpenAPI description at /v1/openapi.json.
-func (a *API) describe(mux *http.ServeMux) {
+func (a *API) describe(mux *http.ServeMux) huma.API {
 	config := huma.DefaultConfig("countersign", "1")
 	config.Info.Description = "What countersign has seen and decided. Times are of events, RFC 3339 in UTC."
 	config.OpenAPIPath = "/v1/openapi"
@@ -166,6 +166,7 @@ func (a *API) describe(mux *http.ServeMux) {
 	a.describePlaces(api)
 	a.describeActions(api)
 	a.describeAudit(api)
+	return api
 }
 
 func (a *API) overview(ctx context.Context, who *principal, q *Window) (*overviewAnswer, error) {

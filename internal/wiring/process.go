@@ -34,6 +34,7 @@ import (
 	"github.com/countersign-io/countersign/internal/stream"
 	"github.com/countersign-io/countersign/internal/telemetry"
 	"github.com/countersign-io/countersign/schemas"
+	"github.com/countersign-io/countersign/web"
 )
 
 // Drain is how long each part may take to stop; it is longer than what the parts give the work at hand.
@@ -243,7 +244,7 @@ func (p *Process) AddAPI() (*api.API, error) {
 		return nil, err
 	}
 	a, err := api.New(p.Config.API, api.Deps{
-		History: store, Log: p.Cluster, Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Schemas: schemas.FS, Logger: p.Log.Named("api"), Registerer: p.Metrics,
+		History: store, Log: p.Cluster, Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Schemas: schemas.FS, Web: web.FS, Logger: p.Log.Named("api"), Registerer: p.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)

@@ -1,0 +1,23 @@
+import type { ComponentType } from "react";
+
+/** A view is a file of views/ that exports Component. It is loaded when somebody goes there. */
+type Load = () => Promise<{ Component: ComponentType }>;
+
+export interface View {
+  /** The path of react-router, without the leading slash; "" is the start. */
+  path: string;
+  load: Load;
+  /** Set for views that the navigation lists, with the group they stand in. */
+  nav?: { label: string; group: Group };
+  /** The scope that the view's data need. Without it the navigation leaves the view out. */
+  scope?: string;
+}
+
+/** The groups of the navigation, in their order. */
+export const groups = ["Watch", "Investigate", "Tune", "Operate", "Administer"] as const;
+export type Group = (typeof groups)[number];
+
+/** views are all views there are. Add a line when a view lands; there are no links to views that are not here. */
+export const views: View[] = [
+  { path: "", load: () => import("./views/overview"), nav: { label: "Overview", group: "Watch" }, scope: "read" },
+];
