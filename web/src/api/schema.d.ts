@@ -4,6 +4,66 @@
  */
 
 export interface paths {
+    "/v1/apps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Applications, those with most events first
+         * @description Needs the scope `read`.
+         */
+        get: operations["apps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{tenant}/{app}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One application
+         * @description Needs the scope `read`.
+         */
+        get: operations["app"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who read and did what, newest first
+         * @description Needs the scope `audit`.
+         */
+        get: operations["audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/backtests": {
         parameters: {
             query?: never;
@@ -112,6 +172,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/erasures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who was erased, and what is still to be deleted
+         * @description Needs the scope `erase`.
+         */
+        get: operations["erasures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/export/{kind}": {
         parameters: {
             query?: never;
@@ -172,6 +252,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Places with events, and the ways between places that nobody can travel
+         * @description Needs the scope `read`.
+         */
+        get: operations["map"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me": {
         parameters: {
             query?: never;
@@ -184,6 +284,26 @@ export interface paths {
          * @description For everybody who is signed in.
          */
         get: operations["me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who came from an address or a prefix
+         * @description Needs the scope `timeline`.
+         */
+        get: operations["network"];
         put?: never;
         post?: never;
         delete?: never;
@@ -292,6 +412,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{tenant}/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is known of one session
+         * @description Needs the scope `timeline`.
+         */
+        get: operations["session"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{tenant}/{session}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The events of one session, newest first
+         * @description Needs the scope `timeline`.
+         */
+        get: operations["session-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/streams": {
         parameters: {
             query?: never;
@@ -332,6 +492,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Users whose id or name starts with a text, by their newest event
+         * @description Needs the scope `timeline`.
+         */
+        get: operations["users"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/{tenant}/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is known of one user
+         * @description Needs the scope `timeline`.
+         */
+        get: operations["user"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/{tenant}/{user}/erase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase what is known of a person
+         * @description The detector forgets the user, and the history deletes the user's events, findings, requirements, receipts and marks up to now. The topics of the log drop their records by their own retention. Needs the scope `erase`.
+         */
+        post: operations["erase-user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/{tenant}/{user}/lanes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One user's places, devices, networks and sessions over time
+         * @description Needs the scope `timeline`.
+         */
+        get: operations["lanes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/users/{tenant}/{user}/timeline": {
         parameters: {
             query?: never;
@@ -356,12 +596,169 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Access: {
+            locations?: string[] | null;
+            policies?: components["schemas"]["AccessPolicy"][] | null;
+            result?: string;
+        };
+        AccessPolicy: {
+            controls?: string[] | null;
+            id?: string;
+            name?: string;
+            result?: string;
+        };
+        AppPoint: {
+            /** Format: int64 */
+            events: number;
+            /** Format: int64 */
+            failures: number;
+            /**
+             * Format: date-time
+             * @description Start of the step
+             */
+            time: string;
+        };
+        AppProfile: {
+            app: string;
+            /**
+             * Format: int64
+             * @description Those it acted on: it asked for the proof, refused, or ended the session
+             */
+            enforced: number;
+            /**
+             * Format: int64
+             * @description Half of them were acted on within this time of the decision
+             */
+            enforced_p50_ms?: number;
+            /** Format: int64 */
+            enforced_p95_ms?: number;
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Events that failed or were blocked
+             */
+            failures: number;
+            /** @description Of events of it, of every disposition, newest first */
+            findings: components["schemas"]["FindingLine"][];
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: date-time
+             * @description The newest event or receipt in the span
+             */
+            last?: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            /** @description What it did with requirements, by status */
+            receipts: components["schemas"]["Count"][];
+            /**
+             * Format: int64
+             * @description Requirements of which it sent a receipt
+             */
+            requirements: number;
+            /** @description Every step of the span, in order, also the empty ones */
+            series: components["schemas"]["AppPoint"][];
+            /** Format: int64 */
+            step_seconds: number;
+            tenant: string;
+            /** Format: date-time */
+            to: string;
+            /** Format: int64 */
+            users: number;
+        };
+        AppSummary: {
+            app: string;
+            /**
+             * Format: int64
+             * @description Those it acted on: it asked for the proof, refused, or ended the session
+             */
+            enforced: number;
+            /**
+             * Format: int64
+             * @description Half of them were acted on within this time of the decision
+             */
+            enforced_p50_ms?: number;
+            /** Format: int64 */
+            enforced_p95_ms?: number;
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Events that failed or were blocked
+             */
+            failures: number;
+            /**
+             * Format: date-time
+             * @description The newest event or receipt in the span
+             */
+            last?: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            /**
+             * Format: int64
+             * @description Requirements of which it sent a receipt
+             */
+            requirements: number;
+            tenant: string;
+            /** Format: int64 */
+            users: number;
+        };
+        AppsAnswerBody: {
+            /** @description At most 200, those with most events first */
+            apps: components["schemas"]["AppSummary"][];
+        };
+        Arc: {
+            detection: string;
+            finding: string;
+            from: components["schemas"]["Location"];
+            /** @description For people only; may be anything */
+            name?: string;
+            severity: string;
+            /** Format: double */
+            speed_kmh: number;
+            tenant: string;
+            /** Format: date-time */
+            time: string;
+            to: components["schemas"]["Location"];
+            user: string;
+        };
         Attempt: {
             /** Format: int32 */
             asn?: number;
             cause?: string;
             /** Format: date-time */
             time: string;
+        };
+        AuditAnswerBody: {
+            /** @description Newest first */
+            entries: components["schemas"]["AuditEntry"][];
+            /** @description Left out on the last page */
+            next_cursor?: string;
+        };
+        AuditEntry: {
+            action: string;
+            actor?: string;
+            address?: string;
+            detail?: string;
+            id: string;
+            outcome: string;
+            request: string;
+            target?: string;
+            tenant?: string;
+            /** Format: date-time */
+            time: string;
+            user?: string;
+            via?: string;
+        };
+        Auth: {
+            acr?: string;
+            methods?: string[] | null;
+            mfa?: string;
+            protocol?: string;
+            strength?: string;
+            /** Format: date-time */
+            time?: string;
         };
         Backtest: {
             /** @enum {string} */
@@ -716,6 +1113,42 @@ export interface components {
             /** Format: date-time */
             time: string;
         };
+        EraseRequestBody: {
+            /** @description The user's id once more: there is no way back */
+            confirm: string;
+            /** @description Why, for the audit trail; no personal data */
+            reason: string;
+        };
+        ErasedAnswerBody: {
+            /**
+             * Format: date-time
+             * @description What happened up to this time is erased
+             */
+            before: string;
+        };
+        Erasure: {
+            /**
+             * Format: date-time
+             * @description What happened up to this time is erased
+             */
+            before: string;
+            /**
+             * Format: date-time
+             * @description When the erasure was accepted
+             */
+            logged: string;
+            /**
+             * Format: int64
+             * @description Rows of the history that are not deleted yet; 0 when the erasure is done
+             */
+            remaining: number;
+            tenant: string;
+            user: string;
+        };
+        ErasuresAnswerBody: {
+            /** @description Newest first, at most 1000 */
+            erasures: components["schemas"]["Erasure"][];
+        };
         ErrorDetail: {
             /** @description Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id' */
             location?: string;
@@ -756,6 +1189,47 @@ export interface components {
              * @example https://example.com/errors/example
              */
             type: string;
+        };
+        Event: {
+            access?: components["schemas"]["Access"];
+            address_text?: string;
+            app?: components["schemas"]["Ref"];
+            auth?: components["schemas"]["Auth"];
+            cause?: string;
+            change?: components["schemas"]["Change"];
+            code?: string;
+            correlation?: string;
+            device?: components["schemas"]["Device"];
+            /** Format: date-time */
+            emitted?: string;
+            id?: string;
+            /** Format: date-time */
+            ingested?: string;
+            interactive?: boolean;
+            ip?: string;
+            kind: string;
+            network?: components["schemas"]["Network"];
+            org?: components["schemas"]["OrgContext"];
+            outcome?: string;
+            place?: components["schemas"]["Place"];
+            provider_place?: components["schemas"]["Place"];
+            reason?: string;
+            resource?: components["schemas"]["Ref"];
+            risk?: components["schemas"]["Risk"];
+            session?: components["schemas"]["Session"];
+            source: components["schemas"]["Source"];
+            tenant: string;
+            /** Format: date-time */
+            time: string;
+            user: components["schemas"]["User"];
+            user_agent?: string;
+            verdict?: components["schemas"]["Verdict"];
+        };
+        EventsAnswerBody: {
+            /** @description Newest first */
+            events: components["schemas"]["Event"][];
+            /** @description Left out on the last page */
+            next_cursor?: string;
         };
         Evidence: {
             attempts?: components["schemas"]["Attempt"][] | null;
@@ -803,6 +1277,21 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        FindingLine: {
+            detection: string;
+            disposition: string;
+            id: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            session?: string;
+            severity: string;
+            summary: string;
+            tenant: string;
+            /** Format: date-time */
+            time: string;
+            title: string;
+            user: string;
+        };
         FindingsAnswerBody: {
             /** @description Newest first */
             findings: components["schemas"]["Finding"][];
@@ -828,11 +1317,97 @@ export interface components {
             /** Format: int64 */
             successes: number;
         };
+        Lane: {
+            /** @description As in the user's profile; empty for the rest of a lane */
+            key: string;
+            /** @description For people; may be anything */
+            label: string;
+            /** @description The steps in which something happened, in order */
+            points: components["schemas"]["LanePoint"][];
+        };
+        LaneFinding: {
+            detection: string;
+            disposition: string;
+            id: string;
+            session?: string;
+            severity: string;
+            /** Format: date-time */
+            time: string;
+        };
+        LanePoint: {
+            /** Format: int64 */
+            events: number;
+            /** Format: int64 */
+            failures: number;
+            /**
+             * Format: date-time
+             * @description Start of the step
+             */
+            time: string;
+        };
+        LaneSet: {
+            devices: components["schemas"]["Lane"][];
+            networks: components["schemas"]["Lane"][];
+            places: components["schemas"]["Lane"][];
+            sessions: components["schemas"]["Lane"][];
+        };
+        Lanes: {
+            /** @description Of every disposition, newest first */
+            findings: components["schemas"]["LaneFinding"][];
+            /** Format: date-time */
+            from: string;
+            lanes: components["schemas"]["LaneSet"];
+            /** @description Opened in the span, newest first */
+            requirements: components["schemas"]["Requirement"][];
+            /** Format: int64 */
+            step_seconds: number;
+            /** Format: date-time */
+            to: string;
+        };
         LettersAnswerBody: {
             /** @description Newest first */
             dead_letters: components["schemas"]["DeadLetter"][];
             /** @description Left out on the last page */
             next_cursor?: string;
+        };
+        Location: {
+            city?: string;
+            /** @description ISO 3166-1 alpha-2 */
+            country?: string;
+            /** Format: double */
+            lat: number;
+            /** Format: double */
+            lon: number;
+            /**
+             * Format: double
+             * @description Accuracy; 0 when the database gives none
+             */
+            radius_km: number;
+            region?: string;
+        };
+        MapPlace: {
+            city?: string;
+            /** @description ISO 3166-1 alpha-2 */
+            country?: string;
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Active findings
+             */
+            findings: number;
+            /** Format: double */
+            lat: number;
+            /** Format: double */
+            lon: number;
+            /**
+             * Format: double
+             * @description Accuracy; 0 when the database gives none
+             */
+            radius_km: number;
+            region?: string;
+            /** Format: int64 */
+            users: number;
         };
         Me: {
             /** @description Whether every tenant may be seen */
@@ -861,6 +1436,70 @@ export interface components {
             org?: string;
             prefix?: string;
         };
+        NetworkApp: {
+            app: string;
+            /**
+             * Format: date-time
+             * @description The newest day's last event of one of them
+             */
+            last: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            tenant: string;
+            /**
+             * Format: int64
+             * @description Who used it from there
+             */
+            users: number;
+        };
+        NetworkName: {
+            /** Format: int32 */
+            asn?: number;
+            /** @description Such as vpn, hosting or tor */
+            classes?: string[] | null;
+            org?: string;
+            /** @description The /24 or /48 around the address */
+            prefix?: string;
+        };
+        NetworkProfile: {
+            /** @description At most 20, those with most users first */
+            apps: components["schemas"]["NetworkApp"][];
+            /** Format: int32 */
+            asn?: number;
+            /** @description Such as vpn, hosting or tor */
+            classes?: string[] | null;
+            /** @description ISO 3166-1 alpha-2 */
+            country?: string;
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Events that failed or were blocked
+             */
+            failures: number;
+            /** @description Of every disposition, newest first */
+            findings: components["schemas"]["FindingLine"][];
+            /** Format: date-time */
+            first?: string;
+            /** Format: date-time */
+            from: string;
+            /** @description When an address was asked for */
+            ip?: string;
+            /** Format: date-time */
+            last?: string;
+            org?: string;
+            /** @description The /24 or /48 around the address */
+            prefix?: string;
+            /** Format: date-time */
+            to: string;
+            /**
+             * Format: int64
+             * @description How many users there were in all
+             */
+            user_count: number;
+            /** @description At most 50, those with most events first */
+            users: components["schemas"]["SeenUser"][];
+        };
         NovelTerm: {
             kind: string;
             /** Format: int64 */
@@ -868,6 +1507,54 @@ export interface components {
             /** Format: date-time */
             last_seen?: string;
             value: string;
+        };
+        OrgContext: {
+            agents?: components["schemas"]["OrgTerm"][] | null;
+            apps?: components["schemas"]["OrgTerm"][] | null;
+            cells?: components["schemas"]["OrgTerm"][] | null;
+            countries?: components["schemas"]["OrgTerm"][] | null;
+            egress?: string[] | null;
+            hubs?: number[] | null;
+            levels?: components["schemas"]["OrgLevel"][] | null;
+            /** Format: double */
+            logins?: number;
+            networks?: components["schemas"]["OrgTerm"][] | null;
+            /** Format: date-time */
+            since?: string;
+            thresholds?: components["schemas"]["OrgThreshold"][] | null;
+            /** Format: date-time */
+            until?: string;
+            /** Format: int64 */
+            users?: number;
+        };
+        OrgCount: {
+            /** Format: double */
+            count: number;
+            hash: string;
+        };
+        OrgLevel: {
+            /** Format: double */
+            distinct: number;
+            name: string;
+            top?: components["schemas"]["OrgCount"][] | null;
+            /** Format: double */
+            total: number;
+        };
+        OrgTerm: {
+            /** Format: date-time */
+            first?: string;
+            /** Format: date-time */
+            last?: string;
+            /** Format: int64 */
+            users: number;
+            value: string;
+        };
+        OrgThreshold: {
+            class: string;
+            /** Format: double */
+            score: number;
+            /** Format: double */
+            scores: number;
         };
         Overview: {
             /** @description Events by country, the most frequent first */
@@ -1194,6 +1881,17 @@ export interface components {
             state?: string;
             user?: string;
         };
+        RiskNow: {
+            /**
+             * Format: double
+             * @description After the finding's event; it decays
+             */
+            decibans: number;
+            finding: string;
+            parts?: components["schemas"]["RiskPart"][] | null;
+            /** Format: date-time */
+            time: string;
+        };
         RiskPart: {
             /** Format: double */
             decibans: number;
@@ -1215,6 +1913,75 @@ export interface components {
             log_ratio: number;
             value?: string;
         };
+        Seen: {
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Events that failed or were blocked
+             */
+            failures: number;
+            /** Format: date-time */
+            first: string;
+            /** @description Names it within its list: city and country, device, prefix, app id, session id */
+            key: string;
+            /** @description For people; may be anything */
+            label: string;
+            /** Format: date-time */
+            last: string;
+            /** @description Of places with coordinates */
+            location?: components["schemas"]["Location"];
+            /** @description Of networks */
+            network?: components["schemas"]["NetworkName"];
+        };
+        SeenUser: {
+            /** Format: int64 */
+            events: number;
+            /** Format: int64 */
+            failures: number;
+            /** Format: date-time */
+            first: string;
+            /** Format: date-time */
+            last: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            tenant: string;
+            user: string;
+        };
+        Session: {
+            bound?: boolean;
+            id?: string;
+            token?: string;
+            token_type?: string;
+        };
+        SessionProfile: {
+            apps: components["schemas"]["Seen"][];
+            devices: components["schemas"]["Seen"][];
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Events that failed or were blocked
+             */
+            failures: number;
+            /** @description Of every disposition, newest first */
+            findings: components["schemas"]["FindingLine"][];
+            /** Format: date-time */
+            first: string;
+            /** Format: date-time */
+            last: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            networks: components["schemas"]["Seen"][];
+            /** @description Users other than the first who were seen in this session */
+            other_users?: string[] | null;
+            places: components["schemas"]["Seen"][];
+            /** @description Of this session, and of all sessions of its user while it was used, newest first */
+            requirements: components["schemas"]["Requirement"][];
+            session: string;
+            tenant: string;
+            user: string;
+        };
         SessionUsed: {
             changed: string[] | null;
             id: string;
@@ -1232,6 +1999,12 @@ export interface components {
             session?: string;
             /** Format: date-time */
             time?: string;
+        };
+        Source: {
+            category?: string;
+            family?: string;
+            id: string;
+            name?: string;
         };
         Stream: {
             /**
@@ -1349,12 +2122,84 @@ export interface components {
             tenant: string;
             user: string;
         };
+        UserProfile: {
+            apps: components["schemas"]["Seen"][];
+            devices: components["schemas"]["Seen"][];
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Events that failed or were blocked
+             */
+            failures: number;
+            /**
+             * Format: int64
+             * @description Active findings
+             */
+            findings: number;
+            /** Format: date-time */
+            first?: string;
+            /** Format: date-time */
+            last?: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            networks: components["schemas"]["Seen"][];
+            places: components["schemas"]["Seen"][];
+            /** @description The open ones, newest first */
+            requirements: components["schemas"]["Requirement"][];
+            risk?: components["schemas"]["RiskNow"];
+            /** @description The newest first */
+            sessions: components["schemas"]["Seen"][];
+            /** @description Active findings by severity, the highest first */
+            severities: components["schemas"]["Count"][];
+            tenant: string;
+            /**
+             * @description Left out for a person
+             * @enum {string}
+             */
+            type?: "workload" | "unresolved";
+            user: string;
+        };
         UserRisk: {
             /** Format: double */
             after: number;
             /** Format: double */
             before: number;
             parts?: components["schemas"]["RiskPart"][] | null;
+        };
+        UserSummary: {
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description Active findings
+             */
+            findings: number;
+            /**
+             * Format: date-time
+             * @description The newest event
+             */
+            last: string;
+            /** @description For people only; may be anything */
+            name?: string;
+            /**
+             * Format: int64
+             * @description Open requirements
+             */
+            open: number;
+            tenant: string;
+            /**
+             * @description Left out for a person; unresolved is a name that was tried and that no account is known for
+             * @enum {string}
+             */
+            type?: "workload" | "unresolved";
+            user: string;
+        };
+        UsersAnswerBody: {
+            /** @description Left out on the last page */
+            next_cursor?: string;
+            /** @description By their newest event, newest first; a user who signs in meanwhile moves to the first page */
+            users: components["schemas"]["UserSummary"][];
         };
         Verdict: {
             detection?: string;
@@ -1425,6 +2270,16 @@ export interface components {
             /** @description Where on the log it was, with partition and offset */
             topic?: string;
         };
+        WorldMap: {
+            /** @description At most 200 active findings, the most severe and newest first */
+            arcs: components["schemas"]["Arc"][];
+            /** Format: date-time */
+            from: string;
+            /** @description At most 500, those with most events first */
+            places: components["schemas"]["MapPlace"][];
+            /** Format: date-time */
+            to: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1434,6 +2289,269 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    apps: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppsAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    app: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                tenant: string;
+                app: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppProfile"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    audit: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+                /** @description Who asked */
+                actor?: string;
+                /** @description The id of the person whose data it was */
+                user?: string;
+                /** @description An action; with a dot at its end, all that start so */
+                action?: string;
+                outcome?: "done" | "refused" | "failed";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     backtests: {
         parameters: {
             query?: never;
@@ -2033,6 +3151,83 @@ export interface operations {
             };
         };
     };
+    erasures: {
+        parameters: {
+            query?: {
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasuresAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     export: {
         parameters: {
             query?: {
@@ -2290,6 +3485,89 @@ export interface operations {
             };
         };
     };
+    map: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+                /** @description Arcs of any of these, separated by commas; of all when left out */
+                severity?: ("info" | "low" | "medium" | "high" | "critical")[] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorldMap"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     me: {
         parameters: {
             query?: never;
@@ -2306,6 +3584,91 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    network: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+                /** @description An address; either this or prefix */
+                ip?: string;
+                /** @description A /24 of IPv4 or a /48 of IPv6 */
+                prefix?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkProfile"];
                 };
             };
             /** @description Unauthorized */
@@ -2764,6 +4127,182 @@ export interface operations {
             };
         };
     };
+    session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionProfile"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "session-events": {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                tenant: string;
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventsAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     streams: {
         parameters: {
             query?: {
@@ -2949,6 +4488,357 @@ export interface operations {
             };
         };
     };
+    users: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+                /** @description How the id or the name starts, in upper or lower case; every user when left out */
+                q?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+                /** @description Only people, only programs, or only names that were tried and that no account is known for; all when left out */
+                type?: "person" | "workload" | "unresolved";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsersAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserProfile"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "erase-user": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EraseRequestBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasedAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    lanes: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                tenant: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lanes"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     timeline: {
         parameters: {
             query?: {
@@ -2959,6 +4849,8 @@ export interface operations {
                 limit?: number;
                 /** @description next_cursor of the page before */
                 cursor?: string;
+                /** @description Any of these, separated by commas; all when left out */
+                kind?: ("event" | "finding" | "requirement" | "receipt")[] | null;
             };
             header?: never;
             path: {
@@ -2989,6 +4881,15 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
