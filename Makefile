@@ -90,6 +90,10 @@ test-kafka: assets-engine ## the tests of stream, state and crashes on a real Ap
 	@$(GO) build -o $(CACHE)/bin/kafka ./tools/kafka
 	@$(CACHE)/bin/kafka -cache $(CACHE)/kafka -- $(TEST) -count=1 $(KAFKA_PKGS)
 
+.PHONY: test-rules
+test-rules: ## the alert rules and the queries of the dashboards, by Prometheus' own engine
+	@cd tools/promtool && $(TEST) ./...
+
 .PHONY: test-web
 test-web: assets web bin/countersign ## the dashboard: unit tests, then headless Chromium with a demo behind it
 	@web/e2e/run.sh

@@ -10,6 +10,7 @@ import (
 // metrics are shared by everything a Cluster does. Labels are topics, partitions and closed sets.
 type metrics struct {
 	lag       *prometheus.GaugeVec   // topic, partition
+	durable   *prometheus.GaugeVec   // topic, partition
 	epoch     *prometheus.GaugeVec   // topic, partition
 	stopped   *prometheus.GaugeVec   // topic, partition, reason
 	records   *prometheus.CounterVec // topic
@@ -52,6 +53,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	m := &metrics{
 		lag:       gauge("lag_records", "Records between the position and the end of a partition.", "topic", "partition"),
+		durable:   gauge("checkpoint_timestamp_seconds", "When the state of an owned partition was last known to be durable.", "topic", "partition"),
 		epoch:     gauge("owner_epoch", "Epoch under which this process owns a partition.", "topic", "partition"),
 		stopped:   gauge("partition_stopped", "1 while an owned partition is stopped for the reason.", "topic", "partition", "reason"),
 		records:   counter("records_total", "Records handed to processors and handlers.", "topic"),
@@ -70,7 +72,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	return m, errors.Join(
-		register(reg, &m.lag), register(reg, &m.epoch), register(reg, &m.stopped), register(reg, &m.records),
+		register(reg, &m.lag), register(reg, &m.durable), register(reg, &m.epoch), register(reg, &m.stopped), register(reg, &m.records),
 		register(reg, &m.batches), register(reg, &m.replayed), register(reg, &m.misplaced), register(reg, &m.zombies),
 		register(reg, &m.lost), register(reg, &m.redials), register(reg, &m.retries), register(reg, &m.claims),
 		register(reg, &m.restore), register(reg, &m.batch),

@@ -98,6 +98,7 @@ func (w *worker) run(ctx context.Context) {
 	}
 	m.epoch.DeleteLabelValues(w.cfg.Input, label(w.id))
 	m.lag.DeleteLabelValues(w.cfg.Input, label(w.id))
+	m.durable.DeleteLabelValues(w.cfg.Input, label(w.id))
 }
 
 // drainContext outlives ctx by at most d.
@@ -156,8 +157,13 @@ func (w *worker) loop(ctx, work context.Context, p *partition) error {
 	if w.cfg.Live != nil {
 		w.cfg.Live(w.id, p.next)
 	}
-	written := time.Now()
+	var written time.Time
 	unwritten := false // the checkpoint in the log is behind p.next
+	durable := func() {
+		written, unwritten = time.Now(), false
+		w.c.metrics.durable.WithLabelValues(w.cfg.Input, label(w.id)).Set(float64(written.UnixMilli()) / 1000)
+	}
+	durable()
 	timer := time.NewTimer(w.cfg.IdleCheckpoint)
 	defer timer.Stop()
 	var rest chunk // the part of a chunk that did not fit the last batch
@@ -179,7 +185,7 @@ func (w *worker) loop(ctx, work context.Context, p *partition) error {
 				if err := w.checkpointNow(work, p); err != nil {
 					return err
 				}
-				written, unwritten = time.Now(), false
+				durable()
 				continue
 			case rest = <-in.out:
 				taken = rest.records
@@ -226,7 +232,7 @@ func (w *worker) loop(ctx, work context.Context, p *partition) error {
 					return err
 				}
 			}
-			written, unwritten = time.Now(), false
+			durable()
 		} else {
 			unwritten = true
 		}
