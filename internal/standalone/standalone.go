@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -95,6 +96,7 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 			return err
 		}
 	}
+	engineMetrics := prometheus.NewRegistry() // the process has none yet
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		s.Broker, err = broker.Start(broker.Config{DataDir: filepath.Join(cfg.DataDir, "broker"), Port: cfg.KafkaPort, Logger: log.Named("broker")})
@@ -103,7 +105,7 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	group.Go(func() (err error) {
 		conf := engine.DefaultConfig()
 		conf.DataDir = filepath.Join(cfg.DataDir, "clickhouse")
-		s.Engine, err = engine.Start(groupCtx, conf, engine.Deps{Logger: log.Named("engine")})
+		s.Engine, err = engine.Start(groupCtx, conf, engine.Deps{Logger: log.Named("engine"), Registerer: engineMetrics})
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -139,6 +141,9 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	}
 	if s.Process, err = wiring.Open(conf, log); err != nil {
 		return err
+	}
+	if err := s.Process.Metrics.Register(engineMetrics); err != nil {
+		return fmt.Errorf("registering the engine's metrics: %w", err)
 	}
 	s.Process.AddTopics()
 	if err := s.Process.AddArchiver(); err != nil {
