@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -46,9 +47,15 @@ type History interface { //nolint:interfacebloat // one question each
 	erasureHistory
 }
 
-// Log hands the records of a topic to fn as they arrive, until ctx ends.
+// Log reads topics.
 type Log interface {
+	// Tail hands the records of a topic to fn as they arrive, until ctx ends, and returns nil then.
 	Tail(ctx context.Context, topic string, from stream.TailFrom, fn func(stream.Record) error) error
+	// Follow hands over what the topic holds, then calls onCaughtUp once, then hands over what arrives, until ctx ends, and
+	// returns nil then.
+	Follow(ctx context.Context, topic string, fn func(stream.Record) error, onCaughtUp func()) error
+	// Ends returns the first offset and the one after the last of each partition.
+	Ends(ctx context.Context, topic string) (first, end []int64, err error)
 }
 
 // Deps are what the API works with. Logger and Registerer may be nil; without Schemas none are served. Web is a build of
@@ -74,6 +81,11 @@ type API struct {
 	site      site
 	questions chan struct{} // a place for each question at a time
 	notes     chan struct{} // and for each note on its way
+	pace      *pace         // of requests, for each principal
+	signIns   *pace         // of attempts, for each address
+	seal      *signInSeal
+	proxies   []netip.Prefix
+	parts     map[string]bool // of the API: the first names below /v1/
 	tls       *tls.Config
 	handler   http.Handler
 
@@ -109,9 +121,25 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	identity, err := newProvider(cfg.OIDC)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := newSignInSeal()
+	if err != nil {
+		return nil, err
+	}
+	proxies, err := cfg.proxies()
+	if err != nil {
+		return nil, err
+	}
 	a := &API{
-		cfg: cfg, deps: deps, log: deps.Logger, metrics: m, gate: newGate(cfg), site: pages,
-		questions: make(chan struct{}, cfg.MaxQuestions), notes: make(chan struct{}, maxNotes), tls: secure, bound: make(chan struct{}), stopping: make(chan struct{}),
+		cfg: cfg, deps: deps, log: deps.Logger, metrics: m, site: pages,
+		gate:      newGate(cfg, newAccessBook(deps.Log, deps.Logger, m), identity),
+		questions: make(chan struct{}, cfg.MaxQuestions), notes: make(chan struct{}, maxNotes),
+		pace: newPace(cfg.RequestsPerSecond, cfg.RequestBurst), signIns: newPace(signInsPerSecond, signInBurst),
+		seal: seal, proxies: proxies, parts: map[string]bool{"live": true, "schemas": true}, tls: secure,
+		bound: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m)
 	a.handler = a.routes()
@@ -159,6 +187,7 @@ func (a *API) Run(ctx context.Context) error {
 		a.stop()
 		return nil
 	})
+	group.Go(func() error { return a.gate.access.run(ctx) })
 	for _, topic := range liveTopics {
 		group.Go(func() error {
 			if err := a.deps.Log.Tail(ctx, topic, stream.FromEnd, func(r stream.Record) error {
@@ -178,7 +207,10 @@ func (a *API) stop() { a.stopOnce.Do(func() { close(a.stopping) }) }
 
 func (a *API) routes() http.Handler {
 	v1 := http.NewServeMux()
-	a.describe(v1)
+	for path := range a.describe(v1).OpenAPI().Paths {
+		part, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
+		a.parts[part] = true
+	}
 	v1.HandleFunc("GET /v1/live", a.live)
 	v1.HandleFunc("GET /v1/schemas/{name}", a.schema)
 	v1.HandleFunc("/v1/", func(w http.ResponseWriter, _ *http.Request) {
@@ -191,8 +223,11 @@ func (a *API) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("GET /login", a.login)
 	mux.HandleFunc("POST /login", a.login)
+	mux.HandleFunc("GET /login/ways", a.signInWays)
 	mux.HandleFunc("POST /logout", a.logout)
 	mux.HandleFunc("GET /plain.css", func(w http.ResponseWriter, _ *http.Request) { a.servePage(w, "plain.css", http.StatusOK) })
+	mux.HandleFunc("GET /oidc/login", a.oidcLogin)
+	mux.HandleFunc("GET "+oidcReturnPath, a.oidcReturn)
 	mux.HandleFunc("/", a.page)
 
 	// Requests that change something must come from this site; a one-time link changes nothing that it does not open.
@@ -209,11 +244,15 @@ func (a *API) guarded(next http.Handler, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
 		_, pattern := mux.Handler(r)
-		route := routeLabel(pattern, r)
+		route := a.routeLabel(pattern, r)
 		out := &statusWriter{ResponseWriter: w}
 		// The live feed sets its own deadlines.
 		_ = http.NewResponseController(w).SetWriteDeadline(begun.Add(writeTimeout)) // not every writer has one
-		secure(w.Header(), r)
+		// The id is ours: what a caller makes up could be that of another request.
+		v := &visit{request: strings.ToLower(rand.Text())}
+		v.address, v.tls = a.origin(r)
+		secure(w.Header(), v.tls)
+		w.Header().Set("X-Request-Id", v.request)
 		defer func() {
 			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // it is that very value
 				a.log.Error("handler broke", zap.String("route", route), zap.Any("cause", cause), zap.Stack("stack"))
@@ -226,58 +265,30 @@ func (a *API) guarded(next http.Handler, mux *http.ServeMux) http.Handler {
 				a.metrics.seconds.WithLabelValues(route).Observe(time.Since(begun).Seconds())
 			}
 		}()
-		// The id is ours: what a caller makes up could be that of another request.
-		v := &visit{request: strings.ToLower(rand.Text()), address: address(r)}
-		w.Header().Set("X-Request-Id", v.request)
 		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
 	})
-}
-
-// address is where a request comes from, without the port.
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	return host
 }
 
 const writeTimeout = 30 * time.Second
 
 // routeLabel names a route by a closed set.
-func routeLabel(pattern string, r *http.Request) string {
+func (a *API) routeLabel(pattern string, r *http.Request) string {
 	if pattern != "/v1/" {
 		_, path, _ := strings.Cut(pattern, " ")
 		switch path {
 		case "/healthz", "/readyz", "/login", "/logout":
 			return path[1:]
+		case "/login/ways", "/oidc/login", oidcReturnPath:
+			return "login"
 		case "":
 			return "unknown"
 		}
 		return "page"
 	}
-	part, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
-	switch part {
-	case "overview", "findings", "users", "revocations", "live", "schemas", "map", "sessions", "networks", "apps":
+	if part, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/"); a.parts[part] {
 		return part
 	}
 	return "other"
-}
-
-// secure sets the headers of every answer. The policy allows what this server itself serves and nothing inline.
-func secure(h http.Header, r *http.Request) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "+
-		"base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
-	if r.TLS != nil {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-	}
 }
 
 // statusWriter remembers the status for metrics.

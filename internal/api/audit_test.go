@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/report"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -69,8 +70,8 @@ func TestAnEntryIsInTheTrailOfATenantThatTheCallerMaySee(t *testing.T) {
 	t.Parallel()
 	a, _, _ := newAPI(t, nil)
 	ctx := context.WithValue(t.Context(), visitKey{}, &visit{request: "r"})
-	one := newPrincipal("one", events.ViaToken, nil, nil, []string{"acme"})
-	two := newPrincipal("two", events.ViaToken, nil, nil, []string{"acme", "globex"})
+	one := newPrincipal("one", events.ViaToken, "", nil, []string{"acme"})
+	two := newPrincipal("two", events.ViaToken, "", nil, []string{"acme", "globex"})
 	for _, c := range []struct {
 		who          *principal
 		tenant, want string
@@ -194,12 +195,34 @@ func TestRolesGiveWhatTheySay(t *testing.T) {
 	if diff := cmp.Diff(RoleScopes(RoleAdmin), Scopes); diff != "" {
 		t.Errorf("admin (-got, +want)\n%s", diff)
 	}
-	for _, forbidden := range []string{ScopeOperate, ScopeAudit, ScopeErase, ScopeAdmin} {
-		if newPrincipal("a", events.ViaOIDC, []string{RoleViewer, RoleAnalyst}, nil, nil).may(forbidden) {
+	both := newPrincipal("a", events.ViaOIDC, RoleViewer, nil, []string{"acme", "globex"})
+	both.with(RoleAnalyst, []string{ScopeAudit}, []string{"acme"})
+	for _, forbidden := range []string{ScopeOperate, ScopeErase, ScopeAdmin} {
+		if both.may(forbidden) || both.under(forbidden) != nil {
 			t.Errorf("an analyst may %s", forbidden)
 		}
 	}
-	if p := newPrincipal("a", events.ViaOIDC, []string{"Admin", "root"}, []string{"everything"}, nil); len(p.scopes) > 0 || p.tenants.Allows("acme") {
+	for scope, want := range map[string][]string{ScopeRead: {"acme", "globex"}, anyone: {"acme", "globex"}, ScopeTimeline: {"acme"}, ScopeAudit: {"acme"}} {
+		if diff := cmp.Diff(both.under(scope).tenants, report.Scope{Tenants: want}); diff != "" {
+			t.Errorf("under %q (-got, +want)\n%s", scope, diff)
+		}
+	}
+	for _, c := range []struct {
+		scopes  []string
+		tenants report.Scope
+		want    bool
+	}{
+		{[]string{ScopeRead}, report.Scope{Tenants: []string{"globex"}}, true},
+		{[]string{ScopeRead, ScopeTriage}, report.Scope{Tenants: []string{"acme"}}, true},
+		{[]string{ScopeRead, ScopeTriage}, report.Scope{Tenants: []string{"acme", "globex"}}, false},
+		{[]string{ScopeRead}, report.Scope{All: true}, false},
+		{[]string{ScopeAdmin}, report.Scope{Tenants: []string{"acme"}}, false},
+	} {
+		if got := both.covers(c.scopes, c.tenants); got != c.want {
+			t.Errorf("covers %v for %+v: %v", c.scopes, c.tenants, got)
+		}
+	}
+	if p := newPrincipal("a", events.ViaOIDC, "Admin", []string{"everything"}, nil); len(p.scopes()) > 0 || p.tenants.Allows("acme") {
 		t.Errorf("unknown roles give %+v", p)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -24,9 +25,21 @@ type Config struct {
 	TLSKeyFile  string `yaml:"tls_key_file"`
 	// Tokens are who may use the API.
 	Tokens []Token `yaml:"tokens"`
-	// SessionTTL is how long a browser stays signed in; LinkTTL how long a one-time link works.
-	SessionTTL time.Duration `yaml:"session_ttl"`
-	LinkTTL    time.Duration `yaml:"link_ttl"`
+	// OIDC lets people sign in with an identity provider.
+	OIDC OIDC `yaml:"oidc"`
+	// MaxTokenTTL is the longest that a token made at run time may live.
+	MaxTokenTTL time.Duration `yaml:"max_token_ttl"`
+	// SessionTTL is how long a browser stays signed in at most, SessionIdle how long without a request; LinkTTL is how long a
+	// one-time link works.
+	SessionTTL  time.Duration `yaml:"session_ttl"`
+	SessionIdle time.Duration `yaml:"session_idle"`
+	LinkTTL     time.Duration `yaml:"link_ttl"`
+	// TrustedProxies are the networks of proxies in front, as prefixes: what they say in X-Forwarded-For and
+	// X-Forwarded-Proto of where a request comes from, and whether by TLS, is believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// RequestsPerSecond and RequestBurst bound the requests of each person and each token.
+	RequestsPerSecond float64 `yaml:"requests_per_second"`
+	RequestBurst      int     `yaml:"request_burst"`
 	// MaxSpan bounds the time that one question may be about.
 	MaxSpan time.Duration `yaml:"max_span"`
 	// MaxQuestions bounds the questions that the history works on at a time; others wait for up to QuestionWait.
@@ -63,7 +76,10 @@ const AllTenants = "*"
 func DefaultConfig() Config {
 	return Config{
 		Listen:         "127.0.0.1:8080",
+		OIDC:           DefaultOIDC(),
+		MaxTokenTTL:    366 * 24 * time.Hour,
 		SessionTTL:     12 * time.Hour,
+		SessionIdle:    2 * time.Hour,
 		LinkTTL:        time.Hour,
 		MaxSpan:        400 * 24 * time.Hour,
 		MaxQuestions:   4,
@@ -72,6 +88,9 @@ func DefaultConfig() Config {
 		MaxLiveClients: 64,
 		LiveBuffer:     256,
 		LiveHeartbeat:  15 * time.Second,
+
+		RequestsPerSecond: 50,
+		RequestBurst:      300,
 	}
 }
 
@@ -129,6 +148,8 @@ func (c Config) Validate() error {
 		value, min time.Duration
 	}{
 		{"session_ttl", c.SessionTTL, time.Minute},
+		{"session_idle", c.SessionIdle, time.Minute},
+		{"max_token_ttl", c.MaxTokenTTL, 24 * time.Hour},
 		{"link_ttl", c.LinkTTL, time.Minute},
 		{"max_span", c.MaxSpan, time.Hour},
 		{"question_wait", c.QuestionWait, time.Millisecond},
@@ -142,12 +163,38 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		path       string
 		value, max int
-	}{{"max_questions", c.MaxQuestions, 1000}, {"max_live_clients", c.MaxLiveClients, 100_000}, {"live_buffer", c.LiveBuffer, 100_000}} {
+	}{{"max_questions", c.MaxQuestions, 1000}, {"max_live_clients", c.MaxLiveClients, 100_000}, {"live_buffer", c.LiveBuffer, 100_000}, {"request_burst", c.RequestBurst, 1_000_000}} {
 		if d.value < 1 || d.value > d.max {
 			add("%s: is %d, must be between 1 and %d", d.path, d.value, d.max)
 		}
 	}
+	if c.RequestsPerSecond < 0.1 || c.RequestsPerSecond > 100_000 {
+		add("requests_per_second: is %v, must be between 0.1 and 100000", c.RequestsPerSecond)
+	}
+	if err := c.OIDC.Validate(); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			add("oidc.%s", line)
+		}
+	}
+	if _, err := c.proxies(); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+// proxies are the networks of trusted proxies.
+func (c Config) proxies() ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	var errs []error
+	for i, text := range c.TrustedProxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.Addr().Is4In6() {
+			errs = append(errs, fmt.Errorf("trusted_proxies[%d]: is %.60q, must be a prefix such as 10.20.0.0/16 or fd00::/8", i, text))
+			continue
+		}
+		list = append(list, p.Masked())
+	}
+	return list, errors.Join(errs...)
 }
 
 // minSecret is the length of the shortest secret in a file.

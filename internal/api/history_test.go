@@ -46,6 +46,13 @@ func (silent) Tail(ctx context.Context, _ string, _ stream.TailFrom, _ func(stre
 	return nil
 }
 
+func (s silent) Follow(ctx context.Context, topic string, fn func(stream.Record) error, onCaughtUp func()) error {
+	onCaughtUp()
+	return s.Tail(ctx, topic, stream.FromStart, fn)
+}
+
+func (silent) Ends(context.Context, string) (first, end []int64, err error) { return nil, nil, nil }
+
 func (silent) Publish(context.Context, string, []stream.Record) error { return nil }
 
 // client asks an API that stands on a real history.

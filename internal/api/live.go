@@ -13,8 +13,8 @@ const liveWriteTimeout = 10 * time.Second
 // for all again. A comment goes out when it is quiet. A reader that comes back says in Last-Event-ID what it has, and
 // gets the rest when that is not long ago.
 func (a *API) live(w http.ResponseWriter, r *http.Request) {
-	who := caller(r.Context())
-	if !who.may(ScopeRead) {
+	who := caller(r.Context()).under(ScopeRead)
+	if who == nil {
 		problem(w, http.StatusForbidden, "This needs a token with the scope "+ScopeRead+".")
 		return
 	}

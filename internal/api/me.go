@@ -26,7 +26,7 @@ type Me struct {
 
 func (a *API) me(ctx context.Context, who *principal, _ *nothing) (*meAnswer, error) {
 	m := Me{
-		Name: who.name, Via: who.via, Roles: append([]string{}, who.roles...), Scopes: append([]string{}, who.scopes...),
+		Name: who.name, Via: who.via, Roles: append([]string{}, who.roles...), Scopes: who.scopes(),
 		AllTenants: who.tenants.All, Tenants: append([]string{}, who.tenants.Tenants...), Version: version(),
 	}
 	if v := visitOf(ctx); !v.ends.IsZero() {

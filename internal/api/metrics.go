@@ -11,6 +11,9 @@ type metrics struct {
 	seconds     *prometheus.HistogramVec
 	denied      prometheus.Counter
 	unaudited   prometheus.Counter
+	throttled   prometheus.Counter
+	crossSite   prometheus.Counter
+	accessBad   prometheus.Counter
 	liveClients prometheus.Gauge
 	liveSent    prometheus.Counter
 	liveDropped prometheus.Counter
@@ -28,6 +31,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"route"}),
 		denied: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_api_denied_total", Help: "Requests and sign-ins without a valid token, session or link.",
+		}),
+		throttled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_api_throttled_total", Help: "Requests and sign-ins that were refused because there were too many.",
+		}),
+		crossSite: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_api_cross_site_total", Help: "Requests by cookie that did not come from the dashboard and were refused.",
+		}),
+		accessBad: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "countersign_api_access_unreadable_total", Help: "Records of the API's tokens that could not be read; such a token lets nobody in.",
 		}),
 		unaudited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "countersign_api_unaudited_total", Help: "Audit entries that the log did not take; reads and actions were refused for it.",
@@ -48,7 +60,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.denied, m.unaudited, m.liveClients, m.liveSent, m.liveDropped, m.liveBad} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.denied, m.unaudited, m.throttled, m.crossSite, m.accessBad, m.liveClients, m.liveSent, m.liveDropped, m.liveBad} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -64,8 +64,8 @@ func register[I, O any](a *API, api huma.API, id, pattern, summary, scope string
 		change(&o)
 	}
 	huma.Register(api, o.Operation, func(ctx context.Context, q *I) (*O, error) {
-		who := caller(ctx)
-		if who == nil || scope != anyone && !who.may(scope) {
+		who := caller(ctx).under(scope)
+		if who == nil {
 			a.note(ctx, events.AuditEntry{Action: "refused", Target: method + " " + path, Detail: "without the scope " + scope, Outcome: events.AuditRefused})
 			return nil, huma.Error403Forbidden("This needs the scope " + scope + ", which you do not have.")
 		}

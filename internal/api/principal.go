@@ -59,40 +59,112 @@ func RoleScopes(role string) []string {
 
 // principal is who asks. It does not change once it is made.
 type principal struct {
-	// name is what the audit trail calls them, via how they came in.
-	name string
-	via  events.Via
-	// roles are for show; scopes decide.
-	roles   []string
+	// name is what the audit trail calls them, via how they came in. subject tells apart whom an issuer calls the same.
+	name    string
+	via     events.Via
+	subject string
+	// roles are for show; grants decide.
+	roles  []string
+	grants []grant
+	// tenants are those of all grants together, or of one scope: see under.
+	tenants report.Scope
+}
+
+// grant is scopes for tenants: one may be an analyst here and a viewer there.
+type grant struct {
 	scopes  []string
 	tenants report.Scope
 }
 
-func (p *principal) may(scope string) bool { return slices.Contains(p.scopes, scope) }
+func (p *principal) may(scope string) bool {
+	return slices.ContainsFunc(p.grants, func(g grant) bool { return slices.Contains(g.scopes, scope) })
+}
 
-// newPrincipal adds up what roles and scopes give.
-func newPrincipal(name string, via events.Via, roles, scopes, tenants []string) *principal {
-	p := &principal{name: name, via: via, roles: slices.Clone(roles)}
-	granted := map[string]bool{}
-	for _, role := range roles {
-		for _, s := range RoleScopes(role) {
-			granted[s] = true
+// under is the principal with the tenants for which it has a scope; nil without any.
+func (p *principal) under(scope string) *principal {
+	if p == nil {
+		return nil
+	}
+	var tenants []report.Scope
+	for _, g := range p.grants {
+		if scope == anyone || slices.Contains(g.scopes, scope) {
+			tenants = append(tenants, g.tenants)
 		}
 	}
-	for _, s := range scopes {
-		granted[s] = true
+	if len(tenants) == 0 {
+		return nil
 	}
-	for _, s := range Scopes { // in their order, and nothing unknown
-		if granted[s] {
-			p.scopes = append(p.scopes, s)
+	narrowed := *p
+	narrowed.tenants = union(tenants)
+	return &narrowed
+}
+
+// scopes are those of all grants, in the order of Scopes.
+func (p *principal) scopes() []string {
+	list := []string{}
+	for _, s := range Scopes {
+		if p.may(s) {
+			list = append(list, s)
 		}
 	}
-	if slices.Contains(tenants, AllTenants) {
-		p.tenants.All = true
-	} else {
-		p.tenants.Tenants = slices.Compact(slices.Sorted(slices.Values(tenants)))
+	return list
+}
+
+// with adds what a role and scopes give for tenants. Unknown roles and scopes give nothing.
+func (p *principal) with(role string, scopes, tenants []string) {
+	if role != "" && !slices.Contains(p.roles, role) {
+		p.roles = append(p.roles, role)
 	}
+	g := grant{tenants: scopeOf(tenants)}
+	for _, s := range Scopes {
+		if slices.Contains(scopes, s) || slices.Contains(RoleScopes(role), s) {
+			g.scopes = append(g.scopes, s)
+		}
+	}
+	p.grants = append(p.grants, g)
+	p.tenants = union([]report.Scope{p.tenants, g.tenants})
+}
+
+// newPrincipal has one grant.
+func newPrincipal(name string, via events.Via, role string, scopes, tenants []string) *principal {
+	p := &principal{name: name, via: via}
+	p.with(role, scopes, tenants)
 	return p
+}
+
+// scopeOf reads a list of tenants, in which "*" is all.
+func scopeOf(tenants []string) report.Scope {
+	if slices.Contains(tenants, AllTenants) {
+		return report.Scope{All: true}
+	}
+	return report.Scope{Tenants: slices.Compact(slices.Sorted(slices.Values(tenants)))}
+}
+
+func union(list []report.Scope) report.Scope {
+	var all []string
+	for _, s := range list {
+		if s.All {
+			return report.Scope{All: true}
+		}
+		all = append(all, s.Tenants...)
+	}
+	return scopeOf(all)
+}
+
+// covers reports whether somebody has every scope for every one of the tenants, so that they may hand it on.
+func (p *principal) covers(scopes []string, tenants report.Scope) bool {
+	for _, s := range scopes {
+		own := p.under(s)
+		if own == nil || tenants.All && !own.tenants.All {
+			return false
+		}
+		for _, t := range tenants.Tenants {
+			if !own.tenants.Allows(t) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // visit is one request: who asks, from where, until when they may.
@@ -100,6 +172,8 @@ type visit struct {
 	who *principal
 	// request is the id of the request, address where it came from.
 	request, address string
+	// tls says that the way here was encrypted, the browser's to a trusted proxy included.
+	tls bool
 	// ends is when the session or the token ends; zero is never.
 	ends time.Time
 }

@@ -166,6 +166,7 @@ func (a *API) describe(mux *http.ServeMux) huma.API {
 	a.describePlaces(api)
 	a.describeActions(api)
 	a.describeAudit(api)
+	a.describeTokens(api)
 	return api
 }
 

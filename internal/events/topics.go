@@ -19,4 +19,7 @@ const (
 	// TopicMarks is keyed by tenant and finding: what people made of findings. TopicAudit is keyed by tenant: who read and did what.
 	TopicMarks = "countersign.marks.v1"
 	TopicAudit = "countersign.audit.v1"
+	// TopicAccess is keyed by token: the API's own tokens, by the hash of their secret. It has one partition. Whoever may write
+	// to it may make tokens.
+	TopicAccess = "countersign.access.v1"
 )

@@ -16,6 +16,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/countersign-io/countersign/internal/jwks"
 )
 
 const asForm = "application/x-www-form-urlencoded"
@@ -324,7 +326,7 @@ func TestExternalIssuer(t *testing.T) {
 		t.Errorf("without keys: %d", got)
 	}
 	status.Store(http.StatusOK)
-	p.clock.pass(keysRetry)
+	p.clock.pass(jwks.Retry)
 	for name, tc := range map[string]struct {
 		typ    jose.ContentType
 		kid    string
@@ -361,7 +363,7 @@ func TestExternalIssuer(t *testing.T) {
 
 	publish("k2", fresh)
 	rotated := signed(t, jose.RS256, fresh, "JWT", "k2", claims(nil))
-	p.clock.pass(keysEvery)
+	p.clock.pass(jwks.Every)
 	if got := ask(rotated); got != http.StatusCreated {
 		t.Errorf("after rotation: %d", got)
 	}
@@ -369,11 +371,11 @@ func TestExternalIssuer(t *testing.T) {
 		t.Errorf("the key that was withdrawn: %d", got)
 	}
 	status.Store(http.StatusInternalServerError)
-	p.clock.pass(keysFresh)
+	p.clock.pass(jwks.Fresh)
 	if got := ask(rotated); got != http.StatusCreated {
 		t.Errorf("while the issuer is away: %d", got)
 	}
-	p.clock.pass(keysStale)
+	p.clock.pass(jwks.Stale)
 	if got := ask(rotated); got != http.StatusServiceUnavailable {
 		t.Errorf("the issuer has been away for too long: %d", got)
 	}

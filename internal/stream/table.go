@@ -67,6 +67,11 @@ func (t *Table) Follow(ctx context.Context, topic string, fn func(Record) error,
 	return err
 }
 
+// Follow is [Table.Follow] without a report.
+func (c *Cluster) Follow(ctx context.Context, topic string, fn func(Record) error, onCaughtUp func()) error {
+	return c.Table(nil).Follow(ctx, topic, fn, onCaughtUp)
+}
+
 // TailFrom is where a Tail starts.
 type TailFrom int
 

@@ -83,6 +83,9 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	// Whoever has its one partition sends for all.
 	alerts := cursors
 	alerts.Name, alerts.Partitions = events.TopicAlerts, 1
+	// In one order, so that no replica of the API sees less than another for long.
+	access := alerts
+	access.Name = events.TopicAccess
 	letters := topic(events.TopicDeadLetter, c.Findings)
 	// What people said and did is kept as long as history keeps decisions.
 	audit := topic(events.TopicAudit, 400*day)
@@ -92,6 +95,6 @@ func (c TopicsConfig) Specs() []stream.TopicSpec {
 	return []stream.TopicSpec{
 		topic(events.TopicEvents, c.Events), state, topic(events.TopicFindings, c.Findings), revocations,
 		topic(events.TopicReceipts, c.Findings), cursors, streams, alerts, letters, topic(events.TopicSightings, c.Events), network,
-		marks, audit,
+		marks, audit, access,
 	}
 }

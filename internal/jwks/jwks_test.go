@@ -1,4 +1,4 @@
-package ssf
+package jwks
 
 import (
 	"context"
@@ -62,14 +62,14 @@ func (s *keyServer) asked() int {
 	return s.fetches
 }
 
-func (s *keyServer) issuer() *issuer {
-	return newIssuer(ExternalIssuer{Issuer: "https://i.example.com", JWKSURL: "https://i.example.com/keys"}, &http.Client{Transport: s}, time.Now)
+func (s *keyServer) issuer() *Set {
+	return New("https://i.example.com/keys", &http.Client{Transport: s}, time.Now)
 }
 
 // took is how long it takes to find the keys of kid.
-func took(ctx context.Context, i *issuer, kid string) (time.Duration, int, error) {
+func took(ctx context.Context, i *Set, kid string) (time.Duration, int, error) {
 	began := time.Now()
-	keys, err := i.find(ctx, kid)
+	keys, err := i.Find(ctx, kid)
 	return time.Since(began), len(keys), err
 }
 
@@ -89,7 +89,7 @@ func TestAnIssuerThatDoesNotAnswerHoldsUpNobodyTwice(t *testing.T) {
 			})
 		}
 		all.Wait()
-		time.Sleep(keysRetry - time.Second)
+		time.Sleep(Retry - time.Second)
 		if d, _, err := took(t.Context(), i, "k"); err == nil || d != 0 || s.asked() != 1 {
 			t.Errorf("before the next attempt: %v, %v, %d fetches", d, err, s.asked())
 		}
@@ -98,7 +98,7 @@ func TestAnIssuerThatDoesNotAnswerHoldsUpNobodyTwice(t *testing.T) {
 			t.Errorf("the next attempt: %v, %v, %d fetches", d, err, s.asked())
 		}
 		s.publish(t, "k")
-		time.Sleep(keysRetry)
+		time.Sleep(Retry)
 		if d, n, err := took(t.Context(), i, "k"); err != nil || d != 0 || n != 1 {
 			t.Errorf("when it is back: %v, %d keys, %v", d, n, err)
 		}
@@ -120,7 +120,7 @@ func TestAKnownKeyDoesNotWaitForAnUnknownOne(t *testing.T) {
 			}
 		}
 		known("first", "k", 0)
-		time.Sleep(keysEvery)
+		time.Sleep(Every)
 		s.publish(t)
 		var unknown sync.WaitGroup
 		unknown.Go(func() {
@@ -133,16 +133,16 @@ func TestAKnownKeyDoesNotWaitForAnUnknownOne(t *testing.T) {
 		unknown.Wait()
 		known("fresh", "k", 0)
 
-		time.Sleep(keysFresh)
+		time.Sleep(Fresh)
 		known("not fresh any more", "k", fetchTime)
-		time.Sleep(keysRetry)
+		time.Sleep(Retry)
 		before := s.asked()
 		known("while the issuer is known to be away", "k", 0)
 		synctest.Wait()
 		if s.asked() != before+1 {
 			t.Error("nobody looks whether it is back")
 		}
-		time.Sleep(fetchTime + keysRetry)
+		time.Sleep(fetchTime + Retry)
 		s.publish(t, "k")
 		known("it is back", "k", 0)
 		synctest.Wait()
@@ -150,7 +150,7 @@ func TestAKnownKeyDoesNotWaitForAnUnknownOne(t *testing.T) {
 			t.Errorf("a key that was withdrawn meanwhile: %d, %v", n, err)
 		}
 		s.publish(t)
-		time.Sleep(keysStale)
+		time.Sleep(Stale)
 		if d, _, err := took(t.Context(), i, "k"); err == nil || d != fetchTime {
 			t.Errorf("stale: %v, %v", d, err)
 		}
