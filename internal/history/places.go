@@ -61,10 +61,15 @@ func (s *Store) Map(ctx context.Context, q report.MapQuery) (*report.WorldMap, e
 	for p := range findings {
 		countries, regions, cities = append(countries, p.country), append(regions, p.region), append(cities, p.city)
 	}
-	err = s.rows(ctx, `SELECT country, region, city, (anyIf((lat, lon, radius_km), lat != 0 OR lon != 0) AS at).1, at.2, at.3,
-    uniqCombinedMerge(12)(events) AS n, uniqCombinedMerge(12)(users)
-FROM ${database}.by_place
-WHERE `+where.String()+`
+	// A user's id names one in its tenant only, so users are counted in each.
+	err = s.rows(ctx, `SELECT country, region, city, (anyIf(spot, spot.1 != 0 OR spot.2 != 0) AS at).1, at.2, at.3, sum(events_there) AS n, sum(users_there)
+FROM (
+    SELECT tenant, country, region, city, anyIf((lat, lon, radius_km), lat != 0 OR lon != 0) AS spot,
+        uniqCombinedMerge(12)(events) AS events_there, uniqCombinedMerge(12)(users) AS users_there
+    FROM ${database}.by_place
+    WHERE `+where.String()+`
+    GROUP BY tenant, country, region, city
+)
 GROUP BY country, region, city
 HAVING at.1 != 0 OR at.2 != 0
 ORDER BY (country, region, city) IN (SELECT arrayJoin(arrayZip({countries:Array(String)}, {regions:Array(String)}, {cities:Array(String)}))) DESC,
