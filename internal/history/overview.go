@@ -9,8 +9,10 @@ import (
 	"github.com/countersign-io/countersign/internal/report"
 )
 
-// steps are the lengths of a step of the chart, in seconds; each is a multiple of the five minutes that are counted.
-var steps = []int64{300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 7 * 86400, 30 * 86400}
+// steps are the lengths of a step of the chart, in seconds; each is a multiple of the five minutes that are counted. Above
+// six hours there are days only, which are counted in a table of their own: so a question of the former reads the sets of a
+// month at most.
+var steps = []int64{300, 600, 900, 1800, 3600, 7200, 10800, 21600, daySeconds, 7 * daySeconds, 30 * daySeconds}
 
 const (
 	maxPoints = 120
@@ -51,7 +53,10 @@ func (s *Store) Overview(ctx context.Context, scope report.Scope, span report.Sp
 		o.Series = append(o.Series, report.Point{Time: at})
 	}
 	for _, part := range []func(context.Context, report.Scope, *report.Overview) error{
-		s.countEvents, s.countCountries, s.newestEvent, s.countFindings, s.countUsers,
+		s.countEvents, s.newestEvent, s.countFindings, s.countUsers,
+		func(ctx context.Context, scope report.Scope, o *report.Overview) error {
+			return s.countCountries(ctx, scope, o, now)
+		},
 		func(ctx context.Context, scope report.Scope, o *report.Overview) error {
 			return s.countRequirements(ctx, scope, o, now)
 		},
@@ -74,14 +79,21 @@ func pointAt(o *report.Overview, seconds int64) *report.Point {
 	return &o.Series[i]
 }
 
-// stepStart is the start of a bucket's step, in seconds. Steps are aligned to the epoch, as chart does.
-const stepStart = "toInt64(intDiv(toUnixTimestamp(bucket), {step:UInt32}) * {step:UInt32})"
+// stepStart is the start of a step that holds a time, in seconds. Steps are aligned to the epoch, as chart does.
+func stepStart(column string) string {
+	return "toInt64(intDiv(toUnixTimestamp(" + column + "), {step:UInt32}) * {step:UInt32})"
+}
 
-// countEvents sums over steps: an event is in one step only, and sets stay small enough to be exact.
+// countEvents sums over steps: an event is in one step only, and sets stay small enough to be exact, or nearly so where
+// they are of days.
 func (s *Store) countEvents(ctx context.Context, scope report.Scope, o *report.Overview) error {
-	where := within(scope).during("bucket", spanOf(o))
-	return s.rows(ctx, `SELECT `+stepStart+` AS start, uniqMerge(events), uniqMergeIf(events, outcome IN ('failure', 'blocked'))
-FROM ${database}.event_counts
+	table, column, merge := "event_counts", "bucket", "uniqMerge"
+	if o.Step >= daySeconds {
+		table, column, merge = "event_days", "toDateTime(day, 'UTC')", "uniqCombinedMerge(14)"
+	}
+	where := within(scope).during(column, spanOf(o))
+	return s.rows(ctx, `SELECT `+stepStart(column)+` AS start, `+merge+`(events), `+strings.Replace(merge, "Merge", "MergeIf", 1)+`(events, outcome IN ('failure', 'blocked'))
+FROM ${database}.`+table+`
 WHERE `+where.String()+`
 GROUP BY start`, where.with(named("step", uint32(o.Step))), func(r rowScanner) error {
 		var start int64
@@ -97,10 +109,17 @@ GROUP BY start`, where.with(named("step", uint32(o.Step))), func(r rowScanner) e
 	})
 }
 
-func (s *Store) countCountries(ctx context.Context, scope report.Scope, o *report.Overview) error {
-	where := within(scope).during("bucket", spanOf(o)).and("country != ''")
-	return s.rows(ctx, `SELECT country, uniqMerge(events) AS n
-FROM ${database}.event_counts
+// countCountries reads the days of places for what is longer than a day: their sets are bounded.
+func (s *Store) countCountries(ctx context.Context, scope report.Scope, o *report.Overview, now events.Millis) error {
+	where, table, merge := within(scope).and("country != ''"), "event_counts", "uniqMerge"
+	if o.To-o.From > daySeconds*1000 {
+		where.buckets(spanOf(o), now)
+		table, merge = "by_place", "uniqCombinedMerge(12)"
+	} else {
+		where.during("bucket", spanOf(o))
+	}
+	return s.rows(ctx, `SELECT country, `+merge+`(events) AS n
+FROM ${database}.`+table+`
 WHERE `+where.String()+`
 GROUP BY country
 ORDER BY n DESC, country
@@ -117,7 +136,7 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(topN))), func(r rowScann
 func (s *Store) newestEvent(ctx context.Context, scope report.Scope, o *report.Overview) error {
 	where := within(scope)
 	return s.rows(ctx, `SELECT toUnixTimestamp64Milli(max(newest))
-FROM ${database}.event_counts
+FROM ${database}.event_days
 WHERE `+where.String(), where.with(), func(r rowScanner) error {
 		var at int64
 		if err := r.Scan(&at); err != nil {
@@ -131,7 +150,7 @@ WHERE `+where.String(), where.with(), func(r rowScanner) error {
 func (s *Store) countFindings(ctx context.Context, scope report.Scope, o *report.Overview) error {
 	where := within(scope).during("bucket", spanOf(o))
 	severities, detections, dispositions := map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
-	err := s.rows(ctx, `SELECT `+stepStart+` AS start, detection, severity, disposition, uniqMerge(findings)
+	err := s.rows(ctx, `SELECT `+stepStart("bucket")+` AS start, detection, severity, disposition, uniqMerge(findings)
 FROM ${database}.finding_counts
 WHERE `+where.String()+`
 GROUP BY start, detection, severity, disposition`, where.with(named("step", uint32(o.Step))), func(r rowScanner) error {
@@ -146,6 +165,9 @@ GROUP BY start, detection, severity, disposition`, where.with(named("step", uint
 		}
 		dispositions[disposition] += n
 		if disposition == string(events.Active) {
+			if p := pointAt(o, start); p != nil {
+				p.Severities.Add(events.Severity(severity), n)
+			}
 			severities[severity] += n
 			detections[detection] += n
 			o.Findings += n

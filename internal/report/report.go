@@ -59,6 +59,33 @@ type Point struct {
 	Events   uint64        `json:"events"`
 	Failures uint64        `json:"failures" doc:"Events that failed or were blocked"`
 	Findings uint64        `json:"findings" doc:"Findings of every disposition"`
+	// Severities counts the active ones.
+	Severities Severities `json:"severities"`
+}
+
+// Severities counts active findings by their severity.
+type Severities struct {
+	Critical uint64 `json:"critical"`
+	High     uint64 `json:"high"`
+	Medium   uint64 `json:"medium"`
+	Low      uint64 `json:"low"`
+	Info     uint64 `json:"info"`
+}
+
+// Add counts n more findings of a severity; an unknown one is not counted.
+func (s *Severities) Add(severity events.Severity, n uint64) {
+	switch severity {
+	case events.Critical:
+		s.Critical += n
+	case events.High:
+		s.High += n
+	case events.Medium:
+		s.Medium += n
+	case events.Low:
+		s.Low += n
+	case events.Info:
+		s.Info += n
+	}
 }
 
 // UserCount is a user with the number of active findings.

@@ -7,9 +7,9 @@ SELECT
     app_id,
     max(e.app_name) AS app_name,
     max(time) AS last,
-    uniqCombinedState(12)(id) AS events,
-    uniqCombinedIfState(12)(id, outcome IN ('failure', 'blocked')) AS failures,
-    uniqCombinedState(12)(user_id) AS users
+    uniqCombinedState(12)(reinterpretAsUInt32(id)) AS events,
+    uniqCombinedIfState(12)(reinterpretAsUInt32(id), outcome IN ('failure', 'blocked')) AS failures,
+    uniqCombinedState(12)(toUInt32(cityHash64(tenant, user_id) % 4294967296)) AS users
 FROM ${database}.events AS e
 WHERE app_id != '' AND kind NOT IN ('verdict', 'context', 'erasure')
 GROUP BY tenant, step, bucket, app_id

@@ -11,8 +11,8 @@ CREATE TABLE IF NOT EXISTS ${database}.by_place
     lat       SimpleAggregateFunction(any, Float64) CODEC(ZSTD(1)),
     lon       SimpleAggregateFunction(any, Float64) CODEC(ZSTD(1)),
     radius_km SimpleAggregateFunction(any, Float32) CODEC(ZSTD(1)),
-    events    AggregateFunction(uniqCombined(12), FixedString(16)) CODEC(ZSTD(1)),
-    users     AggregateFunction(uniqCombined(12), String) CODEC(ZSTD(1))
+    events    AggregateFunction(uniqCombined(12), UInt32) CODEC(ZSTD(1)),
+    users     AggregateFunction(uniqCombined(12), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)

@@ -10,8 +10,8 @@ SELECT
     any(e.lat) AS lat,
     any(e.lon) AS lon,
     any(e.radius_km) AS radius_km,
-    uniqCombinedState(12)(id) AS events,
-    uniqCombinedState(12)(user_id) AS users
+    uniqCombinedState(12)(reinterpretAsUInt32(id)) AS events,
+    uniqCombinedState(12)(toUInt32(cityHash64(tenant, user_id) % 4294967296)) AS users
 FROM ${database}.events AS e
 WHERE (country != '' OR e.lat != 0 OR e.lon != 0) AND kind NOT IN ('verdict', 'context', 'erasure')
 GROUP BY tenant, step, bucket, country, region, city
