@@ -38,19 +38,20 @@ func LoadPolicies(file string) (*policy.Set, error) {
 	if file == "" {
 		return policy.Default(), nil
 	}
-	text, err := readPolicies(file)
+	text, err := ReadPolicies(file)
 	if err != nil {
 		return nil, err
 	}
-	set, err := loadPolicies(text)
+	set, err := ParsePolicies(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s:\n%w", file, err)
 	}
 	return set, nil
 }
 
-// loadPolicies lets conditions name the detections of the catalogue only: a mistyped id would never match.
-func loadPolicies(text []byte) (*policy.Set, error) {
+// ParsePolicies is [policy.Load] of policies whose conditions name the detections of the catalogue only: a mistyped id would
+// never match.
+func ParsePolicies(text []byte) (*policy.Set, error) {
 	var ids []string
 	for _, d := range anomaly.Detections() {
 		ids = append(ids, d.ID)
@@ -58,7 +59,8 @@ func loadPolicies(text []byte) (*policy.Set, error) {
 	return policy.Load(text, ids...)
 }
 
-func readPolicies(file string) (text []byte, err error) {
+// ReadPolicies reads the text of a policy file, a byte more than one may have at most.
+func ReadPolicies(file string) (text []byte, err error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -98,7 +100,7 @@ func (p *policies) watch(ctx context.Context) {
 // look reads the file and, when it is the same as at the last look and has not been tried, tries to load it. What is wrong is
 // told once per content.
 func (p *policies) look() {
-	text, err := readPolicies(p.file)
+	text, err := ReadPolicies(p.file)
 	mark := sha256.Sum256(text)
 	if err != nil {
 		mark = sha256.Sum256([]byte(err.Error()))
@@ -111,7 +113,7 @@ func (p *policies) look() {
 	p.tried = mark
 	var set *policy.Set
 	if err == nil {
-		set, err = loadPolicies(text)
+		set, err = ParsePolicies(text)
 	}
 	before := p.current.Load()
 	switch {
