@@ -8,7 +8,7 @@ import (
 )
 
 func main() {
-	os.Exit(wiring.Main("api", []string{"api", "clickhouse"}, func(p *wiring.Process) error {
+	os.Exit(wiring.Main("api", []string{"api", "clickhouse", "detector"}, func(p *wiring.Process) error {
 		_, err := p.AddAPI()
 		return err
 	}))

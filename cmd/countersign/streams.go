@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-io/countersign/internal/courier"
+	"github.com/countersign-io/countersign/internal/peer"
 	"github.com/countersign-io/countersign/internal/ssf"
 )
 
@@ -207,55 +205,25 @@ func (f *operatorFlags) emitCommand() *cobra.Command {
 
 // call asks the courier. It returns the answer as it came, and reads it into v.
 func (f *operatorFlags) call(ctx context.Context, method, path string, body, v any) ([]byte, error) {
-	base, err := url.Parse(f.url)
-	if err != nil || base.Host == "" || base.Scheme != "https" && (base.Scheme != "http" || !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, base.Hostname())) {
-		return nil, fmt.Errorf("--courier: is %.80q, must be https://host:port", f.url)
+	cfg := peer.Config{URL: f.url, TokenFile: f.tokenFile}
+	if strings.HasPrefix(f.url, "https:") {
+		cfg.CAFile = f.caFile
 	}
-	token, err := os.ReadFile(f.tokenFile)
+	courier, err := peer.Open(cfg, nil)
 	if err != nil {
-		return nil, fmt.Errorf("--token-file: %w", err)
+		return nil, fmt.Errorf("--courier, --token-file, --ca-file: %w", err)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, Proxy: http.ProxyFromEnvironment}
-	if f.caFile != "" && base.Scheme == "https" {
-		pem, err := os.ReadFile(f.caFile)
-		if err != nil {
-			return nil, fmt.Errorf("--ca-file: %w", err)
-		}
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM", f.caFile)
-		}
-	}
-	var content io.Reader = http.NoBody
+	var content []byte
 	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
+		if content, err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("writing the request: %w", err)
 		}
-		content = bytes.NewReader(text)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(f.url, "/")+"/operator/v1/"+path, content)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
+	raw, err := courier.Call(ctx, method, "/operator/v1/"+path, "application/json", content)
+	if said, ok := errors.AsType[*peer.Error](err); ok {
+		return nil, fmt.Errorf("the courier answers %d: %s", said.Status, said.Problem)
+	} else if err != nil {
 		return nil, fmt.Errorf("asking the courier: %w", err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return nil, fmt.Errorf("reading the courier's answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
-		var problem struct{ Error string }
-		if json.Unmarshal(raw, &problem) == nil && problem.Error != "" {
-			return nil, fmt.Errorf("the courier answers %d: %s", resp.StatusCode, problem.Error)
-		}
-		return nil, fmt.Errorf("the courier answers %d: %.200q", resp.StatusCode, raw)
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
 		return nil, fmt.Errorf("reading the courier's answer: %w", err)

@@ -27,7 +27,9 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/report"
 	"github.com/countersign-io/countersign/internal/stream"
 	"github.com/countersign-io/countersign/internal/telemetry"
@@ -42,6 +44,7 @@ type History interface { //nolint:interfacebloat // one question each
 	auditHistory
 	peopleHistory
 	placesHistory
+	actionHistory
 	// Ready reports whether questions would be answered.
 	Ready(ctx context.Context) error
 	erasureHistory
@@ -61,9 +64,16 @@ type Log interface {
 // Deps are what the API works with. Logger and Registerer may be nil; without Schemas none are served. Web is a build of
 // the dashboard; without one a page says how to make it.
 type Deps struct {
-	History    History
-	Log        Log
-	Publisher  Publisher
+	History   History
+	Log       Log
+	Publisher Publisher
+	// Bulk and Rules are for backtests and exports, Topics for replays and the state of the pipeline; what is nil is answered
+	// with 404. IngestAddr says where ingest listens when Config.Ingest has no URL.
+	Bulk       Bulk
+	Rules      func(*policy.Set) (detector.Rules, error)
+	Topics     Topics
+	Watched    Watched
+	IngestAddr func(context.Context) (string, error)
 	Schemas    fs.FS
 	Web        fs.FS
 	Logger     *zap.Logger
@@ -93,6 +103,8 @@ type API struct {
 	addr     net.Addr // set before bound is closed
 	stopping chan struct{}
 	stopOnce sync.Once
+
+	*actions
 }
 
 // New validates cfg, reads its certificate and builds the routes. It listens nowhere.
@@ -140,6 +152,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 		pace: newPace(cfg.RequestsPerSecond, cfg.RequestBurst), signIns: newPace(signInsPerSecond, signInBurst),
 		seal: seal, proxies: proxies, parts: map[string]bool{"live": true, "schemas": true}, tls: secure,
 		bound: make(chan struct{}), stopping: make(chan struct{}),
+	}
+	if a.actions, err = openActions(cfg, &deps); err != nil {
+		return nil, err
 	}
 	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m)
 	a.handler = a.routes()
@@ -202,8 +217,13 @@ func (a *API) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// stop ends the live feeds.
-func (a *API) stop() { a.stopOnce.Do(func() { close(a.stopping) }) }
+// stop ends the live feeds and the backtests.
+func (a *API) stop() {
+	a.stopOnce.Do(func() {
+		close(a.stopping)
+		a.backtests.Close()
+	})
+}
 
 func (a *API) routes() http.Handler {
 	v1 := http.NewServeMux()

@@ -32,6 +32,12 @@ type questions struct {
 	scopes   []report.Scope
 	findings report.FindingQuery
 	page     report.FindingPage
+
+	// Of the operations that act.
+	records     map[string]report.PolicyRecord
+	letters     []events.DeadLetter
+	letterQuery report.LetterQuery
+	newest      events.Millis
 }
 
 func (q *questions) asked(s report.Scope) error {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/jobs"
+	"github.com/countersign-io/countersign/internal/peer"
 )
 
 // Config says where the API listens, who may use it, and its limits.
@@ -52,6 +54,17 @@ type Config struct {
 	LiveBuffer     int `yaml:"live_buffer"`
 	// LiveHeartbeat is the pause after which a quiet feed shows that it lives.
 	LiveHeartbeat time.Duration `yaml:"live_heartbeat"`
+
+	// PolicyFile is the policy file of the detectors, to be shown and compared with; empty means the policies that ship. It
+	// is read again when it changes.
+	PolicyFile string `yaml:"policy_file"`
+	// Backtests and Export bound those.
+	Backtests jobs.Config  `yaml:"backtests"`
+	Export    ExportConfig `yaml:"export"`
+	// Courier is one of the couriers, with an operator's token; Ingest is ingest, with a token for all tenants and formats.
+	// Without them streams cannot be operated, and what ingest refused cannot be sent again.
+	Courier peer.Config `yaml:"courier"`
+	Ingest  peer.Config `yaml:"ingest"`
 }
 
 // Token lets its bearer in. The secret itself is never configuration.
@@ -88,6 +101,8 @@ func DefaultConfig() Config {
 		MaxLiveClients: 64,
 		LiveBuffer:     256,
 		LiveHeartbeat:  15 * time.Second,
+		Backtests:      jobs.DefaultConfig(),
+		Export:         ExportConfig{MaxRows: 1_000_000, Time: 10 * time.Minute, AtOnce: 2},
 
 		RequestsPerSecond: 50,
 		RequestBurst:      300,
@@ -179,7 +194,7 @@ func (c Config) Validate() error {
 	if _, err := c.proxies(); err != nil {
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.validateActions())...)
 }
 
 // proxies are the networks of trusted proxies.

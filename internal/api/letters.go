@@ -2,12 +2,18 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/report"
 )
 
 // DeadLetter is a record that could not be taken in or delivered, without its bytes.
@@ -78,14 +84,87 @@ func (a *API) describeLetters(api huma.API) {
 		all, refusing(http.StatusNotFound, http.StatusConflict), aside)
 }
 
-func (a *API) letters(context.Context, *principal, *lettersQuestion) (*lettersAnswer, error) {
-	return nil, notConfigured("Dead letters are not available here.")
+func (a *API) letters(ctx context.Context, who *principal, q *lettersQuestion) (*lettersAnswer, error) {
+	if !who.tenants.All {
+		return nil, allTenantsOnly()
+	}
+	w := Window{From: q.From, To: q.To}
+	if w.To.IsZero() {
+		w.To = time.Now()
+	}
+	if w.From.IsZero() {
+		w.From = w.To.AddDate(0, 0, -30)
+	}
+	span, err := w.span(a.cfg.MaxSpan)
+	if err != nil {
+		return nil, err
+	}
+	after, err := q.cursor()
+	if err != nil {
+		return nil, err
+	}
+	page, err := a.deps.History.DeadLetters(ctx, report.LetterQuery{Span: span, Stage: q.Stage, Source: q.Source, After: after, Limit: q.Limit})
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	answer := &lettersAnswer{}
+	answer.Body.Letters = make([]DeadLetter, len(page.Letters))
+	for i := range page.Letters {
+		answer.Body.Letters[i] = a.letterView(&page.Letters[i], false)
+	}
+	answer.Body.Next = encodeCursor(page.Next)
+	return answer, nil
 }
 
-func (a *API) letter(context.Context, *principal, *letterQuestion) (*letterAnswer, error) {
-	return nil, notConfigured("Dead letters are not available here.")
+func allTenantsOnly() error {
+	return huma.Error403Forbidden("Dead letters belong to no tenant: only who may see all tenants may see them.")
 }
 
-func (a *API) replayLetter(context.Context, *principal, *replayLetter) (*replayedLetter, error) {
-	return nil, notConfigured("Dead letters are not available here.")
+// letterView is what people see of a dead letter. whole tells that its bytes are there.
+func (a *API) letterView(d *events.DeadLetter, whole bool) DeadLetter {
+	way, hint := a.wayOf(d, whole)
+	return DeadLetter{
+		ID: d.ID, Time: d.Time, Source: d.Source, Stage: d.Stage, Reason: d.Reason, Topic: d.Topic, Partition: d.Partition, Offset: d.Offset,
+		Line: d.Line, Size: d.Size, Format: d.Format, Replay: way, Hint: hint,
+	}
+}
+
+func (a *API) letter(ctx context.Context, who *principal, q *letterQuestion) (*letterAnswer, error) {
+	if !who.tenants.All {
+		return nil, allTenantsOnly()
+	}
+	// Its bytes may be anybody's.
+	if err := a.audit(ctx, who, events.AuditEntry{Action: "deadletter.read", Target: q.ID}); err != nil {
+		return nil, err
+	}
+	d, err := a.deps.History.DeadLetter(ctx, q.ID)
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	return &letterAnswer{WholeLetter{DeadLetter: a.letterView(d, true), Bytes: d.Bytes, Text: preview(d.Bytes), Cut: len(d.Bytes) < d.Size}}, nil
+}
+
+// maxPreview is how many bytes of a record are shown as text.
+const maxPreview = 8 << 10
+
+// preview is the beginning of a record as text. What is not printable is escaped, so that nothing hides in it.
+func preview(raw []byte) string {
+	var b strings.Builder
+	rest := raw[:min(len(raw), maxPreview)]
+	for len(rest) > 0 {
+		r, size := utf8.DecodeRune(rest)
+		switch {
+		case r == utf8.RuneError && size == 1 && len(raw) > maxPreview && len(rest) < utf8.UTFMax && !utf8.FullRune(rest):
+			rest = nil // the preview ends inside a character
+			continue
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, rest[0])
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+		rest = rest[size:]
+	}
+	return b.String()
 }

@@ -2,10 +2,14 @@ package api
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/policy"
 	"github.com/countersign-io/countersign/internal/report"
@@ -56,18 +60,16 @@ type PolicyProblem struct {
 
 type policiesAnswer struct {
 	Body struct {
-		Version  string    `json:"version" doc:"Identity of the set"`
-		Source   string    `json:"source" doc:"The file's name, or \"shipped\""`
-		Loaded   time.Time `json:"loaded" doc:"When this process read them"`
-		Problem  string    `json:"problem,omitempty" doc:"Why the file as it is now is not what is shown: it cannot be loaded, and the one before stays in force"`
-		Policies []Policy  `json:"policies" nullable:"false" doc:"Strongest action first: the order in which they are evaluated"`
-		// Others are policies that have decided something in the span and are not in force any more.
-		Others []FormerPolicy `json:"former,omitempty" doc:"What policies have done in the span that are not in force any more"`
-		YAML   string         `json:"yaml" doc:"The text as a whole"`
-		From   time.Time      `json:"from"`
-		To     time.Time      `json:"to"`
-		// History is away when the records could not be read.
-		History string `json:"history" enum:"ok,away" doc:"With away the records are missing, not zero"`
+		Version  string         `json:"version" doc:"Identity of the set"`
+		Source   string         `json:"source" doc:"The file's name, or \"shipped\""`
+		Loaded   time.Time      `json:"loaded" doc:"When this process read them"`
+		Problem  string         `json:"problem,omitempty" doc:"Why the file as it is now is not what is shown: it cannot be loaded, and the one before stays in force"`
+		Policies []Policy       `json:"policies" nullable:"false" doc:"Strongest action first: the order in which they are evaluated"`
+		Former   []FormerPolicy `json:"former,omitempty" doc:"What policies have done in the span that are not in force any more"`
+		YAML     string         `json:"yaml" doc:"The text as a whole"`
+		From     time.Time      `json:"from"`
+		To       time.Time      `json:"to"`
+		History  string         `json:"history" enum:"ok,away" doc:"With away the records are missing, not zero"`
 	}
 }
 
@@ -96,10 +98,82 @@ func (a *API) describePolicies(api huma.API) {
 	register(a, api, "check-policy", "POST /v1/policies/check", "Say what is wrong with policies", ScopeBacktest, a.checkPolicy, taking(maxPolicyBody), aside)
 }
 
-func (a *API) policies(context.Context, *principal, *Window) (*policiesAnswer, error) {
-	return nil, notConfigured("Policies are not available here.")
+func (a *API) policies(ctx context.Context, who *principal, q *Window) (*policiesAnswer, error) {
+	span, err := q.span(a.cfg.MaxSpan)
+	if err != nil {
+		return nil, err
+	}
+	force := a.inForce.now(time.Now())
+	answer := &policiesAnswer{}
+	b := &answer.Body
+	b.Version, b.Source, b.Loaded, b.Problem, b.YAML = force.set.Version(), force.source, force.loaded, force.problem, string(force.text)
+	b.From, b.To, b.History = span.From.Time(), span.To.Time(), "ok"
+	// What is in force is known without the history.
+	records, err := a.deps.History.PolicyRecords(ctx, who.tenants.Narrow(q.Tenant), span, now())
+	switch {
+	case errors.Is(err, report.ErrUnavailable):
+		b.History = "away"
+	case err != nil:
+		return nil, a.refusal(err)
+	}
+	b.Policies = make([]Policy, 0, len(force.set.Policies()))
+	for _, p := range force.set.Policies() {
+		view := policyOf(p)
+		view.Record = records[p.Name]
+		delete(records, p.Name)
+		b.Policies = append(b.Policies, view)
+	}
+	for _, name := range slices.Sorted(maps.Keys(records)) {
+		b.Former = append(b.Former, FormerPolicy{Name: name, Record: records[name]})
+	}
+	return answer, nil
 }
 
-func (a *API) checkPolicy(context.Context, *principal, *checkPolicy) (*checkedPolicy, error) {
-	return nil, notConfigured("Policies are not available here.")
+func policyOf(p *policy.Policy) Policy {
+	seconds := func(m events.Millis) int64 { return int64(m / events.Second) }
+	return Policy{
+		Name: p.Name, Number: p.Number, Version: p.Version, Owner: p.Owner, Description: p.Description, Mode: p.Mode, Priority: p.Priority,
+		Condition: p.When, Unprompted: p.Unprompted(), For: selectorOf(&p.For), Except: selectorOf(&p.Except), Cooldown: seconds(p.Cooldown),
+		Action: p.Then.Action, ACRValues: p.Then.ACRValues, MaxAge: p.Then.MaxAge, TTL: seconds(p.Then.TTL), Scope: p.Then.Scope,
+		Credential: p.Then.CredentialChange, Message: p.Then.Message,
+	}
+}
+
+func selectorOf(s *policy.Selector) *PolicySelector {
+	if len(s.Users)+len(s.Groups)+len(s.Tenants)+len(s.Apps) == 0 {
+		return nil
+	}
+	return &PolicySelector{Users: s.Users, Groups: s.Groups, Tenants: s.Tenants, Apps: s.Apps}
+}
+
+func (a *API) checkPolicy(ctx context.Context, _ *principal, q *checkPolicy) (*checkedPolicy, error) {
+	set, problems, err := a.parsePolicies(ctx, q.Body.YAML)
+	if err != nil {
+		return nil, err
+	}
+	answer := &checkedPolicy{}
+	answer.Body.Problems = append([]PolicyProblem{}, problems...)
+	if set != nil {
+		answer.Body.Version, answer.Body.Policies = set.Version(), len(set.Policies())
+	}
+	return answer, nil
+}
+
+// parsePolicies reads policies, one text at a time: what they cost is the sender's to choose.
+func (a *API) parsePolicies(ctx context.Context, text string) (*policy.Set, []PolicyProblem, error) {
+	wait := time.NewTimer(a.cfg.QuestionWait)
+	defer wait.Stop()
+	select {
+	case a.parsing <- struct{}{}:
+		defer func() { <-a.parsing }()
+	case <-wait.C:
+		return nil, nil, unavailable("Other policies are being checked; ask again soon.")
+	case <-ctx.Done():
+		return nil, nil, a.refusal(ctx.Err())
+	}
+	set, err := detector.ParsePolicies([]byte(text))
+	if err != nil {
+		return nil, problemsOf(err), nil
+	}
+	return set, nil, nil
 }

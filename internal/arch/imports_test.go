@@ -69,6 +69,8 @@ var mayImport = map[string][]string{
 	"internal/telemetry":       {},
 	"internal/embedded":        {},
 	"internal/kafkatest":       {},
+	"internal/jobs":            {},
+	"internal/peer":            {},
 	"internal/notify/incident": {"internal/events", "internal/revocation"},
 	"stepup/ssf":               {"stepup"},
 	"tools":                    {"internal/kafkatest"},

@@ -43,6 +43,13 @@ func DefaultConfig() Config {
 	}
 }
 
+// Groups names the consumer groups, each with the topic that it copies.
+func (c Config) Groups(name func(group, topic string)) {
+	for _, s := range sinks {
+		name(c.Group+"."+string(s.table), s.topic)
+	}
+}
+
 // Validate reports every problem at once.
 func (c Config) Validate() error {
 	var errs []error

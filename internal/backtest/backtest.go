@@ -182,5 +182,8 @@ func Run(ctx context.Context, source Source, o Options, progress func(done float
 	return r.report(problems), nil
 }
 
+// ErrTooMany is returned when more would have to be kept than is allowed.
+var ErrTooMany = errors.New("ask for a shorter span")
+
 // ErrNoEvents is returned when nothing happened in the span that was asked for.
 var ErrNoEvents = errors.New("there is no event in the span")

@@ -177,7 +177,7 @@ func (r *replay) decided(t *tally, id, tenant string, who events.User, at events
 		return nil
 	}
 	if len(t.decisions) == MaxDecisions {
-		return fmt.Errorf("policies match more than %d events, ask for a shorter span", MaxDecisions)
+		return fmt.Errorf("policies match more than %d events, %w", MaxDecisions, ErrTooMany)
 	}
 	u := r.user(tenant, who)
 	id = strings.Clone(id)

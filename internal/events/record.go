@@ -10,6 +10,8 @@ type DeadLetter struct {
 	// Stage is what refused it: "ingest", "detector", "archiver" or "courier".
 	Stage  string `json:"stage"`
 	Reason string `json:"reason"`
+	// Format is what ingest took the record for; "" where another stage refused it.
+	Format string `json:"format,omitempty"`
 	// Topic, Partition and Offset say where on the log it was; Line is its number in a request or file, from 1.
 	Topic     string `json:"topic,omitempty"`
 	Partition int    `json:"partition,omitempty"`

@@ -214,6 +214,12 @@ func easyjson15d5d517DecodeGithubComCountersignIoCountersignInternalEvents1(in *
 			} else {
 				out.Reason = string(in.String())
 			}
+		case "format":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Format = string(in.String())
+			}
 		case "topic":
 			if in.IsNull() {
 				in.Skip()
@@ -289,6 +295,11 @@ func easyjson15d5d517EncodeGithubComCountersignIoCountersignInternalEvents1(out 
 		const prefix string = ",\"reason\":"
 		out.RawString(prefix)
 		out.String(string(in.Reason))
+	}
+	if in.Format != "" {
+		const prefix string = ",\"format\":"
+		out.RawString(prefix)
+		out.String(string(in.Format))
 	}
 	if in.Topic != "" {
 		const prefix string = ",\"topic\":"

@@ -25,24 +25,31 @@ func (s *Store) Audit(ctx context.Context, q report.AuditQuery) (report.AuditPag
 		where.equal("action", "action", q.Action)
 	}
 	var list []events.AuditEntry
-	err := s.rows(ctx, `SELECT `+hexID+`, toUnixTimestamp64Milli(time), tenant, actor, via, action, target, user_id, detail, outcome, address, request
+	err := s.rows(ctx, auditColumns+`
 FROM ${database}.audit FINAL
 WHERE `+where.String()+`
 ORDER BY time DESC, id DESC
 LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1))), func(r rowScanner) error {
-		var e events.AuditEntry
-		var at int64
-		var via, outcome string
-		if err := r.Scan(&e.ID, &at, &e.Tenant, &e.Actor, &via, &e.Action, &e.Target, &e.User, &e.Detail, &outcome, &e.Address, &e.Request); err != nil {
-			return err
-		}
-		e.Time, e.Via, e.Outcome = millis(at), events.Via(via), events.AuditOutcome(outcome)
+		e, err := scanAudit(r)
 		list = append(list, e)
-		return nil
+		return err
 	})
 	if err != nil {
 		return report.AuditPage{}, err
 	}
 	list, next := page(list, q.Limit, func(e events.AuditEntry) report.Cursor { return report.Cursor{Time: e.Time, ID: e.ID} })
 	return report.AuditPage{Entries: list, Next: next}, nil
+}
+
+// auditColumns are what scanAudit reads.
+const auditColumns = `SELECT ` + hexID + `, toUnixTimestamp64Milli(time), tenant, actor, via, action, target, user_id, detail, outcome, address, request`
+
+func scanAudit(r rowScanner) (e events.AuditEntry, err error) {
+	var at int64
+	var via, outcome string
+	if err := r.Scan(&e.ID, &at, &e.Tenant, &e.Actor, &via, &e.Action, &e.Target, &e.User, &e.Detail, &outcome, &e.Address, &e.Request); err != nil {
+		return e, err
+	}
+	e.Time, e.Via, e.Outcome = millis(at), events.Via(via), events.AuditOutcome(outcome)
+	return e, nil
 }

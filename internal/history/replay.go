@@ -84,28 +84,32 @@ func bounded(to events.Millis) events.Millis {
 
 // slices cuts the time of the log into pieces of about equal numbers of rows, none shorter than a minute.
 func (s *Store) slices(ctx context.Context, q report.ReplayQuery) (out []slice, total uint64, err error) {
-	const minute = int64(events.Minute)
-	var minutes []slice
-	where := replayed(q)
-	err = s.stream(ctx, `SELECT toInt64(intDiv(toUnixTimestamp64Milli(logged), 60000)) AS minute, count()
-FROM ${database}.events
+	return s.cut(ctx, TableEvents, "logged", replayed(q), int64(events.Minute), s.sliceRows, maxSlices)
+}
+
+// cut cuts the time of a column into pieces of about equal numbers of rows, none shorter than unit, in milliseconds: of rows
+// rows, or of all rows by most when that is more.
+func (s *Store) cut(ctx context.Context, table Table, column string, where *conditions, unit int64, rows, most uint64) (out []slice, total uint64, err error) {
+	var units []slice
+	err = s.stream(ctx, `SELECT toInt64(intDiv(toUnixTimestamp64Milli(`+column+`), {unit:Int64})) AS unit, count()
+FROM ${database}.`+string(table)+`
 WHERE `+where.String()+`
-GROUP BY minute
-ORDER BY minute`, where.with(), func(r rowScanner) error {
+GROUP BY unit
+ORDER BY unit`, where.with(named("unit", unit)), func(r rowScanner) error {
 		var n int64
 		var rows uint64
 		if err := r.Scan(&n, &rows); err != nil {
 			return err
 		}
 		total += rows
-		minutes = append(minutes, slice{n * minute, (n + 1) * minute, rows})
+		units = append(units, slice{n * unit, (n + 1) * unit, rows})
 		return nil
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	size := max(s.sliceRows, total/maxSlices)
-	for _, m := range minutes {
+	size := max(rows, total/most)
+	for _, m := range units {
 		if n := len(out); n > 0 && out[n-1].rows+m.rows <= size {
 			out[n-1].to, out[n-1].rows = m.to, out[n-1].rows+m.rows
 			continue

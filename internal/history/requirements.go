@@ -38,27 +38,34 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1)), named("now"
 // selectRequirements reads requirements; rest is what follows the condition. args name now.
 func (s *Store) selectRequirements(ctx context.Context, where *conditions, rest string, args []any) ([]report.Requirement, error) {
 	var list []report.Requirement
-	err := s.rows(ctx, `SELECT requirement, tenant, user_id, session_id, `+statusNow+`, action, severity, acr_values, max_age,
-    toUnixTimestamp64Milli(not_before), toUnixTimestamp64Milli(expires), toUnixTimestamp64Milli(closed),
-    satisfied_by, policy, policy_version, reason, event_id, jti, raw
+	err := s.rows(ctx, requirementColumns+`
 FROM ${database}.revocations FINAL
 WHERE `+where.String()+`
 `+rest, args, func(row rowScanner) error {
-		var r report.Requirement
-		var status, action, severity, acr, raw string
-		var notBefore, expires, closed int64
-		if err := row.Scan(&r.ID, &r.Tenant, &r.User, &r.Session, &status, &action, &severity, &acr, &r.MaxAge,
-			&notBefore, &expires, &closed, &r.SatisfiedBy, &r.Policy, &r.PolicyVersion, &r.Reason, &r.EventID, &r.JTI, &raw); err != nil {
-			return err
-		}
-		r.Status, r.Action, r.Severity = report.Status(status), events.Action(action), events.Severity(severity)
-		r.NotBefore, r.Expires, r.Closed = millis(notBefore), millis(expires), millis(closed)
-		r.ACRValues = strings.Fields(acr)
-		r.Claims = json.RawMessage(raw)
+		r, err := scanRequirement(row)
 		list = append(list, r)
-		return nil
+		return err
 	})
 	return list, err
+}
+
+// requirementColumns are what scanRequirement reads.
+const requirementColumns = `SELECT requirement, tenant, user_id, session_id, ` + statusNow + `, action, severity, acr_values, max_age,
+    toUnixTimestamp64Milli(not_before), toUnixTimestamp64Milli(expires), toUnixTimestamp64Milli(closed),
+    satisfied_by, policy, policy_version, reason, event_id, jti, raw`
+
+func scanRequirement(row rowScanner) (r report.Requirement, err error) {
+	var status, action, severity, acr, raw string
+	var notBefore, expires, closed int64
+	if err := row.Scan(&r.ID, &r.Tenant, &r.User, &r.Session, &status, &action, &severity, &acr, &r.MaxAge,
+		&notBefore, &expires, &closed, &r.SatisfiedBy, &r.Policy, &r.PolicyVersion, &r.Reason, &r.EventID, &r.JTI, &raw); err != nil {
+		return r, err
+	}
+	r.Status, r.Action, r.Severity = report.Status(status), events.Action(action), events.Severity(severity)
+	r.NotBefore, r.Expires, r.Closed = millis(notBefore), millis(expires), millis(closed)
+	r.ACRValues = strings.Fields(acr)
+	r.Claims = json.RawMessage(raw)
+	return r, nil
 }
 
 // sortEntries orders a timeline newest first, by the order of its cursor.

@@ -351,10 +351,10 @@ func (b *Receipts) Append(r *events.Receipt, logged time.Time) error {
 // DeadLetters is a block of rows for the table of dead letters.
 type DeadLetters struct {
 	Block
-	id, source, stage, reason, topic, bytes *values[string]
-	time, logged, offset, line              *values[int64]
-	partition                               *values[int32]
-	size                                    *values[uint64]
+	id, source, stage, reason, topic, format, bytes *values[string]
+	time, logged, offset, line                      *values[int64]
+	partition                                       *values[int32]
+	size                                            *values[uint64]
 }
 
 // NewDeadLetters returns an empty block for dead letters.
@@ -364,7 +364,7 @@ func NewDeadLetters() *DeadLetters {
 		time: b.moment("time"), id: b.text("id"), logged: b.moment("logged"), source: b.text("source"), stage: b.text("stage"),
 		reason: b.text("reason"), topic: b.text("topic"), partition: declare[int32](b, "partition", "Int32"),
 		offset: declare[int64](b, "offset", "Int64"), line: declare[int64](b, "line", "Int64"),
-		size: declare[uint64](b, "size", "UInt64"), bytes: b.text("bytes"),
+		size: declare[uint64](b, "size", "UInt64"), bytes: b.text("bytes"), format: b.text("format"),
 	}
 	d.Block = b.done(TableDeadLetters)
 	return d
@@ -388,6 +388,7 @@ func (b *DeadLetters) Append(d *events.DeadLetter, logged time.Time) {
 	b.line.add(int64(d.Line))
 	b.size.add(uint64(max(d.Size, len(d.Bytes))))
 	b.bytes.add(string(d.Bytes))
+	b.format.add(d.Format)
 	b.rows++
 }
 

@@ -39,7 +39,7 @@ func (i *Intake) reject(reason string, raw []byte, size int, err error) {
 	kept := raw[:min(len(raw), events.MaxRecord)]
 	letter := &events.DeadLetter{
 		ID: events.ID("dead_letter", i.src.Name, string(kept)), Time: events.MillisOf(i.p.now()), Source: i.src.Name,
-		Stage: "ingest", Reason: text, Line: i.line, Bytes: kept, Size: size,
+		Stage: "ingest", Reason: text, Line: i.line, Bytes: kept, Size: size, Format: i.src.Format,
 		Topic: i.origin.Topic, Partition: i.origin.Partition, Offset: i.origin.Offset,
 	}
 	// Sources that look back bring the same broken record again and again.

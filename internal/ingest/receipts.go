@@ -117,7 +117,7 @@ func (i *receiptIntake) reject(reason string, raw []byte, size, line int, err er
 	}
 	letter := &events.DeadLetter{
 		ID: events.ID("dead_letter", i.source, string(raw)), Time: events.MillisOf(i.p.now()), Source: i.source,
-		Stage: "ingest", Reason: text, Line: line, Bytes: raw, Size: size,
+		Stage: "ingest", Reason: text, Line: line, Bytes: raw, Size: size, Format: FormatReceipt,
 	}
 	i.letters = append(i.letters, stream.Record{Key: []byte(i.source), Value: events.Encode(letter)})
 }

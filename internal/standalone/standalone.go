@@ -23,6 +23,7 @@ import (
 	"github.com/countersign-io/countersign/internal/embedded/engine"
 	"github.com/countersign-io/countersign/internal/geo"
 	"github.com/countersign-io/countersign/internal/ingest"
+	"github.com/countersign-io/countersign/internal/peer"
 	"github.com/countersign-io/countersign/internal/set"
 	"github.com/countersign-io/countersign/internal/ssf"
 	"github.com/countersign-io/countersign/internal/wiring"
@@ -120,6 +121,7 @@ func (s *Standalone) open(ctx context.Context, cfg Config, log *zap.Logger) erro
 	conf.Archiver.FlushInterval = 500 * time.Millisecond
 	conf.Detector.SessionTimeout = 6 * time.Second
 	conf.Detector.PolicyFile = cfg.PolicyFile
+	conf.API.Ingest.TokenFile = s.IngestToken
 	conf.Ingest.Tokens = []ingest.TokenConfig{
 		{File: s.IngestToken, Source: "push", Tenants: []string{"*"}, Formats: []string{"*"}},
 		{File: s.DemoToken, Source: "demo", Tenants: []string{"*"}, TrustedPlaces: true},
@@ -190,6 +192,7 @@ func (s *Standalone) prepareSignals(ctx context.Context, cfg Config, conf *wirin
 	}
 	s.SignalsURL = "https://" + s.signals.Addr().String()
 	conf.SigningKeys.Directory = keys
+	conf.API.Courier = peer.Config{URL: s.SignalsURL, TokenFile: s.OperatorToken, CAFile: s.CertFile}
 	c := &conf.Courier
 	c.TLSCertFile, c.TLSKeyFile, c.PeerCAFile, c.SecretsKeyFile = s.CertFile, s.KeyFile, s.CertFile, pushSecrets
 	c.OperatorTokens = []courier.OperatorToken{{Name: "operator", File: s.OperatorToken}}

@@ -86,3 +86,43 @@ func (t *Table) FollowFrom(ctx context.Context, topic string, from []int64, fn f
 	}
 	return err
 }
+
+// Lag tells how many records of topic a consumer group has not committed. known is false for a group that has committed
+// nothing there. It only looks.
+func (c *Cluster) Lag(ctx context.Context, group, topic string) (lag int64, known bool, err error) {
+	first, end, err := c.Ends(ctx, topic)
+	if err != nil {
+		return 0, false, err
+	}
+	partitions := make([]int, len(end))
+	for p := range partitions {
+		partitions[p] = p
+	}
+	res, err := c.client().OffsetFetch(ctx, &kafka.OffsetFetchRequest{
+		GroupID: c.physical(group), Topics: map[string][]int{c.physical(topic): partitions},
+	})
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil {
+		c.noteError(err)
+		return 0, false, fmt.Errorf("looking up offsets of group %s: %w", group, err)
+	}
+	committed := make([]int64, len(end))
+	for p := range committed {
+		committed[p] = -1
+	}
+	for _, p := range res.Topics[c.physical(topic)] {
+		if p.Error != nil {
+			return 0, false, fmt.Errorf("looking up offsets of group %s in %s/%d: %w", group, topic, p.Partition, p.Error)
+		}
+		if p.Partition >= 0 && p.Partition < len(committed) {
+			committed[p.Partition] = p.CommittedOffset
+		}
+	}
+	for p, at := range committed {
+		known = known || at >= 0
+		lag += max(0, end[p]-max(at, first[p]))
+	}
+	return lag, known, nil
+}

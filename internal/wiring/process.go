@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/countersign-io/countersign/internal/api"
 	"github.com/countersign-io/countersign/internal/archiver"
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
@@ -33,8 +32,6 @@ import (
 	"github.com/countersign-io/countersign/internal/source/ssf"
 	"github.com/countersign-io/countersign/internal/stream"
 	"github.com/countersign-io/countersign/internal/telemetry"
-	"github.com/countersign-io/countersign/schemas"
-	"github.com/countersign-io/countersign/web"
 )
 
 // Drain is how long each part may take to stop; it is longer than what the parts give the work at hand.
@@ -47,6 +44,8 @@ type Process struct {
 	Metrics *prometheus.Registry
 	Cluster *stream.Cluster
 
+	// ingest is the HTTP ingest, when this process has one.
+	ingest   *ingest.Server
 	services []lifecycle.Service
 	ready    []func(context.Context) error
 	closers  []func() error
@@ -191,6 +190,7 @@ func (p *Process) AddIngest(client GraphClient) (*ingest.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
+	p.ingest = s
 	p.Add(lifecycle.Service{Name: "sources", Run: in.run, Ready: in.ready})
 	p.Add(lifecycle.Service{Name: "ingest", Run: s.Run, Ready: func(ctx context.Context) error {
 		s.Addr(ctx)
@@ -235,22 +235,6 @@ func (p *Process) AddArchiver() error {
 	p.Add(lifecycle.Service{Name: "archiver", Run: a.Run, Ready: a.Ready})
 	p.ready = append(p.ready, named("clickhouse", store.Ready))
 	return nil
-}
-
-// AddAPI adds the REST interface and the page. It returns the part, for its address and its link.
-func (p *Process) AddAPI() (*api.API, error) {
-	store, err := p.Store()
-	if err != nil {
-		return nil, err
-	}
-	a, err := api.New(p.Config.API, api.Deps{
-		History: store, Log: p.Cluster, Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Schemas: schemas.FS, Web: web.FS, Logger: p.Log.Named("api"), Registerer: p.Metrics,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("api: %w", err)
-	}
-	p.Add(service("api", a.Run, a.Addr))
-	return a, nil
 }
 
 func service(name string, run func(context.Context) error, addr func(context.Context) (string, error)) lifecycle.Service {
