@@ -1,4 +1,4 @@
-import { keepPreviousData, QueryClient, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { QueryClient, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { PathsWithMethod } from "openapi-typescript-helpers";
 import { useMemo } from "react";
 import type { Span } from "../shell/span";
@@ -39,7 +39,6 @@ export const queries = new QueryClient({
       gcTime: 5 * 60_000,
       refetchOnWindowFocus: true,
       retry: false,
-      placeholderData: keepPreviousData,
     },
   },
 });
@@ -49,9 +48,30 @@ function again(error: Error | null, every: number | undefined): number | false {
   return every ?? false;
 }
 
-function withSpan<P extends GetPath>(params: Parameters<P>, span: Span | undefined, more: Record<string, unknown> = {}) {
-  const all = params as { path?: Record<string, string>; query?: Record<string, unknown> };
-  return { path: all.path, query: { ...all.query, ...span?.query(), ...more } };
+/** spanOf is what a question takes of the span: a path that names its tenant takes the time alone. */
+function spanOf(params: object, span: Span | undefined): Record<string, string> {
+  const asked: Record<string, string> = { ...span?.query() };
+  const { path } = params as { path?: object };
+  if (asked.tenant === undefined || (path && "tenant" in path)) delete asked.tenant;
+  return asked;
+}
+
+function initOf(params: object, more: Record<string, string>) {
+  const { path, query } = params as { path?: object; query?: object };
+  return { path, query: { ...query, ...more } };
+}
+
+/** useKey names a question. It is the same array as long as the question is the same. */
+function useKey(path: string, params: object, span: Span | undefined, kind: string) {
+  const text = JSON.stringify(params);
+  const within = span?.key;
+  return useMemo(() => [path, JSON.parse(text), within, kind] as const, [path, text, within, kind]);
+}
+
+/** An answer stays while the next is on its way, but never that of another thing: only filters and the span may differ. */
+function sameThing(key: readonly unknown[], before: readonly unknown[] | undefined): boolean {
+  const pathOf = (k: readonly unknown[]) => JSON.stringify([k[0], (k[1] as { path?: object }).path]);
+  return before !== undefined && pathOf(key) === pathOf(before);
 }
 
 const call = api.GET as unknown as (
@@ -59,15 +79,19 @@ const call = api.GET as unknown as (
   init: object,
 ) => Promise<{ data?: unknown; error?: unknown; response: Response }>;
 
-/** useGet asks one question: useGet("/v1/overview", {}, { span }). Show it with <Answered>. */
+/**
+ * useGet asks one question: useGet("/v1/overview", {}, { span }). Show it with <Answered>. A path that names its tenant
+ * takes the time of the span alone.
+ */
 export function useGet<P extends GetPath>(path: P, params: Parameters<P>, options: GetOptions = {}) {
   const { span, live = [], every, enabled = true } = options;
-  const key = useMemo(() => [path, params, span?.key], [path, params, span?.key]);
+  const key = useKey(path, params, span, "one");
   useLiveRefresh(live, key);
-  return useQuery<Answer<P>, Error>({
+  return useQuery<Answer<P>, Error, Answer<P>, typeof key>({
     queryKey: key,
-    queryFn: ({ signal }) => unwrap(call(path, { params: withSpan(params, span), signal })) as Promise<Answer<P>>,
+    queryFn: ({ signal }) => unwrap(call(path, { params: initOf(params, spanOf(params, span)), signal })) as Promise<Answer<P>>,
     enabled,
+    placeholderData: (data, query) => (sameThing(key, query?.queryKey) ? data : undefined),
     refetchInterval: query => again(query.state.error, every),
   });
 }
@@ -83,25 +107,27 @@ export function usePages<P extends GetPath, Row>(
   options: GetOptions = {},
 ) {
   const { span, live = [], every, enabled = true } = options;
-  const key = useMemo(() => [path, params, span?.key, "pages"], [path, params, span?.key]);
+  const key = useKey(path, params, span, "pages");
   useLiveRefresh(live, key);
   const query = useInfiniteQuery({
     queryKey: key,
     initialPageParam: undefined as { cursor: string; asked: Record<string, string> } | undefined,
     queryFn: async ({ pageParam, signal }) => {
-      const asked = pageParam?.asked ?? span?.query() ?? {};
-      const within = pageParam ? { ...asked, cursor: pageParam.cursor } : asked;
-      const body = await unwrap(call(path, { params: withSpan(params, undefined, within), signal }));
-      return { body: body as Answer<P>, asked };
+      const asked = pageParam?.asked ?? spanOf(params, span);
+      const init = initOf(params, pageParam ? { ...asked, cursor: pageParam.cursor } : asked);
+      return { body: (await unwrap(call(path, { params: init, signal }))) as Answer<P>, asked };
     },
     getNextPageParam: last => {
       const cursor = (last.body as { next_cursor?: string }).next_cursor;
       return cursor ? { cursor, asked: last.asked } : undefined;
     },
     enabled,
+    placeholderData: (data, query) => (sameThing(key, query?.queryKey) ? data : undefined),
     refetchInterval: query => again(query.state.error, every),
   });
-  const rows = useMemo(() => query.data?.pages.flatMap(page => rowsOf(page.body) ?? []), [query.data, rowsOf]);
+  const pages = query.data?.pages;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: rowsOf is the same question in another closure
+  const rows = useMemo(() => pages?.flatMap(page => rowsOf(page.body) ?? []), [pages]);
   return { ...query, rows };
 }
 
