@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/pem"
 	"maps"
 	"os"
@@ -32,7 +34,8 @@ type composeService struct {
 	Command     []string
 	Ports       []string
 	Volumes     []string
-	Secrets     []string
+	Secrets     []secretMount
+	Environment map[string]string
 	Restart     string
 	HealthCheck struct {
 		Test    []string
@@ -40,6 +43,17 @@ type composeService struct {
 	} `yaml:"healthcheck"`
 	DependsOn map[string]struct{ Condition string } `yaml:"depends_on"`
 	ReadOnly  bool                                  `yaml:"read_only"`
+}
+
+// secretMount is a secret by its name, or with a place of its own.
+type secretMount struct{ Source, Target string }
+
+func (s *secretMount) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		return n.Decode(&s.Source)
+	}
+	type plain secretMount
+	return n.Decode((*plain)(s))
 }
 
 func readCompose(t *testing.T, path string) composeFile {
@@ -62,7 +76,7 @@ func TestComposeServices(t *testing.T) {
 	t.Parallel()
 	images := readCompose(t, "images.yaml")
 	compose := readCompose(t, filepath.Join("..", "docker-compose.yml"))
-	for _, name := range []string{"kafka", "clickhouse", "ingest", "detector", "archiver", "courier", "api"} {
+	for _, name := range []string{"kafka", "clickhouse", "ingest", "detector", "archiver", "courier", "api", "prometheus", "grafana"} {
 		if _, ok := compose.Services[name]; !ok {
 			t.Errorf("no service %s", name)
 		}
@@ -82,17 +96,20 @@ func TestComposeServices(t *testing.T) {
 			}
 		}
 		for _, volume := range s.Volumes {
-			source, _, _ := strings.Cut(volume, ":")
+			source, target, _ := strings.Cut(volume, ":")
 			if _, named := compose.Volumes[source]; named {
 				continue
+			}
+			if !strings.HasSuffix(target, ":ro") {
+				t.Errorf("%s may write to %s of this repository", name, source)
 			}
 			if _, err := os.Stat(filepath.Join("..", source)); err != nil {
 				t.Errorf("%s mounts %s: %v", name, source, err)
 			}
 		}
 		for _, secret := range s.Secrets {
-			if _, ok := compose.Secrets[secret]; !ok {
-				t.Errorf("%s uses the secret %s, which is not declared", name, secret)
+			if _, ok := compose.Secrets[secret.Source]; !ok {
+				t.Errorf("%s uses the secret %s, which is not declared", name, secret.Source)
 			}
 		}
 		for on, how := range s.DependsOn {
@@ -112,7 +129,16 @@ func TestComposeServices(t *testing.T) {
 		if len(s.HealthCheck.Test) == 0 || s.HealthCheck.Disable {
 			t.Errorf("%s has no health check", name)
 		}
-		if s.Extends.Service == "countersign" && !s.ReadOnly {
+		for key, value := range s.Environment {
+			file, ok := strings.CutPrefix(value, "/run/secrets/")
+			if ok && !slices.Contains(s.Secrets, secretMount{Source: file}) {
+				t.Errorf("%s: %s is %s, which it is not given", name, key, value)
+			}
+			if !ok && regexp.MustCompile(`PASSWORD|SECRET|TOKEN`).MatchString(key) {
+				t.Errorf("%s: %s is no file of secrets", name, key)
+			}
+		}
+		if s.Extends.Service != "kafka" && s.Extends.Service != "clickhouse" && !s.ReadOnly {
 			t.Errorf("%s may write to its own image", name)
 		}
 	}
@@ -122,7 +148,7 @@ func TestComposeServices(t *testing.T) {
 func TestImagesArePinned(t *testing.T) {
 	t.Parallel()
 	images := readCompose(t, "images.yaml")
-	pinned := regexp.MustCompile(`:[0-9][0-9.]*(-[a-z]+)*$|:[0-9a-z.]+-[a-z0-9-]+$|@sha256:[0-9a-f]{64}$`)
+	pinned := regexp.MustCompile(`:v?[0-9][0-9.]*(-[a-z]+)*$|:[0-9a-z.]+-[a-z0-9-]+$|@sha256:[0-9a-f]{64}$`)
 	for name, s := range images.Services {
 		if len(s.Build.Args) == 0 && !pinned.MatchString(s.Image) {
 			t.Errorf("%s: image %q names no version", name, s.Image)
@@ -134,11 +160,23 @@ func TestImagesArePinned(t *testing.T) {
 		}
 	}
 
-	dockerfile, err := os.ReadFile(filepath.Join("..", "Dockerfile"))
+	user := checkDockerfile(t, filepath.Join("..", "Dockerfile"), images.Services["countersign"])
+	if user == "" || strings.HasPrefix(user, "0") || user == "root" {
+		t.Errorf("Dockerfile runs as root")
+	}
+	if user := checkDockerfile(t, filepath.Join("grafana", "Dockerfile"), images.Services["grafana"]); user != "grafana" {
+		t.Errorf("Grafana runs as %q", user)
+	}
+}
+
+// checkDockerfile looks that all bases come from the service's build arguments, and returns the user that it ends with.
+func checkDockerfile(t *testing.T, path string, service composeService) string {
+	t.Helper()
+	dockerfile, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	build := images.Services["countersign"].Build
+	build := service.Build
 	stages := map[string]bool{}
 	for _, from := range regexp.MustCompile(`(?m)^FROM (\S+) AS (\S+)$`).FindAllStringSubmatch(string(dockerfile), -1) {
 		base, stage := from[1], from[2]
@@ -146,18 +184,19 @@ func TestImagesArePinned(t *testing.T) {
 		arg, isArg := strings.CutPrefix(strings.TrimSuffix(base, "}"), "${")
 		switch {
 		case isArg && build.Args[arg] == "":
-			t.Errorf("Dockerfile: %s is no build argument of images.yaml", arg)
+			t.Errorf("%s: %s is no build argument of images.yaml", path, arg)
 		case !isArg && !stages[base]:
-			t.Errorf("Dockerfile: FROM %s names an image outside images.yaml", base)
+			t.Errorf("%s: FROM %s names an image outside images.yaml", path, base)
 		}
 	}
-	if !stages[build.Target] {
+	if build.Target != "" && !stages[build.Target] {
 		t.Errorf("images.yaml builds target %q, the Dockerfile has %v", build.Target, slices.Sorted(maps.Keys(stages)))
 	}
-	user := regexp.MustCompile(`(?m)^USER (\S+)$`).FindSubmatch(dockerfile)
-	if user == nil || bytes.HasPrefix(user[1], []byte("0")) || bytes.HasPrefix(user[1], []byte("root")) {
-		t.Errorf("Dockerfile runs as root")
+	users := regexp.MustCompile(`(?m)^USER (\S+)$`).FindAllStringSubmatch(string(dockerfile), -1)
+	if len(users) == 0 {
+		return ""
 	}
+	return users[len(users)-1][1]
 }
 
 // TestGeoComesWithTheImage: the files that the shipped configuration names are where the Dockerfile puts the assets, under
@@ -221,6 +260,12 @@ func TestVersionsAgree(t *testing.T) {
 	if want, got := "clickhouse/clickhouse-server:"+engine, images.Services["clickhouse"].Image; !strings.HasPrefix(got, want) {
 		t.Errorf("clickhouse is %s, the embedded engine is %s", got, engine)
 	}
+	promtool := find(filepath.Join("tools", "promtool", "go.mod"), `github\.com/prometheus/prometheus v0\.(\d+\.\d+)`)
+	// The module v0.316.0 is the release 3.16.0.
+	major, rest := promtool[:1], promtool[1:]
+	if want, got := "prom/prometheus:v"+major+"."+rest, images.Services["prometheus"].Image; got != want {
+		t.Errorf("prometheus is %s, its rules are tested with %s", got, want)
+	}
 	kafka := find(filepath.Join("tools", "kafka", "pom.xml"), `<kafka\.version>(\S+)</kafka\.version>`)
 	if want, got := "apache/kafka:"+kafka, images.Services["kafka"].Image; got != want {
 		t.Errorf("kafka is %s, the tests run on %s", got, kafka)
@@ -258,7 +303,12 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 		if seen[secret] {
 			t.Errorf("%s is another's", name)
 		}
-		if strings.HasPrefix(name, "courier-") {
+		if name == "clickhouse-grafana-user" {
+			hash := sha256.Sum256([]byte(first["grafana-clickhouse-password"]))
+			if want := "<password_sha256_hex>" + hex.EncodeToString(hash[:]) + "</password_sha256_hex>"; !strings.Contains(secret, want) {
+				t.Errorf("%s is %s, which is not of the password", name, secret)
+			}
+		} else if strings.HasPrefix(name, "courier-") {
 			if block, rest := pem.Decode([]byte(secret)); block == nil || len(bytes.TrimSpace(rest)) > 0 {
 				t.Errorf("%s is no PEM", name)
 			}

@@ -35,7 +35,7 @@ const runbooks = "https://github.com/countersign-io/countersign/blob/main/docs/o
 var (
 	ours     = regexp.MustCompile(`\bcountersign_[a-z0-9_]+`)
 	foreign  = regexp.MustCompile(`\bClickHouse[A-Za-z]+_[A-Za-z0-9_]+`)
-	standard = regexp.MustCompile(`\b(up|process_start_time_seconds)\b`)
+	standard = regexp.MustCompile(`\b(up|ALERTS|process_[a-z_]+)\b`)
 	// description is what client_golang says of a metric.
 	description = regexp.MustCompile(`fqName: "([^"]+)".* constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 	constant    = regexp.MustCompile(`([a-z_]+)="`)
@@ -216,6 +216,15 @@ func TestEveryMetricIsExported(t *testing.T) {
 	for _, r := range readRules(t) {
 		check(r.Alert, r.Expr, r.Annotations.Summary)
 	}
+	for file, d := range readDashboards(t) {
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				if q.Expr != "" {
+					check(file+", panel "+p.Title, q.Expr)
+				}
+			}
+		}
+	}
 }
 
 type labelNames map[string]bool
@@ -303,7 +312,7 @@ func metrics(t *testing.T) map[string]labelNames {
 			known[m[1]+suffix] = labels
 		}
 	}
-	known["up"], known["process_start_time_seconds"] = labelNames{"job": true, "instance": true}, labelNames{"job": true, "instance": true}
+	known["up"], known["ALERTS"] = labelNames{"job": true, "instance": true}, labelNames{"alertname": true, "alertstate": true}
 	for _, name := range asynchronous {
 		known["ClickHouseAsyncMetrics_"+name] = labelNames{"job": true, "instance": true}
 	}
