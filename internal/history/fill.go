@@ -2,13 +2,12 @@ package history
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // view finds the parts of a migration that makes a materialized view: its target, what it selects, and from where.
@@ -17,7 +16,7 @@ var view = regexp.MustCompile(`(?s)CREATE MATERIALIZED VIEW IF NOT EXISTS \S+ TO
 // fill writes the rows that are there into the target of a materialized view, which by itself only sees those that come.
 // The view is there first: a row that comes meanwhile may be taken twice, and as the targets hold sets, least and greatest
 // values, that changes nothing. Neither does a second try. It goes month by month, in bounded memory.
-func (s *Store) fill(ctx context.Context, m migration) (err error) {
+func (s *Store) fill(ctx context.Context, conn driver.Conn, m migration) error {
 	parts := view.FindStringSubmatch(m.sql)
 	if parts == nil {
 		return nil
@@ -28,7 +27,7 @@ func (s *Store) fill(ctx context.Context, m migration) (err error) {
 		return err
 	}
 	var months []string
-	err = s.stream(ctx, "SELECT DISTINCT _partition_id AS month FROM "+source+" ORDER BY month", nil, func(r rowScanner) error {
+	err := s.stream(ctx, "SELECT DISTINCT _partition_id AS month FROM "+source+" ORDER BY month", nil, func(r rowScanner) error {
 		var month string
 		if err := r.Scan(&month); err != nil {
 			return err
@@ -39,17 +38,6 @@ func (s *Store) fill(ctx context.Context, m migration) (err error) {
 	if err != nil {
 		return err
 	}
-	// It takes as long as it takes: ctx ends it.
-	options, err := s.cfg.options()
-	if err != nil {
-		return err
-	}
-	options.ReadTimeout = 24 * time.Hour
-	conn, err := clickhouse.Open(options)
-	if err != nil {
-		return fmt.Errorf("preparing the ClickHouse client: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"max_execution_time":                       0,
 		"max_threads":                              1,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/countersign-io/countersign/internal/report"
 )
@@ -93,11 +94,20 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range pending(steps, applied) {
-		if err := s.Exec(ctx, m.sql); err != nil {
-			return done, fmt.Errorf("applying migration %s: %w", m.name, err)
+	left := pending(steps, applied)
+	if len(left) == 0 {
+		return nil, nil
+	}
+	conn, err := s.patient()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	for _, m := range left {
+		if err := conn.Exec(ctx, s.sql(m.sql)); err != nil {
+			return done, fmt.Errorf("applying migration %s: %w", m.name, classify(err))
 		}
-		if err := s.fill(ctx, m); err != nil {
+		if err := s.fill(ctx, conn, m); err != nil {
 			return done, fmt.Errorf("filling the table of migration %s: %w", m.name, err)
 		}
 		if err := s.record(ctx, m); err != nil {
@@ -106,6 +116,20 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
 		done = append(done, m.name)
 	}
 	return done, nil
+}
+
+// patient is a connection for statements that take as long as they take, such as writing large tables anew.
+func (s *Store) patient() (driver.Conn, error) {
+	options, err := s.cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	options.ReadTimeout = 24 * time.Hour
+	conn, err := clickhouse.Open(options)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the ClickHouse client: %w", err)
+	}
+	return conn, nil
 }
 
 // pending are the steps that are not applied.
