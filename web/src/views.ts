@@ -20,6 +20,13 @@ export type Group = (typeof groups)[number];
 /** views are all views there are. Add a line when a view lands; there are no links to views that are not here. */
 export const views: View[] = [
   { path: "", load: () => import("./views/overview"), nav: { label: "Overview", group: "Watch" }, scope: "read" },
+  { path: "streams", load: () => import("./views/streams"), nav: { label: "Streams", group: "Operate" }, scope: "operate" },
+  {
+    path: "deadletters",
+    load: () => import("./views/deadletters"),
+    nav: { label: "Dead letters", group: "Operate" },
+    scope: "operate",
+  },
   { path: "audit", load: () => import("./views/audit"), nav: { label: "Audit", group: "Administer" }, scope: "audit" },
   { path: "tokens", load: () => import("./views/tokens"), nav: { label: "API tokens", group: "Administer" }, scope: "admin" },
 ];

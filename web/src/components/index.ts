@@ -1,4 +1,5 @@
 // What views are made of; README.md shows how.
+export * from "./act";
 export * from "./badges";
 export * from "./filters";
 export * from "./layout";

@@ -1,7 +1,7 @@
 import { type FormEvent, useRef, useState } from "react";
 import { api, type Schemas, unwrap } from "../api/client";
 import { useGet, useRefresh } from "../api/queries";
-import { Answered, Empty, ErrorNote, Page, Panel, Status, Table, Tag, Text, Time } from "../components";
+import { Act, Answered, Empty, ErrorNote, Page, Panel, Status, Table, Tag, Text, Time } from "../components";
 import { useMe } from "../shell/me";
 
 type Token = Schemas["TokenInfo"];
@@ -162,32 +162,18 @@ function NewToken() {
 /** Revoke asks once more, in place. */
 function Revoke({ token }: { token: Token }) {
   const refresh = useRefresh();
-  const [sure, setSure] = useState(false);
-  const [error, setError] = useState<unknown>();
-  async function revoke() {
-    try {
-      await unwrap(api.DELETE("/v1/tokens/{id}", { params: { path: { id: token.id } } }));
-      await refresh("/v1/tokens");
-    } catch (cause) {
-      setError(cause);
-    }
-  }
-  if (error !== undefined) return <ErrorNote error={error} retry={() => setError(undefined)} />;
-  if (!sure) {
-    return (
-      <button type="button" className="quiet" onClick={() => setSure(true)} aria-label={`Revoke ${token.name}`}>
-        Revoke
-      </button>
-    );
-  }
   return (
-    <span>
-      <button type="button" className="danger" onClick={() => void revoke()}>
-        Revoke for good
-      </button>{" "}
-      <button type="button" className="quiet" onClick={() => setSure(false)}>
-        Keep
-      </button>
-    </span>
+    <Act
+      danger
+      label={`Revoke ${token.name}`}
+      sure="Revoke for good"
+      run={async () => {
+        await unwrap(api.DELETE("/v1/tokens/{id}", { params: { path: { id: token.id } } }));
+        await refresh("/v1/tokens");
+        return "revoked";
+      }}
+    >
+      Revoke
+    </Act>
   );
 }
