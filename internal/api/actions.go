@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign-io/countersign/internal/backtest"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/explain"
 	"github.com/countersign-io/countersign/internal/jobs"
 	"github.com/countersign-io/countersign/internal/peer"
 	"github.com/countersign-io/countersign/internal/report"
@@ -128,16 +129,19 @@ func saying(text string) option {
 	return func(o *operation) { o.Description = text + " " + o.Description }
 }
 
-// schemaName names a type in OpenAPI. A backtest's report has words of its own for what others mean otherwise.
+// ownWords are packages that have words of their own for what others mean otherwise, with what their types' names begin with.
+var ownWords = map[string]string{
+	reflect.TypeFor[backtest.Report]().PkgPath():     "Backtest",
+	reflect.TypeFor[explain.Explanation]().PkgPath(): "Explained",
+}
+
+// schemaName names a type in OpenAPI.
 func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, hint)
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.PkgPath() == reflect.TypeFor[backtest.Report]().PkgPath() {
-		return "Backtest" + name
-	}
-	return name
+	return ownWords[t.PkgPath()] + name
 }
 
 // notConfigured answers for a part that this installation does not have.

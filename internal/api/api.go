@@ -48,6 +48,8 @@ type History interface { //nolint:interfacebloat // one question each
 	// Ready reports whether questions would be answered.
 	Ready(ctx context.Context) error
 	erasureHistory
+	triageHistory
+	enforcementHistory
 }
 
 // Log reads topics.
@@ -59,6 +61,8 @@ type Log interface {
 	Follow(ctx context.Context, topic string, fn func(stream.Record) error, onCaughtUp func()) error
 	// Ends returns the first offset and the one after the last of each partition.
 	Ends(ctx context.Context, topic string) (first, end []int64, err error)
+	// LoadSince hands those to fn that are there now and entered the log at or after a moment.
+	LoadSince(ctx context.Context, topic string, since time.Time, fn func(stream.Record) error) error
 }
 
 // Deps are what the API works with. Logger and Registerer may be nil; without Schemas none are served. Web is a build of
@@ -74,6 +78,7 @@ type Deps struct {
 	Topics     Topics
 	Watched    Watched
 	IngestAddr func(context.Context) (string, error)
+	Explainer  Explainer // without one there are no explanations
 	Schemas    fs.FS
 	Web        fs.FS
 	Logger     *zap.Logger
@@ -91,13 +96,16 @@ type API struct {
 	site      site
 	questions chan struct{} // a place for each question at a time
 	notes     chan struct{} // and for each note on its way
-	pace      *pace         // of requests, for each principal
-	signIns   *pace         // of attempts, for each address
-	seal      *signInSeal
-	proxies   []netip.Prefix
-	parts     map[string]bool // of the API: the first names below /v1/
-	tls       *tls.Config
-	handler   http.Handler
+	// One explanation is made, and one mark written, at a time.
+	explaining, marking chan struct{}
+	recent              *recent
+	pace                *pace // of requests, for each principal
+	signIns             *pace // of attempts, for each address
+	seal                *signInSeal
+	proxies             []netip.Prefix
+	parts               map[string]bool // of the API: the first names below /v1/
+	tls                 *tls.Config
+	handler             http.Handler
 
 	bound    chan struct{}
 	addr     net.Addr // set before bound is closed
@@ -156,7 +164,8 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if a.actions, err = openActions(cfg, &deps); err != nil {
 		return nil, err
 	}
-	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m)
+	a.explaining, a.marking, a.recent = make(chan struct{}, 1), make(chan struct{}, 1), newRecent()
+	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m, a.recent)
 	a.handler = a.routes()
 	return a, nil
 }
@@ -214,6 +223,13 @@ func (a *API) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	group.Go(func() error {
+		if err := a.loadMarks(ctx); err != nil && ctx.Err() == nil {
+			// They are in the history, or will be soon.
+			a.log.Warn("reading the latest marks", zap.Error(err))
+		}
+		return nil
+	})
 	return group.Wait()
 }
 

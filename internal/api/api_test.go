@@ -32,6 +32,7 @@ type questions struct {
 	scopes   []report.Scope
 	findings report.FindingQuery
 	page     report.FindingPage
+	marks    map[string]events.Mark // by finding
 
 	// Of the operations that act.
 	records     map[string]report.PolicyRecord
@@ -122,6 +123,10 @@ func (l tail) Follow(ctx context.Context, topic string, fn func(stream.Record) e
 }
 
 func (l tail) Ends(context.Context, string) (first, end []int64, err error) { return nil, nil, nil }
+
+func (l tail) LoadSince(context.Context, string, time.Time, func(stream.Record) error) error {
+	return nil
+}
 
 const (
 	wholeSecret = "a-secret-for-all-of-it-12345"

@@ -17,7 +17,7 @@ import (
 )
 
 // liveTopics are what the live feed shows.
-var liveTopics = []string{events.TopicFindings, events.TopicRevocations}
+var liveTopics = []string{events.TopicFindings, events.TopicRevocations, events.TopicReceipts, events.TopicMarks}
 
 // recentMessages is how many messages a reader that comes back can catch up on.
 const recentMessages = 1024
@@ -29,6 +29,7 @@ type hub struct {
 	buffer  int
 	limit   int
 	metrics *metrics
+	seen    *recent // is told of findings and marks
 
 	mu      sync.Mutex
 	last    uint64
@@ -51,9 +52,9 @@ type reader struct {
 
 var errTooManyReaders = errors.New("too many readers of the live feed")
 
-func newHub(buffer, limit int, m *metrics) *hub {
+func newHub(buffer, limit int, m *metrics, seen *recent) *hub {
 	return &hub{
-		boot: strings.ToLower(rand.Text()[:8]), buffer: buffer, limit: limit, metrics: m,
+		boot: strings.ToLower(rand.Text()[:8]), buffer: buffer, limit: limit, metrics: m, seen: seen,
 		recent: make([]*message, recentMessages), readers: map[*reader]struct{}{},
 	}
 }
@@ -73,6 +74,7 @@ func (h *hub) take(r *stream.Record) {
 			h.metrics.liveBad.Inc()
 			return
 		}
+		h.seen.found(f)
 		kind, tenant, body = "finding", f.Tenant, findingJSON(bytes.Clone(r.Value))
 	case events.TopicRevocations:
 		c, err := revocation.ParseClaims(r.Value)
@@ -82,6 +84,21 @@ func (h *hub) take(r *stream.Record) {
 		}
 		requirement := report.RequirementOf(&c, nil)
 		kind, tenant, body = "requirement", c.Tenant, &requirement
+	case events.TopicReceipts:
+		receipt, err := events.DecodeReceipt(r.Value)
+		if err != nil || receipt.Validate() != nil {
+			h.metrics.liveBad.Inc()
+			return
+		}
+		kind, tenant, body = "receipt", receipt.Tenant, receipt
+	case events.TopicMarks:
+		m, err := events.DecodeMark(r.Value)
+		if err != nil || m.Validate() != nil {
+			h.metrics.liveBad.Inc()
+			return
+		}
+		h.seen.see(m)
+		kind, tenant, body = "mark", m.Tenant, m
 	default:
 		return
 	}

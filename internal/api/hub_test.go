@@ -22,7 +22,7 @@ func newTestHub(t *testing.T, buffer, limit int) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newHub(buffer, limit, m)
+	return newHub(buffer, limit, m, newRecent())
 }
 
 func join(t *testing.T, h *hub, scope report.Scope, lastID string) (r *reader, missed []uint64, whole bool) {

@@ -8,8 +8,8 @@ import (
 // liveWriteTimeout is how long one write to a reader may take.
 const liveWriteTimeout = 10 * time.Second
 
-// live is the feed of findings and requirements as they happen, as server-sent events: "finding" holds a finding,
-// "requirement" a requirement with its new status. "reset" says that some were missed, so that whoever shows them asks
+// live is the feed of what happens, as server-sent events: "finding" holds a finding, "requirement" a requirement with its new
+// status, "receipt" what an application did with one, "mark" what somebody made of a finding. "reset" says that some were missed, so that whoever shows them asks
 // for all again. A comment goes out when it is quiet. A reader that comes back says in Last-Event-ID what it has, and
 // gets the rest when that is not long ago.
 func (a *API) live(w http.ResponseWriter, r *http.Request) {

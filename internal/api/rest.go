@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -102,12 +103,18 @@ type findingsQuestion struct {
 	Detection   string   `query:"detection" maxLength:"64" example:"LOC-01"`
 	Severity    []string `query:"severity" enum:"info,low,medium,high,critical" maxItems:"5" doc:"Any of these, separated by commas"`
 	Disposition string   `query:"disposition" enum:"active,learning,suppressed,observed"`
+	Session     string   `query:"session" maxLength:"256"`
+	IP          string   `query:"ip" maxLength:"64" example:"192.0.2.0/24" doc:"An address, or a network of them"`
+	Country     string   `query:"country" maxLength:"2" example:"NL"`
+	App         string   `query:"app" maxLength:"256" doc:"The id of an application"`
+	Triage      string   `query:"triage" enum:"open,acknowledged,true_positive,false_positive" doc:"open is also what nobody has marked"`
 }
 
 type findingsAnswer struct {
 	Body struct {
-		Findings []findingJSON `json:"findings" nullable:"false" doc:"Newest first"`
-		Next     string        `json:"next_cursor,omitempty" doc:"Left out on the last page"`
+		Findings []findingJSON            `json:"findings" nullable:"false" doc:"Newest first"`
+		Triage   map[string]report.Triage `json:"triage" nullable:"false" doc:"What people say of these findings, by their ids; one that is left out is open, and nobody has marked it"`
+		Next     string                   `json:"next_cursor,omitempty" doc:"Left out on the last page"`
 	}
 }
 
@@ -115,7 +122,10 @@ type findingQuestion struct {
 	ID string `path:"id" pattern:"^[0-9a-f]{32}$"`
 }
 
-type findingAnswer struct{ Body findingJSON }
+type findingAnswer struct {
+	ETag string `header:"ETag" doc:"Of the triage, for If-Match"`
+	Body findingJSON
+}
 
 type revocationsQuestion struct {
 	Window
@@ -164,6 +174,7 @@ func (a *API) describe(mux *http.ServeMux) huma.API {
 	register(a, api, "revocations", "/v1/revocations", "Requirements with their status, newest first", ScopeRead, a.revocations)
 	a.describePeople(api)
 	a.describePlaces(api)
+	a.describeTriage(api)
 	a.describeActions(api)
 	a.describeAudit(api)
 	a.describeTokens(api)
@@ -191,24 +202,55 @@ func (a *API) findings(ctx context.Context, who *principal, q *findingsQuestion)
 	if err != nil {
 		return nil, err
 	}
-	severities := make([]events.Severity, len(q.Severity))
-	for i, s := range q.Severity {
-		severities[i] = events.Severity(s)
+	addresses, err := network(q.IP)
+	if err != nil {
+		return nil, err
 	}
-	page, err := a.deps.History.Findings(ctx, report.FindingQuery{
-		Scope: who.tenants.Narrow(q.Tenant), Span: span, User: q.User, Detection: q.Detection, Severity: severities,
-		Disposition: events.Disposition(q.Disposition), After: after, Limit: q.Limit,
-	})
+	scope := who.tenants.Narrow(q.Tenant)
+	question := report.FindingQuery{
+		Scope: scope, Span: span, User: q.User, Detection: q.Detection, Severity: severities(q.Severity),
+		Disposition: events.Disposition(q.Disposition), Session: q.Session, Addresses: addresses, Country: q.Country, App: q.App,
+		Triage: events.TriageVerdict(q.Triage), After: after, Limit: q.Limit,
+	}
+	if question.Triage != "" {
+		if question.Recent, err = a.unsettled(ctx, scope); err != nil {
+			return nil, a.refusal(err)
+		}
+	}
+	page, err := a.deps.History.Findings(ctx, question)
 	if err != nil {
 		return nil, a.refusal(err)
 	}
 	answer := &findingsAnswer{}
 	answer.Body.Findings = make([]findingJSON, len(page.Findings))
-	for i, f := range page.Findings {
-		answer.Body.Findings[i] = findingJSON(f)
+	ids := make([]string, len(page.Findings))
+	for i, raw := range page.Findings {
+		answer.Body.Findings[i] = findingJSON(raw)
+		if f, err := events.DecodeFinding(raw); err == nil {
+			ids[i] = f.ID
+		}
+	}
+	if answer.Body.Triage, err = a.triaged(ctx, scope, ids); err != nil {
+		return nil, a.refusal(err)
 	}
 	answer.Body.Next = encodeCursor(page.Next)
 	return answer, nil
+}
+
+// network reads an address or a network of them; "" is none.
+func network(text string) (netip.Prefix, error) {
+	if text == "" {
+		return netip.Prefix{}, nil
+	}
+	if ip, err := netip.ParseAddr(text); err == nil && ip.Zone() == "" {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || p.Addr().Is4In6() {
+		return netip.Prefix{}, refuse("ip", "must be an address such as 192.0.2.10, or a network such as 192.0.2.0/24", text)
+	}
+	return p, nil
 }
 
 func (a *API) finding(ctx context.Context, who *principal, q *findingQuestion) (*findingAnswer, error) {
@@ -216,7 +258,11 @@ func (a *API) finding(ctx context.Context, who *principal, q *findingQuestion) (
 	if err != nil {
 		return nil, a.refusal(err)
 	}
-	return &findingAnswer{findingJSON(f)}, nil
+	holds, err := a.holding(ctx, who.tenants, q.ID)
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	return &findingAnswer{etag(holds), findingJSON(f)}, nil
 }
 
 func (a *API) revocations(ctx context.Context, who *principal, q *revocationsQuestion) (*revocationsAnswer, error) {

@@ -192,7 +192,7 @@ func (a *Archiver) take(ctx context.Context, s *sink, g *gatherer, batch []strea
 			continue
 		}
 		logged := loggedAt(r, now)
-		if err := rows.add(r, logged); errors.Is(err, errElsewhere) {
+		if err := rows.add(r, logged); errors.Is(err, errPassed) {
 			continue
 		} else if errors.Is(err, errErasure) {
 			erasures = append(erasures, i)

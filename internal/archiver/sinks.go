@@ -1,12 +1,16 @@
 package archiver
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
+	"github.com/countersign-io/countersign/internal/notify/incident"
 	"github.com/countersign-io/countersign/internal/report"
 	"github.com/countersign-io/countersign/internal/revocation"
 	"github.com/countersign-io/countersign/internal/stream"
@@ -44,9 +48,9 @@ func (s *sink) put(r *rows) {
 // errErasure says that a record is no row but the order to delete some.
 var errErasure = errors.New("an erasure")
 
-// errElsewhere says that the history has a record already, from another partition: every partition is told a tenant's
-// context, and it is kept once.
-var errElsewhere = errors.New("kept from another partition")
+// errPassed says that a record is none that the history keeps: a tenant's context, which every partition is told, is kept from
+// one of them; and the couriers' own positions are nobody else's.
+var errPassed = errors.New("not kept")
 
 // sinks are all topics that are archived.
 var sinks = []*sink{
@@ -58,7 +62,7 @@ var sinks = []*sink{
 			}
 			switch {
 			case e.Kind == events.TenantContext && r.Partition != 0:
-				return errElsewhere
+				return errPassed
 			case e.Kind == events.Erasure:
 				return errErasure
 			}
@@ -126,6 +130,19 @@ var sinks = []*sink{
 				return err
 			}
 			return b.Append(e, logged)
+		}}
+	}},
+	{topic: events.TopicAlerts, table: history.TableAlerts, compacted: true, make: func() *rows {
+		b := history.NewAlerts()
+		return &rows{block: &b.Block, add: func(r *stream.Record, logged time.Time) error {
+			if !bytes.HasPrefix(r.Key, []byte(incident.KeyPrefix)) {
+				return errPassed
+			}
+			i := new(incident.Incident)
+			if err := json.Unmarshal(r.Value, i); err != nil {
+				return fmt.Errorf("reading an incident: %w", err)
+			}
+			return b.Append(i, r.Value, logged, r.Offset)
 		}}
 	}},
 }

@@ -19,6 +19,7 @@ const (
 	TableDeadLetters Table = "dead_letters"
 	TableMarks       Table = "marks"
 	TableAudit       Table = "audit"
+	TableAlerts      Table = "alerts"
 )
 
 // The tables that the server itself fills from every insert into events, for questions that start elsewhere than at a
@@ -30,7 +31,7 @@ const (
 )
 
 // Tables lists every table that blocks are for.
-var Tables = []Table{TableEvents, TableFindings, TableRevocations, TableReceipts, TableDeadLetters, TableMarks, TableAudit}
+var Tables = []Table{TableEvents, TableFindings, TableRevocations, TableReceipts, TableDeadLetters, TableMarks, TableAudit, TableAlerts}
 
 // Block is rows for one table, column by column, ready to be inserted. The zero Block is of no use: see [NewEvents] and
 // its like. A block keeps its memory over Reset.

@@ -54,7 +54,7 @@ type TLSConfig struct {
 // up to a month longer.
 type Retention struct {
 	EventDays int `yaml:"event_days"`
-	// DecisionDays is for findings, revocations, receipts, marks and the audit trail.
+	// DecisionDays is for findings, revocations, receipts, marks, alerts and the audit trail.
 	DecisionDays   int `yaml:"decision_days"`
 	DeadLetterDays int `yaml:"dead_letter_days"`
 }

@@ -24,6 +24,8 @@ var personal = map[Table]string{
 	TableMarks: "found",
 	// What sums events up goes as a whole when an event of before is part of it.
 	TableBySession: "first", TableByUser: "first", TableByPrefix: "first",
+	// Incidents about the person; one of many users names some of them.
+	TableAlerts: "since",
 }
 
 // Erasures is a block of rows for the table of erasures.

@@ -60,6 +60,7 @@ func TestAnErasureDeletesOnePersonsPast(t *testing.T) {
 					t.Fatal(err)
 				}
 				insert(t, s, &b.Block)
+				insertAlerts(t, s, alert(old, 12))
 			}
 		}
 	}

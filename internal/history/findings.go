@@ -39,6 +39,11 @@ func (s *Store) findings(ctx context.Context, q report.FindingQuery) ([]stored, 
 		equal("user_id", "user", q.User).
 		equal("detection", "detection", q.Detection).
 		equal("disposition", "disposition", string(q.Disposition)).
+		equal("session_id", "session", q.Session).
+		equal("country", "country", q.Country).
+		equal("app_id", "app", q.App).
+		addresses("ip", q.Addresses).
+		triaged(q).
 		after("time", hexID, q.After)
 	if len(q.Severity) > 0 {
 		severities := make([]string, len(q.Severity))

@@ -179,7 +179,7 @@ func (s *Store) retain(ctx context.Context) error {
 	for table, days := range map[Table]int{
 		TableEvents: r.EventDays, TableFindings: r.DecisionDays, TableRevocations: r.DecisionDays,
 		TableReceipts: r.DecisionDays, TableDeadLetters: r.DeadLetterDays,
-		TableMarks: r.DecisionDays, TableAudit: r.DecisionDays,
+		TableMarks: r.DecisionDays, TableAudit: r.DecisionDays, TableAlerts: r.DecisionDays,
 		TableBySession: r.EventDays, TableByUser: r.EventDays, TableByPrefix: r.EventDays,
 	} {
 		want := fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d)", days)

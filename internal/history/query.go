@@ -1,6 +1,7 @@
 package history
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -41,6 +42,21 @@ func (c *conditions) equal(column, name, value string) *conditions {
 		return c
 	}
 	return c.and(column+" = {"+name+":String}", named(name, value))
+}
+
+// addresses limits an address column to a network of them, which may be one alone; an invalid one does not filter.
+func (c *conditions) addresses(column string, network netip.Prefix) *conditions {
+	if !network.IsValid() {
+		return c
+	}
+	network = network.Masked()
+	last := network.Addr().AsSlice()
+	for i := network.Bits(); i < len(last)*8; i++ {
+		last[i/8] |= 1 << (7 - i%8)
+	}
+	end, _ := netip.AddrFromSlice(last) // as long as the first
+	return c.and(column+" >= toIPv6({first_ip:String}) AND "+column+" <= toIPv6({last_ip:String})",
+		named("first_ip", network.Addr().String()), named("last_ip", end.String()))
 }
 
 // during limits a time column to a half-open span.

@@ -1,12 +1,21 @@
 package history_test
 
 import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/history/historytest"
+	"github.com/countersign-io/countersign/internal/notify/incident"
+	"github.com/countersign-io/countersign/internal/report"
 )
 
 func mark(f *events.Finding, seconds int, verdict events.TriageVerdict) *events.Mark {
@@ -56,4 +65,126 @@ func TestMarksAndAuditEntriesAreKeptOnce(t *testing.T) {
 	if err := history.NewAudit().Append(entry, time.Now()); err == nil {
 		t.Error("an entry without an action was taken")
 	}
+}
+
+func alert(f *events.Finding, seconds int) *incident.Incident {
+	return &incident.Incident{
+		ID: events.ID("incident", f.ID), Kind: incident.User, Tenant: f.Tenant, User: f.User.ID, UserName: f.User.Name, Severity: f.Severity,
+		Title: f.Title, Summary: f.Summary, Since: f.Time, Opened: at(seconds), Updated: at(seconds), Findings: 1, Users: 1,
+		Detections: []string{f.Detection}, Requirements: []incident.Requirement{{ID: "q"}},
+		Deliveries: []incident.Delivery{{Target: "chat", Phase: incident.Firing, Severity: f.Severity, Created: at(seconds), Due: at(seconds + 5)}},
+	}
+}
+
+// insertAlerts inserts incidents as they were last, each later than the one before.
+func insertAlerts(t testing.TB, s *history.Store, list ...*incident.Incident) {
+	t.Helper()
+	b := history.NewAlerts()
+	for n, i := range list {
+		raw, err := json.Marshal(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Append(i, raw, time.Now(), int64(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert(t, s, &b.Block)
+}
+
+func insertReceipts(t testing.TB, s *history.Store, list ...*events.Receipt) {
+	t.Helper()
+	b := history.NewReceipts()
+	for _, r := range list {
+		if err := b.Append(r, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert(t, s, &b.Block)
+}
+
+// The newest mark of a finding holds, by time and then id, whatever the order of marks and however often they come; the triage,
+// the filter and the record of the rule say the same.
+func TestTheNewestMarkHoldsWhateverTheOrder(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	n := 0
+	rapid.Check(t, func(r *rapid.T) {
+		n++
+		tenant := "tenant-" + strconv.Itoa(n) // each has a history of its own
+		everything := report.Scope{Tenants: []string{tenant}}
+		var list []*events.Finding
+		for i := range 4 {
+			list = append(list, finding(event(tenant, "u"+strconv.Itoa(i), i), "LOC-01", events.High))
+		}
+		insertFindings(t, s, list...)
+		var marks []*events.Mark
+		for i := range rapid.IntRange(0, 12).Draw(r, "marks") {
+			m := mark(rapid.SampledFrom(list).Draw(r, "finding"), rapid.IntRange(10, 13).Draw(r, "time"), rapid.SampledFrom(events.TriageVerdicts).Draw(r, "verdict"))
+			m.By = strconv.Itoa(i % 3)
+			m.ID = events.MarkID(m)
+			marks = append(marks, m)
+		}
+		holds := map[string]*events.Mark{}
+		for _, m := range marks {
+			if h := holds[m.Finding]; h == nil || m.Time > h.Time || m.Time == h.Time && m.ID > h.ID {
+				holds[m.Finding] = m
+			}
+		}
+		order := rapid.Permutation(append(slices.Clone(marks), marks[:len(marks)/2]...)).Draw(r, "order")
+		// Some are in the history, in several inserts; of the rest the newest of a finding are told as recent, as the API does.
+		split := rapid.IntRange(0, len(order)).Draw(r, "archived")
+		for i := 0; i < split; i += 3 {
+			insertMarks(t, s, order[i:min(i+3, split)]...)
+		}
+		recent := map[string]*events.Mark{}
+		for _, m := range order[split:] {
+			if holds[m.Finding] == m {
+				recent[m.Finding] = m
+			}
+		}
+		if split == len(order) && len(recent) > 0 {
+			r.Fatal("nothing can be recent")
+		}
+		outranking := slices.Collect(maps.Values(recent))
+		var want [4]int // by verdict
+		var rule report.Rule
+		rule.Findings = uint64(len(list))
+		for _, f := range list {
+			verdict := events.TriageOpen
+			if h := holds[f.ID]; h != nil {
+				verdict = h.Verdict
+			}
+			want[slices.Index(events.TriageVerdicts, verdict)]++
+			rule.Judge(verdict, 1)
+		}
+		rule.Finish()
+		for i, verdict := range events.TriageVerdicts {
+			page, err := s.Findings(t.Context(), report.FindingQuery{Scope: everything, Span: day, Triage: verdict, Recent: outranking, Limit: 10})
+			if err != nil || len(page.Findings) != want[i] {
+				r.Fatalf("%s: %d findings, %v; want %d", verdict, len(page.Findings), err, want[i])
+			}
+		}
+		rules, err := s.Rules(t.Context(), report.RuleQuery{Scope: everything, Span: day, Recent: outranking})
+		if err != nil || len(rules) != 1 {
+			r.Fatalf("%d rules, %v", len(rules), err)
+		}
+		got := rules[0]
+		if got.TruePositive != rule.TruePositive || got.FalsePositive != rule.FalsePositive || got.Acknowledged != rule.Acknowledged || got.Open != rule.Open ||
+			got.Users != 4 || got.Severities.High != 4 || !cmp.Equal(got.Precision, rule.Precision) {
+			r.Fatalf("the rule is %+v, want %+v", got, rule)
+		}
+		if len(recent) > 0 {
+			return
+		}
+		triage, err := s.Triage(t.Context(), everything, []string{list[0].ID, list[1].ID, list[2].ID, list[3].ID, "nonsense"})
+		if err != nil || len(triage) != len(holds) {
+			r.Fatalf("%d are marked, %v; want %d", len(triage), err, len(holds))
+		}
+		for id, m := range triage {
+			if diff := cmp.Diff(*holds[id], m); diff != "" {
+				r.Fatalf("(-want +got):\n%s", diff)
+			}
+		}
+	})
 }

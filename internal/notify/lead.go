@@ -43,7 +43,7 @@ type position struct {
 // The keys on countersign.alerts.v1.
 const (
 	keyPosition = "position"
-	keyIncident = "incident/"
+	keyIncident = incident.KeyPrefix
 )
 
 // input is a record that was read.

@@ -5,6 +5,7 @@ package report
 import (
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"slices"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -152,6 +153,16 @@ type FindingQuery struct {
 	Detection   string
 	Severity    []events.Severity
 	Disposition events.Disposition
+	Session     string
+	// Addresses is an address, or a network of them; invalid does not filter.
+	Addresses netip.Prefix
+	Country   string
+	// App is an application's id.
+	App string
+	// Triage is the verdict of the finding's newest mark, open without one. Recent are marks that outrank whatever the history
+	// has of their findings, at most one for each.
+	Triage events.TriageVerdict
+	Recent []*events.Mark
 	// After is the last finding of the page before.
 	After Cursor
 	Limit int

@@ -126,3 +126,14 @@ func (c *Cluster) Lag(ctx context.Context, group, topic string) (lag int64, know
 	}
 	return lag, known, nil
 }
+
+// LoadSince hands every record of topic that is there now and entered the log at or after a moment to fn and returns, as
+// [Table.Load] does for a whole topic.
+func (c *Cluster) LoadSince(ctx context.Context, topic string, since time.Time, fn func(Record) error) error {
+	from, err := c.OffsetsAt(ctx, topic, since)
+	if err != nil {
+		return err
+	}
+	_, err = c.Table(nil).LoadFrom(ctx, topic, from, fn)
+	return err
+}

@@ -32,7 +32,8 @@ func (p *Process) AddAPI() (*api.API, error) {
 	a, err := api.New(cfg, api.Deps{
 		History: store, Log: p.Cluster, Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Schemas: schemas.FS, Web: web.FS,
 		Bulk: bulk, Rules: p.rules, Topics: p.Cluster, Watched: p.Config.watched(), IngestAddr: p.ingestAddr,
-		Logger: p.Log.Named("api"), Registerer: p.Metrics,
+		Explainer: &explainer{store: store, policies: cfg.PolicyFile, log: p.Log.Named("api")},
+		Logger:    p.Log.Named("api"), Registerer: p.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)

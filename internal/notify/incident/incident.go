@@ -56,6 +56,9 @@ const (
 	Dead       Outcome = "dead"
 )
 
+// KeyPrefix and an incident's id are its record key on countersign.alerts.v1, where there are other records too.
+const KeyPrefix = "incident/"
+
 // Bounds of what an incident keeps.
 const (
 	maxDetections   = 16

@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Incidents that people were told of, newest first
+         * @description Needs the scope `operate`.
+         */
+        get: operations["alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/apps": {
         parameters: {
             query?: never;
@@ -172,6 +192,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/enforcement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of decisions, and how fast
+         * @description Needs the scope `read`.
+         */
+        get: operations["enforcement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/erasures": {
         parameters: {
             query?: never;
@@ -245,6 +285,66 @@ export interface paths {
          */
         get: operations["finding"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/findings/{id}/details": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One finding with all that belongs to it
+         * @description Needs the scope `read`.
+         */
+        get: operations["finding-details"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/findings/{id}/explanation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The decision that a finding is part of, in full
+         * @description One is made at a time, and may take seconds. Needs the scope `read`.
+         */
+        get: operations["finding-explanation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/findings/{id}/triage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Say what a finding is
+         * @description The whole triage is replaced: what is left out becomes empty. It is on the log when this answers, and is seen by all that is asked from then on. Needs the scope `triage`.
+         */
+        put: operations["triage-finding"];
         post?: never;
         delete?: never;
         options?: never;
@@ -392,6 +492,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/receipts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What applications did with requirements, newest first
+         * @description Needs the scope `read`.
+         */
+        get: operations["receipts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/revocations": {
         parameters: {
             query?: never;
@@ -404,6 +524,46 @@ export interface paths {
          * @description Needs the scope `read`.
          */
         get: operations["revocations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/revocations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One requirement with what led to it and what became of it
+         * @description Needs the scope `read`.
+         */
+        get: operations["revocation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The record of every detection
+         * @description Needs the scope `read`.
+         */
+        get: operations["rules"];
         put?: never;
         post?: never;
         delete?: never;
@@ -444,6 +604,26 @@ export interface paths {
          * @description Needs the scope `timeline`.
          */
         get: operations["session-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the sources of events are doing
+         * @description Needs the scope `read`.
+         */
+        get: operations["sources"];
         put?: never;
         post?: never;
         delete?: never;
@@ -650,6 +830,98 @@ export interface components {
             id?: string;
             name?: string;
             result?: string;
+        };
+        Alert: {
+            action?: string;
+            app?: string;
+            /** Format: date-time */
+            closed?: string;
+            /** @description Messages about it, in the order in which they were decided */
+            deliveries: components["schemas"]["AlertDelivery"][];
+            detections: string[];
+            device?: string;
+            /**
+             * @description How it ended; left out while it is open
+             * @enum {string}
+             */
+            ending?: "satisfied" | "expired" | "quiet";
+            /** Format: date-time */
+            expires?: string;
+            /** Format: int64 */
+            findings: number;
+            /** @description The breaker keeps the action from being taken */
+            held?: boolean;
+            id: string;
+            /** @description The action was taken: it is not only watched, held or on cooldown */
+            in_force: boolean;
+            ip?: string;
+            /** @enum {string} */
+            kind: "user" | "network" | "breaker" | "flood";
+            network?: string;
+            /** Format: date-time */
+            opened: string;
+            place?: string;
+            policy?: string;
+            reason?: string;
+            requirements: string[];
+            /** @description The highest of its findings */
+            severity: string;
+            /**
+             * Format: date-time
+             * @description When the first of its events happened
+             */
+            since: string;
+            /** @description What the network stage holds guilty */
+            source?: string;
+            summary: string;
+            /** @description Who owns the policy */
+            team?: string;
+            tenant: string;
+            title: string;
+            /** Format: date-time */
+            updated: string;
+            /** @description Whom an incident of kind user is about */
+            user?: string;
+            /** @description For people only; may be anything */
+            user_name?: string;
+            /** Format: int64 */
+            users: number;
+        };
+        AlertDelivery: {
+            /** Format: date-time */
+            created: string;
+            /**
+             * Format: date-time
+             * @description When it is tried next, while it is pending
+             */
+            due?: string;
+            /** @enum {string} */
+            outcome: "pending" | "sent" | "summarised" | "dead";
+            /** @enum {string} */
+            phase: "firing" | "resolved";
+            severity: string;
+            /** @description The configured name */
+            target: string;
+            /** Format: int64 */
+            tries: number;
+        };
+        AlertsAnswerBody: {
+            /** @description Incidents by when they were opened, newest first, each as it is now */
+            alerts: components["schemas"]["Alert"][];
+            /** @description Left out on the last page */
+            next_cursor?: string;
+        };
+        AppEnforcement: {
+            app: string;
+            /**
+             * Format: int64
+             * @description Requirements that it acted on
+             */
+            count: number;
+            /** Format: int64 */
+            p50_ms: number;
+            /** Format: int64 */
+            p95_ms: number;
         };
         AppPoint: {
             /** Format: int64 */
@@ -1049,6 +1321,18 @@ export interface components {
             /** @description Newest first */
             backtests: components["schemas"]["Backtest"][];
         };
+        BySeverity: {
+            /** Format: int64 */
+            critical: number;
+            /** Format: int64 */
+            high: number;
+            /** Format: int64 */
+            info: number;
+            /** Format: int64 */
+            low: number;
+            /** Format: int64 */
+            medium: number;
+        };
         Change: {
             action?: string;
             actor?: components["schemas"]["Ref"];
@@ -1071,6 +1355,17 @@ export interface components {
             problems: components["schemas"]["PolicyProblem"][];
             /** @description Identity of the set, when nothing is wrong */
             version?: string;
+        };
+        Considered: {
+            action: string;
+            answer: string;
+            mode: string;
+            name: string;
+            /** Format: int64 */
+            priority: number;
+            problem?: string;
+            version: string;
+            when: string;
         };
         Count: {
             /** Format: int64 */
@@ -1124,6 +1419,22 @@ export interface components {
             requirement?: string;
             version: string;
         };
+        DetailsAnswerBody: {
+            /** @description Left out when the history has it no more */
+            event?: components["schemas"]["Event"];
+            finding: components["schemas"]["Finding"];
+            /** @description How the triage came about, the newest first, at most 200 */
+            marks: components["schemas"]["Mark"][];
+            /** @description The user's findings before and after this one */
+            near: components["schemas"]["Neighbours"];
+            /** @description What applications did with the requirement, oldest first */
+            receipts: components["schemas"]["ReceiptLine"][];
+            /** @description What the decision opened, or what was open already */
+            requirement?: components["schemas"]["Requirement"];
+            /** @description The other findings of the same event */
+            siblings: components["schemas"]["Finding"][];
+            triage: components["schemas"]["Triage"];
+        };
         Device: {
             browser?: string;
             /** Format: int64 */
@@ -1141,6 +1452,26 @@ export interface components {
             severity?: string;
             /** Format: date-time */
             time: string;
+        };
+        Enforcement: {
+            /** @description At most 100, those with most requirements first */
+            apps: components["schemas"]["AppEnforcement"][];
+            /** Format: date-time */
+            from: string;
+            /**
+             * Format: int64
+             * @description Requirements opened in the span
+             */
+            requirements: number;
+            /** @description Every stage, in order */
+            stages: components["schemas"]["Stage"][];
+            /** Format: date-time */
+            to: string;
+            /**
+             * Format: int64
+             * @description Those of which there is no receipt
+             */
+            unanswered: number;
         };
         Entry: {
             event?: {
@@ -1294,6 +1625,41 @@ export interface components {
             vendor?: components["schemas"]["Risk"];
             verdict?: components["schemas"]["Verdict"];
         };
+        ExplainedExplanation: {
+            current: boolean;
+            decision?: components["schemas"]["Decision"];
+            event?: components["schemas"]["Event"];
+            facts: components["schemas"]["ExplainedLine"][] | null;
+            findings: components["schemas"]["ExplainedFinding"][] | null;
+            notes?: string[] | null;
+            policies?: components["schemas"]["Considered"][] | null;
+            proved_by?: components["schemas"]["ExplainedLine"][] | null;
+            receipts?: components["schemas"]["Receipt"][] | null;
+            requirement?: components["schemas"]["Requirement"];
+            rules?: string;
+            sight?: components["schemas"]["Sight"];
+            times: components["schemas"]["ExplainedTimes"];
+        };
+        ExplainedFinding: {
+            evidence: components["schemas"]["ExplainedLine"][] | null;
+            finding: components["schemas"]["Finding"];
+        };
+        ExplainedLine: {
+            name: string;
+            text: string;
+        };
+        ExplainedTimes: {
+            /** Format: date-time */
+            decided?: string;
+            /** Format: date-time */
+            emitted?: string;
+            /** Format: date-time */
+            happened?: string;
+            /** Format: date-time */
+            ingested?: string;
+            /** Format: date-time */
+            logged?: string;
+        };
         Fact: {
             name: string;
             value: string;
@@ -1341,6 +1707,10 @@ export interface components {
             findings: components["schemas"]["Finding"][];
             /** @description Left out on the last page */
             next_cursor?: string;
+            /** @description What people say of these findings, by their ids; one that is left out is open, and nobody has marked it */
+            triage: {
+                [key: string]: components["schemas"]["Triage"];
+            };
         };
         FormerPolicy: {
             name: string;
@@ -1453,6 +1823,21 @@ export interface components {
             /** Format: int64 */
             users: number;
         };
+        Mark: {
+            assignee?: string;
+            by: string;
+            comment?: string;
+            detection: string;
+            finding: string;
+            /** Format: date-time */
+            found: string;
+            id: string;
+            tenant: string;
+            /** Format: date-time */
+            time: string;
+            user: string;
+            verdict: string;
+        };
         Me: {
             /** @description Whether every tenant may be seen */
             all_tenants: boolean;
@@ -1469,6 +1854,12 @@ export interface components {
             version: string;
             /** @enum {string} */
             via: "link" | "oidc" | "token";
+        };
+        Neighbours: {
+            /** @description The id of the user's finding after this one */
+            next?: string;
+            /** @description The id of the user's finding before this one */
+            previous?: string;
         };
         Network: {
             /** Format: int32 */
@@ -1699,6 +2090,7 @@ export interface components {
              * @description Findings of every disposition
              */
             findings: number;
+            severities: components["schemas"]["Severities"];
             /**
              * Format: date-time
              * @description Start of the step
@@ -1863,6 +2255,34 @@ export interface components {
             time: string;
             user: string;
         };
+        ReceiptLine: {
+            app: string;
+            /**
+             * Format: date-time
+             * @description When the decision entered the log; left out when that is no longer known
+             */
+            decided?: string;
+            id: string;
+            jti?: string;
+            /**
+             * Format: int64
+             * @description From the decision to what the receipt tells of
+             */
+            ms?: number;
+            requirement: string;
+            session?: string;
+            status: string;
+            tenant: string;
+            /** Format: date-time */
+            time: string;
+            user: string;
+        };
+        ReceiptsAnswerBody: {
+            /** @description Left out on the last page */
+            next_cursor?: string;
+            /** @description Newest first */
+            receipts: components["schemas"]["ReceiptLine"][];
+        };
         Ref: {
             id?: string;
             name?: string;
@@ -1926,6 +2346,13 @@ export interface components {
             /** Format: int64 */
             satisfied: number;
         };
+        RevocationAnswerBody: {
+            /** @description Those that were decided to need it, oldest first, at most 200 */
+            findings: components["schemas"]["Finding"][];
+            /** @description What applications did with it, oldest first */
+            receipts: components["schemas"]["ReceiptLine"][];
+            requirement: components["schemas"]["Requirement"];
+        };
         RevocationsAnswerBody: {
             /** @description Left out on the last page */
             next_cursor?: string;
@@ -1959,6 +2386,49 @@ export interface components {
             detection: string;
             /** Format: date-time */
             time: string;
+        };
+        Rule: {
+            /** Format: int64 */
+            acknowledged: number;
+            /** @example LOC-01 */
+            detection: string;
+            /** Format: int64 */
+            false_positive: number;
+            /**
+             * Format: int64
+             * @description Active findings
+             */
+            findings: number;
+            /**
+             * Format: int64
+             * @description Active findings that nobody has judged or acknowledged
+             */
+            open: number;
+            /**
+             * Format: double
+             * @description Right of those judged right or wrong; left out while none is
+             */
+            precision?: number;
+            /**
+             * Format: int64
+             * @description Findings that did not count: learning, suppressed or observed
+             */
+            recorded: number;
+            /** @description Active findings by severity */
+            severities: components["schemas"]["BySeverity"];
+            /** @description Empty for a detection that this version does not know */
+            title: string;
+            /** Format: int64 */
+            true_positive: number;
+            /**
+             * Format: int64
+             * @description Users with active findings
+             */
+            users: number;
+        };
+        RulesAnswerBody: {
+            /** @description Every detection of the catalogue, and others that have findings; those with most active findings first */
+            rules: components["schemas"]["Rule"][];
         };
         Score: {
             class?: string;
@@ -2048,6 +2518,18 @@ export interface components {
             id: string;
             started: components["schemas"]["Sight"];
         };
+        Severities: {
+            /** Format: int64 */
+            critical: number;
+            /** Format: int64 */
+            high: number;
+            /** Format: int64 */
+            info: number;
+            /** Format: int64 */
+            low: number;
+            /** Format: int64 */
+            medium: number;
+        };
         Sight: {
             app?: components["schemas"]["Ref"];
             device?: components["schemas"]["Device"];
@@ -2066,6 +2548,61 @@ export interface components {
             family?: string;
             id: string;
             name?: string;
+        };
+        SourceHealth: {
+            /**
+             * Format: date-time
+             * @description When one was accepted last
+             */
+            accepted?: string;
+            /**
+             * Format: int64
+             * @description Records of it that were refused; 0 for callers who may not see all tenants
+             */
+            dead_letters_24h: number;
+            /**
+             * Format: int64
+             * @description From an event to its acceptance, of those accepted in the last hour, within a tenth
+             */
+            delay_p50_ms?: number;
+            /** Format: int64 */
+            delay_p95_ms?: number;
+            /**
+             * Format: int64
+             * @description Events accepted in the last hour, in steps of five minutes
+             */
+            events_1h: number;
+            /** @description Empty for a source of which only dead letters are known */
+            family: string;
+            /**
+             * Format: date-time
+             * @description Time of its newest event
+             */
+            newest?: string;
+            /** @description Its configured name; may be empty */
+            source: string;
+        };
+        SourcesAnswerBody: {
+            /** @description By name; those that sent something in the last 30 days, or were refused in the last one */
+            sources: components["schemas"]["SourceHealth"][];
+        };
+        Stage: {
+            /**
+             * Format: int64
+             * @description Findings for decided, requirements for the others
+             */
+            count: number;
+            /** Format: int64 */
+            p50_ms: number;
+            /** Format: int64 */
+            p95_ms: number;
+            /** Format: int64 */
+            p99_ms: number;
+            /**
+             * @description decided: from an event's acceptance to its findings on the log; the others: from there to the first receipt that says so
+             * @enum {string}
+             */
+            stage: "decided" | "delivered" | "challenged" | "satisfied" | "revoked";
         };
         Stream: {
             /**
@@ -2213,6 +2750,27 @@ export interface components {
             /** Format: double */
             speed_kmh: number;
             to: components["schemas"]["Sight"];
+        };
+        Triage: {
+            assignee: string;
+            /** @description Who said so; empty for a finding that nobody has marked */
+            by: string;
+            /** @description May have line breaks */
+            comment: string;
+            /** @description The id of the mark that says so; left out when there is none */
+            mark?: string;
+            /** Format: date-time */
+            time?: string;
+            /** @enum {string} */
+            verdict: "open" | "acknowledged" | "true_positive" | "false_positive";
+        };
+        TriageQuestionBody: {
+            /** @description Who looks into it: one line of at most 256 bytes */
+            assignee?: string;
+            /** @description At most 4096 bytes of text, with line breaks and tabs and no other control characters */
+            comment?: string;
+            /** @enum {string} */
+            verdict: "open" | "acknowledged" | "true_positive" | "false_positive";
         };
         User: {
             groups?: string[] | null;
@@ -2398,6 +2956,95 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    alerts: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+                kind?: "user" | "network" | "breaker" | "flood";
+                /** @description Any of these, separated by commas */
+                severity?: ("info" | "low" | "medium" | "high" | "critical")[] | null;
+                user?: string;
+                state?: "open" | "closed";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertsAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     apps: {
         parameters: {
             query?: {
@@ -3260,6 +3907,87 @@ export interface operations {
             };
         };
     };
+    enforcement: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Enforcement"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     erasures: {
         parameters: {
             query?: {
@@ -3446,6 +4174,14 @@ export interface operations {
                 /** @description Any of these, separated by commas */
                 severity?: ("info" | "low" | "medium" | "high" | "critical")[] | null;
                 disposition?: "active" | "learning" | "suppressed" | "observed";
+                session?: string;
+                /** @description An address, or a network of them */
+                ip?: string;
+                country?: string;
+                /** @description The id of an application */
+                app?: string;
+                /** @description open is also what nobody has marked */
+                triage?: "open" | "acknowledged" | "true_positive" | "false_positive";
             };
             header?: never;
             path?: never;
@@ -3532,6 +4268,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3549,6 +4286,279 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "finding-details": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DetailsAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "finding-explanation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExplainedExplanation"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "triage-finding": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The ETag of the triage that this one is to replace. Without it the last one holds. */
+                "If-Match"?: string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TriageQuestionBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Triage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4150,6 +5160,94 @@ export interface operations {
             };
         };
     };
+    receipts: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+                user?: string;
+                app?: string;
+                requirement?: string;
+                status?: "delivered" | "challenged" | "satisfied" | "refused" | "revoked";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptsAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     revocations: {
         parameters: {
             query?: {
@@ -4178,6 +5276,172 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RevocationsAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    revocation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevocationAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    rules: {
+        parameters: {
+            query?: {
+                /** @description Start of the time asked for, RFC 3339; 24 hours before its end when left out */
+                from?: string;
+                /** @description End of the time asked for, not part of it; now when left out */
+                to?: string;
+                /** @description One of the tenants that you may see; all of them when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RulesAnswerBody"];
                 };
             };
             /** @description Unauthorized */
@@ -4367,6 +5631,80 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    sources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourcesAnswerBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
