@@ -133,7 +133,7 @@ const maxReturn = 2048
 // localPath returns a path of this site to go to after a sign-in, with its query; "/" for everything that is none. It never
 // leads elsewhere, however a browser reads it.
 func localPath(text string) string {
-	if len(text) > maxReturn || !strings.HasPrefix(text, "/") || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }) {
+	if len(text) > maxReturn || !strings.HasPrefix(text, "/") || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune("\\\"'`<>", c) }) {
 		return "/"
 	}
 	u, err := url.Parse(text)

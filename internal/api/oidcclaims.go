@@ -40,7 +40,7 @@ func (k *provenKeys) VerifySignature(ctx context.Context, raw string) ([]byte, e
 	for i, a := range k.Algorithms {
 		algorithms[i] = jose.SignatureAlgorithm(a)
 	}
-	signed, err := jose.ParseSigned(raw, algorithms)
+	signed, err := jose.ParseSignedCompact(raw, algorithms)
 	if err != nil {
 		return nil, err
 	}
