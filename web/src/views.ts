@@ -27,6 +27,8 @@ export const views: View[] = [
     nav: { label: "Dead letters", group: "Operate" },
     scope: "operate",
   },
+  { path: "live", load: () => import("./views/live"), nav: { label: "Live", group: "Watch" }, scope: "read" },
+  { path: "map", load: () => import("./views/map"), nav: { label: "Map", group: "Watch" }, scope: "read" },
   { path: "audit", load: () => import("./views/audit"), nav: { label: "Audit", group: "Administer" }, scope: "audit" },
   { path: "tokens", load: () => import("./views/tokens"), nav: { label: "API tokens", group: "Administer" }, scope: "admin" },
 ];

@@ -105,7 +105,6 @@ export function TimeBars({
     <figure className="chart">
       <Legend bands={bands} />
       <div className="chart-frame" ref={frame}>
-        {/* biome-ignore lint/a11y/noNoninteractiveElementInteractions: a picture that can be walked; the table below says the same */}
         <svg
           width={width}
           height={height}

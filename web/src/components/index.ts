@@ -2,6 +2,7 @@
 export * from "./act";
 export * from "./badges";
 export * from "./filters";
+export * from "./finding-line";
 export * from "./layout";
 export * from "./link";
 export * from "./states";

@@ -1,6 +1,7 @@
 import type { ReactNode } from "react";
-import { Link, useSearchParams } from "react-router";
+import { Link, matchPath, useSearchParams } from "react-router";
 import { keepSpan } from "../shell/span";
+import { views } from "../views";
 import { Code, Text } from "./text";
 
 /** segment writes one part of a path. What a browser would take for "here" or "up" has no address. */
@@ -14,7 +15,12 @@ export function pathOf(...partsOfPath: string[]): string | undefined {
   return written.includes(undefined) ? undefined : `/${written.join("/")}`;
 }
 
-/** To links to another view and takes the time and the tenant along. */
+/** known tells whether a view has this path. */
+function known(path: string): boolean {
+  return views.some(view => matchPath(`/${view.path}`, path));
+}
+
+/** To links to another view and takes the time and the tenant along. Where there is no such view it is no link. */
 export function To({
   path,
   query,
@@ -29,7 +35,7 @@ export function To({
   label?: string;
 }) {
   const [search] = useSearchParams();
-  if (!path) return <span className={className}>{children}</span>;
+  if (!path || !known(path)) return <span className={className}>{children}</span>;
   return (
     <Link to={{ pathname: path, search: keepSpan(search, query) }} className={className} aria-label={label}>
       {children}

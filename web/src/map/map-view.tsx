@@ -187,7 +187,6 @@ export function MapView({
 
   return (
     <div className="map" ref={frame}>
-      {/* biome-ignore lint/a11y/noNoninteractiveElementInteractions: a picture that can be moved; the list beside it says the same */}
       <svg
         ref={svg}
         width={width}

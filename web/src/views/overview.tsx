@@ -1,20 +1,319 @@
+import { useMemo } from "react";
+import { Navigate, useSearchParams } from "react-router";
+import type { Schemas } from "../api/client";
 import { useGet } from "../api/queries";
-import { Answered, Page, Panel } from "../components";
-import { count } from "../format/numbers";
-import { useSpan } from "../shell/span";
+import { type Band, Ranked, TimeBars } from "../charts";
+import {
+  Answered,
+  Empty,
+  FindingLine,
+  Page,
+  Panel,
+  pathOf,
+  RequirementLine,
+  Severity,
+  severities,
+  Text,
+  Time,
+  To,
+  UserLink,
+} from "../components";
+import { count, percent } from "../format/numbers";
+import { country } from "../format/places";
+import { when } from "../format/time";
+import { type Span, useSpan } from "../shell/span";
+import "./overview.css";
 
+type Overview = Schemas["Overview"];
+
+/** The start, or the page of the person that an alert's link names: /?tenant=…&user=… */
 export function Component() {
+  const [search] = useSearchParams();
+  const user = search.get("user");
+  const tenant = search.get("tenant");
+  const person = user && tenant ? pathOf("users", tenant, user) : undefined;
+  if (person) {
+    const rest = new URLSearchParams(search);
+    rest.delete("user");
+    rest.delete("tenant");
+    return <Navigate replace to={{ pathname: person, search: rest.toString() }} />;
+  }
+  return <Start />;
+}
+
+function Start() {
   const span = useSpan();
   const overview = useGet("/v1/overview", {}, { span, live: ["finding", "requirement"], every: 15_000 });
   return (
     <Page title="Overview">
-      <Answered query={overview}>
-        {o => (
-          <Panel title="Events">
-            <p>{count(o.events)}</p>
-          </Panel>
-        )}
+      <Answered query={overview} loading="Counting">
+        {o => <Counts of={o} span={span} />}
+      </Answered>
+      <div className="grid-wide">
+        <LatestFindings span={span} />
+        <OpenStepUps span={span} />
+      </div>
+      <Answered query={overview} loading="Counting">
+        {o => <Rankings of={o} />}
       </Answered>
     </Page>
+  );
+}
+
+function Counts({ of: o, span }: { of: Overview; span: Span }) {
+  const [, setSearch] = useSearchParams();
+  const show = (from: string, to: string) =>
+    setSearch(before => {
+      const next = new URLSearchParams(before);
+      next.delete("range");
+      next.set("from", from);
+      next.set("to", to);
+      return next;
+    });
+  const series = useMemo(() => o.series ?? [], [o.series]);
+  const times = useMemo(() => series.map(p => p.time), [series]);
+  const bands = useMemo(() => bandsOf(series), [series]);
+  const failures = series.reduce((sum, p) => sum + p.failures, 0);
+  const asked = o.requirements.open + o.requirements.satisfied + o.requirements.expired;
+  return (
+    <>
+      {o.events === 0 && o.newest_event && <Elsewhere newest={o.newest_event} show={show} />}
+      {o.events === 0 && !o.newest_event && (
+        <Empty>
+          <p>
+            Nothing has arrived yet. Send sign-ins with <code>countersign simulate</code>, connect a source, or{" "}
+            <code>POST /v1/events</code> to ingest: they show up here within a second.
+          </p>
+        </Empty>
+      )}
+      <dl className="tiles">
+        <Tile
+          name="Events"
+          value={o.events}
+          note={o.events > 0 ? `${percent(failures / o.events)} failed or blocked` : undefined}
+        />
+        <Tile name="Active findings" value={o.findings} path="/findings" query={{ disposition: "active" }} note={gravest(o)} />
+        <Tile
+          name="Step-ups open"
+          value={o.requirements.open}
+          tone="warn"
+          note={asked > 0 ? `of ${count(asked)} asked for` : "none asked for"}
+        />
+        <Tile
+          name="Satisfied"
+          value={o.requirements.satisfied}
+          tone="good"
+          note={asked > 0 ? `${percent(o.requirements.satisfied / asked)} proved who they are` : undefined}
+        />
+        <Tile
+          name="Expired"
+          value={o.requirements.expired}
+          tone="bad"
+          note={asked > 0 ? `${percent(o.requirements.expired / asked)} gave no proof` : undefined}
+        />
+      </dl>
+      <Panel
+        title="Sign-ins and findings"
+        note={`${when(o.from, "short").slice(0, -3)} to ${when(o.to, "short").slice(0, -3)}${span.tenant ? `, tenant ${span.tenant}` : ""}`}
+      >
+        <TimeBars
+          caption={`${count(o.events)} events and ${count(o.findings)} active findings over time`}
+          times={times}
+          stepSeconds={o.step_seconds}
+          bands={bands}
+          onPick={show}
+        />
+      </Panel>
+    </>
+  );
+}
+
+function bandsOf(series: Schemas["Point"][]): Band[] {
+  return [
+    {
+      name: "Events",
+      height: 130,
+      series: [
+        { name: "events", tone: "events", values: series.map(p => Math.max(0, p.events - p.failures)) },
+        { name: "failed or blocked", tone: "failures", values: series.map(p => p.failures) },
+      ],
+    },
+    { name: "Findings", height: 70, series: [{ name: "findings", tone: "high", values: series.map(p => p.findings) }] },
+  ];
+}
+
+function gravest(o: Overview): string | undefined {
+  for (const severity of severities) {
+    const n = o.severities?.find(s => s.name === severity)?.count ?? 0;
+    if (n > 0) return `${count(n)} ${severity}`;
+  }
+  return undefined;
+}
+
+function Elsewhere({ newest, show }: { newest: string; show: (from: string, to: string) => void }) {
+  const end = Date.parse(newest) + 1000;
+  return (
+    <div className="notice">
+      <span>
+        There are no events in this time. The newest one is of <Time value={newest} style="full" />.
+      </span>
+      <button
+        type="button"
+        className="quiet"
+        onClick={() => show(new Date(end - 86_400_000).toISOString(), new Date(end).toISOString())}
+      >
+        Show that day
+      </button>
+    </div>
+  );
+}
+
+function Tile({
+  name,
+  value,
+  note,
+  tone,
+  path,
+  query,
+}: {
+  name: string;
+  value: number;
+  note?: string;
+  tone?: string;
+  path?: string;
+  query?: Record<string, string>;
+}) {
+  return (
+    <div className={tone && value > 0 ? `tile tile-${tone}` : "tile"}>
+      <dt>{name}</dt>
+      <dd>
+        <To path={path} query={query}>
+          <b>{count(value)}</b>
+        </To>
+        <small>{note}</small>
+      </dd>
+    </div>
+  );
+}
+
+function LatestFindings({ span }: { span: Span }) {
+  const findings = useGet(
+    "/v1/findings",
+    { query: { limit: 8, disposition: "active" } },
+    { span, live: ["finding"], every: 60_000 },
+  );
+  return (
+    <Panel
+      title="Latest findings"
+      actions={
+        <To path="/findings" query={{ disposition: "active" }}>
+          All findings
+        </To>
+      }
+    >
+      <Answered query={findings}>
+        {page =>
+          page.findings.length === 0 ? (
+            <Empty>Nothing unusual in this time. Findings show up here as they happen.</Empty>
+          ) : (
+            <ul className="lines">
+              {page.findings.map(f => (
+                <li key={f.id}>
+                  <FindingLine of={f} />
+                </li>
+              ))}
+            </ul>
+          )
+        }
+      </Answered>
+    </Panel>
+  );
+}
+
+function OpenStepUps({ span }: { span: Span }) {
+  const open = useGet(
+    "/v1/revocations",
+    { query: { limit: 8, status: "open" } },
+    { span, live: ["requirement"], every: 30_000 },
+  );
+  return (
+    <Panel title="Waiting for a second proof">
+      <Answered query={open}>
+        {page =>
+          page.revocations.length === 0 ? (
+            <Empty>Nobody is asked for a second proof at the moment.</Empty>
+          ) : (
+            <ul className="lines">
+              {page.revocations.map(r => (
+                <li key={r.id}>
+                  <RequirementLine of={r} />
+                </li>
+              ))}
+            </ul>
+          )
+        }
+      </Answered>
+    </Panel>
+  );
+}
+
+function Rankings({ of: o }: { of: Overview }) {
+  const bySeverity = severities
+    .map(name => ({ name, n: o.severities?.find(s => s.name === name)?.count ?? 0 }))
+    .filter(s => s.n > 0);
+  return (
+    <div className="grid">
+      <Panel title="By severity">
+        <Ranked
+          empty="No active findings in this time."
+          of={bySeverity.map(s => ({
+            key: s.name,
+            value: s.n,
+            tone: s.name,
+            label: (
+              <To path="/findings" query={{ severity: s.name, disposition: "active" }}>
+                <Severity value={s.name} />
+              </To>
+            ),
+          }))}
+        />
+      </Panel>
+      <Panel title="By rule">
+        <Ranked
+          empty="No active findings in this time."
+          of={(o.detections ?? []).map(d => ({
+            key: d.name,
+            value: d.count,
+            tone: "high",
+            label: (
+              <To path="/findings" query={{ detection: d.name, disposition: "active" }}>
+                {d.name}
+              </To>
+            ),
+          }))}
+        />
+      </Panel>
+      <Panel title="Most affected">
+        <Ranked
+          empty="Nobody in this time."
+          of={(o.users ?? []).map(u => ({
+            key: `${u.tenant}/${u.user}`,
+            value: u.findings,
+            tone: u.severity,
+            label: <UserLink tenant={u.tenant} user={u.user} name={u.name} />,
+          }))}
+        />
+      </Panel>
+      <Panel title="Countries" actions={<To path="/map">Map</To>}>
+        <Ranked
+          empty="No events in this time."
+          of={(o.countries ?? []).map(c => ({
+            key: c.name,
+            value: c.count,
+            label: c.name ? <Text value={country(c.name)} limit={60} /> : <span className="soft">unknown</span>,
+          }))}
+        />
+      </Panel>
+    </div>
   );
 }
