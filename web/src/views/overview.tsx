@@ -138,7 +138,15 @@ function bandsOf(series: Schemas["Point"][]): Band[] {
         { name: "failed or blocked", tone: "failures", values: series.map(p => p.failures) },
       ],
     },
-    { name: "Findings", height: 70, series: [{ name: "findings", tone: "high", values: series.map(p => p.findings) }] },
+    {
+      name: "Findings",
+      height: 76,
+      series: severities.map(name => ({
+        name: `${name} findings`,
+        tone: name,
+        values: series.map(p => p.severities[name]),
+      })),
+    },
   ];
 }
 
