@@ -19,7 +19,15 @@ export type Group = (typeof groups)[number];
 
 /** views are all views there are. Add a line when a view lands; there are no links to views that are not here. */
 export const views: View[] = [
+  // Watch
   { path: "", load: () => import("./views/overview"), nav: { label: "Overview", group: "Watch" }, scope: "read" },
+  { path: "live", load: () => import("./views/live"), nav: { label: "Live", group: "Watch" }, scope: "read" },
+  { path: "map", load: () => import("./views/map"), nav: { label: "Map", group: "Watch" }, scope: "read" },
+  // Investigate
+
+  // Tune
+
+  // Operate
   { path: "streams", load: () => import("./views/streams"), nav: { label: "Streams", group: "Operate" }, scope: "operate" },
   {
     path: "deadletters",
@@ -27,8 +35,7 @@ export const views: View[] = [
     nav: { label: "Dead letters", group: "Operate" },
     scope: "operate",
   },
-  { path: "live", load: () => import("./views/live"), nav: { label: "Live", group: "Watch" }, scope: "read" },
-  { path: "map", load: () => import("./views/map"), nav: { label: "Map", group: "Watch" }, scope: "read" },
+  // Administer
   { path: "audit", load: () => import("./views/audit"), nav: { label: "Audit", group: "Administer" }, scope: "audit" },
   { path: "tokens", load: () => import("./views/tokens"), nav: { label: "API tokens", group: "Administer" }, scope: "admin" },
 ];
