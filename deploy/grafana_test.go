@@ -180,8 +180,11 @@ func TestQueriesOfDashboardsRun(t *testing.T) {
 		}
 		defer res.Body.Close()
 		body, err := io.ReadAll(res.Body)
-		if err != nil || res.StatusCode != http.StatusOK {
-			return nil, fmt.Errorf("%s: %s (%w)", res.Status, body, err)
+		if err != nil {
+			return nil, err
+		}
+		if res.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("%s: %s", res.Status, body)
 		}
 		if len(bytes.TrimSpace(body)) == 0 {
 			return nil, nil
