@@ -290,15 +290,21 @@ func (a *API) guarded(next http.Handler, mux *http.ServeMux) http.Handler {
 		secure(w.Header(), v.tls)
 		w.Header().Set("X-Request-Id", v.request)
 		defer func() {
-			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // it is that very value
+			cause := recover()
+			// What has begun and broke off must not look whole.
+			cut := cause != nil && out.status != 0
+			if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // it is that very value
 				a.log.Error("handler broke", zap.String("route", route), zap.Any("cause", cause), zap.Stack("stack"))
-				if out.status == 0 {
+				if !cut {
 					problem(out, http.StatusInternalServerError, "Something is wrong here; the log says what.")
 				}
 			}
 			a.metrics.requests.WithLabelValues(route, statusClass(max(out.status, http.StatusOK))).Inc()
 			if route != "live" {
 				a.metrics.seconds.WithLabelValues(route).Observe(time.Since(begun).Seconds())
+			}
+			if cut {
+				panic(http.ErrAbortHandler)
 			}
 		}()
 		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))

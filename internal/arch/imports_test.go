@@ -44,7 +44,7 @@ func within(path string, roots ...string) bool {
 }
 
 // pureCore are the packages whose results depend on their arguments alone.
-var pureCore = []string{"internal/codec", "internal/events", "internal/familiarity", "internal/org", "internal/profile", "internal/anomaly", "internal/policy", "internal/revocation", "internal/ssf/dialect", "internal/notify/incident"}
+var pureCore = []string{"internal/codec", "internal/events", "internal/familiarity", "internal/org", "internal/profile", "internal/anomaly", "internal/policy", "internal/revocation", "internal/ssf/dialect", "internal/notify/incident", "internal/export"}
 
 // mayImport says for some packages (and those below them) which others of this module they may import. Packages that are
 // not named here are bound by the rules below only.
@@ -57,6 +57,7 @@ var mayImport = map[string][]string{
 	"internal/anomaly":         {"internal/events", "internal/familiarity", "internal/org", "internal/profile"},
 	"internal/policy":          {"internal/events", "internal/profile", "internal/anomaly"},
 	"internal/revocation":      {"internal/events", "internal/profile", "internal/anomaly", "internal/policy"},
+	"internal/export":          {"internal/events", "internal/report"},
 	"internal/geo":             {"internal/events"},
 	"internal/stream":          {},
 	"internal/ssf":             {"internal/events", "internal/jwks", "internal/revocation", "internal/set"},
@@ -106,6 +107,7 @@ var onlyImporters = []struct {
 	{"github.com/twmb/franz-go/pkg/kfake", []string{"internal/embedded/broker", "internal/kafkatest"}, true},
 	{"github.com/twmb/franz-go", []string{"internal/embedded/broker", "internal/kafkatest"}, false}, // names of requests and errors
 	{"github.com/ebitengine/purego", []string{"internal/embedded"}, true},
+	{"github.com/parquet-go/parquet-go", []string{"internal/export"}, false},
 	{"github.com/oschwald/maxminddb-golang", []string{"internal/geo"}, false},
 	{"github.com/nicholas-fedor/shoutrrr", []string{"internal/notify"}, true},
 	{"github.com/microsoftgraph/msgraph-sdk-go", []string{"internal/source/entra/graphsdk"}, true},

@@ -22,6 +22,13 @@ func exported(q report.ExportQuery) (where *conditions, table Table, column stri
 	switch q.Kind {
 	case report.ExportEvents:
 		table, column = TableEvents, "time"
+		var own []events.Kind
+		for _, k := range events.Kinds {
+			if k.Internal() {
+				own = append(own, k)
+			}
+		}
+		where.and("kind NOT IN {own:Array(String)}", named("own", texts(own)))
 	case report.ExportFindings:
 		table, column = TableFindings, "time"
 		where.equal("detection", "detection", q.Detection)
@@ -53,7 +60,7 @@ WHERE `+where.String(), where.with(), func(r rowScanner) error { return r.Scan(&
 	return n, err
 }
 
-// Export gives take every record that q asks for, oldest first, each once: JSON of an [events.Event], an [events.Finding], a
+// Export gives take every record that q asks for, oldest first, each once, without the events of our own kinds: JSON of an [events.Event], an [events.Finding], a
 // [report.Requirement] or an [events.AuditEntry]. The bytes are valid during the call. It takes as long as it takes: ctx ends
 // it, and no time-out does.
 func (s *Store) Export(ctx context.Context, q report.ExportQuery, take func(record []byte) error) error {
