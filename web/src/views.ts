@@ -26,6 +26,8 @@ export const views: View[] = [
   // Investigate
 
   // Tune
+  { path: "policies", load: () => import("./views/policies"), nav: { label: "Policies", group: "Tune" }, scope: "read" },
+  { path: "backtests/:id", load: () => import("./views/backtest"), scope: "backtest" },
 
   // Operate
   { path: "streams", load: () => import("./views/streams"), nav: { label: "Streams", group: "Operate" }, scope: "operate" },
