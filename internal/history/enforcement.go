@@ -10,20 +10,20 @@ import (
 )
 
 // decisions is a query for when the decisions that opened requirements entered the log: when the first finding of the event
-// that a requirement is about did. requirements is a query for tenant, requirement and event of these requirements; the scope's
+// that a requirement is about did. What the detector wrote twice, after a crash, counts as it was written last. requirements is a query for tenant, requirement and event of these requirements; the scope's
 // conditions stand before it, so that a finding is looked for within the caller's tenants only.
 func decisions(scope *conditions, requirements string) string {
 	return `SELECT tenant, q.requirement AS requirement, min(logged) AS decided
 FROM (SELECT tenant, event_id, logged FROM ${database}.findings WHERE ` + scope.String() + `
-    AND event_id IN (SELECT toFixedString(unhex(event_id), 16) FROM (` + requirements + `))) AS f
-INNER JOIN (SELECT tenant, requirement, toFixedString(unhex(event_id), 16) AS event_id FROM (` + requirements + `)) AS q
+    AND event_id IN (SELECT toFixedString(unhex(event), 16) FROM (` + requirements + `))) AS f
+INNER JOIN (SELECT tenant, requirement, toFixedString(unhex(event), 16) AS event_id FROM (` + requirements + `)) AS q
     ON f.tenant = q.tenant AND f.event_id = q.event_id
 GROUP BY tenant, requirement`
 }
 
 // opened is a query for the requirements that a condition lets through, as [decisions] wants them.
 func opened(where *conditions) string {
-	return `SELECT tenant, requirement, argMax(event_id, version) AS event_id FROM ${database}.revocations WHERE ` + where.String() + `
+	return `SELECT tenant, requirement, any(event_id) AS event FROM ${database}.revocations WHERE ` + where.String() + `
     AND length(event_id) = 32 GROUP BY tenant, requirement`
 }
 
@@ -123,7 +123,7 @@ func scanStage(r rowScanner, e *report.Enforcement) error {
 	return nil
 }
 
-// decidedStage measures from an event's acceptance to its finding's place on the log. A finding counts as it came first.
+// decidedStage measures from an event's acceptance to its finding's place on the log.
 func (s *Store) decidedStage(ctx context.Context, scope report.Scope, e *report.Enforcement) error {
 	where := within(scope).during("time", report.Span{From: e.From, To: e.To}).and("ingested > toDateTime64(0, 3, 'UTC')")
 	return s.rows(ctx, `SELECT 'decided', count(), quantilesExact(0.5, 0.95, 0.99)(greatest(0, took))

@@ -3,8 +3,10 @@ package history_test
 import (
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,4 +189,114 @@ func TestTheNewestMarkHoldsWhateverTheOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestFindingsAreFilteredByWhereAndWhat(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	var list []*events.Finding
+	for i, ip := range []string{"192.0.2.10", "192.0.2.200", "198.51.100.7", "2001:db8::1", "2001:db8:0:1::1", ""} {
+		e := event("acme", "u1", i)
+		e.IP, e.Session.ID, e.App = ip, "s"+strconv.Itoa(i%2), events.Ref{ID: "app-" + strconv.Itoa(i%3), Name: "App"}
+		e.Place.Country = []string{"NL", "DE"}[i%2]
+		list = append(list, finding(e, "LOC-01", events.High))
+	}
+	insertFindings(t, s, list...)
+	insertFindings(t, s, list...)
+	for name, c := range map[string]struct {
+		q    report.FindingQuery
+		want []int
+	}{
+		"session":      {report.FindingQuery{Session: "s1"}, []int{5, 3, 1}},
+		"app":          {report.FindingQuery{App: "app-2"}, []int{5, 2}},
+		"country":      {report.FindingQuery{Country: "NL"}, []int{4, 2, 0}},
+		"both":         {report.FindingQuery{Country: "NL", App: "app-2"}, []int{2}},
+		"address":      {report.FindingQuery{Addresses: netip.MustParsePrefix("192.0.2.10/32")}, []int{0}},
+		"network":      {report.FindingQuery{Addresses: netip.MustParsePrefix("192.0.2.99/24")}, []int{1, 0}},
+		"odd network":  {report.FindingQuery{Addresses: netip.MustParsePrefix("192.0.2.0/25")}, []int{0}},
+		"all of IPv4":  {report.FindingQuery{Addresses: netip.MustParsePrefix("0.0.0.0/0")}, []int{2, 1, 0}},
+		"IPv6":         {report.FindingQuery{Addresses: netip.MustParsePrefix("2001:db8::/48")}, []int{4, 3}},
+		"IPv6 address": {report.FindingQuery{Addresses: netip.MustParsePrefix("2001:db8::1/128")}, []int{3}},
+		"none":         {report.FindingQuery{Session: hostile[0]}, nil},
+		"nor here":     {report.FindingQuery{App: hostile[1], Country: hostile[2]}, nil},
+	} {
+		c.q.Scope, c.q.Span, c.q.Limit = everything, day, 10
+		page, err := s.Findings(t.Context(), c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, i := range c.want {
+			want = append(want, list[i].ID)
+		}
+		if diff := cmp.Diff(want, ids(t, page)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestMarksAreOfTheirTenant(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	ours, theirs := finding(event("acme", "u1", 1), "LOC-01", events.High), finding(event("globex", "u1", 1), "LOC-01", events.High)
+	insertFindings(t, s, ours, theirs)
+	old, newest := mark(ours, 10, events.TriageAcknowledged), mark(ours, 20, events.FalsePositive)
+	insertMarks(t, s, newest, old, mark(theirs, 5, events.TruePositive), old)
+	acme, globex := report.Scope{Tenants: []string{"acme"}}, report.Scope{Tenants: []string{"globex"}}
+	marks, err := s.Marks(t.Context(), acme, ours.ID)
+	if diff := cmp.Diff([]events.Mark{*newest, *old}, marks); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, scope := range []report.Scope{globex, {}} {
+		marks, err := s.Marks(t.Context(), scope, ours.ID)
+		triage, err2 := s.Triage(t.Context(), scope, []string{ours.ID})
+		if err != nil || err2 != nil || len(marks)+len(triage) != 0 {
+			t.Errorf("%+v sees %v and %v, %v, %v", scope, marks, triage, err, err2)
+		}
+	}
+	for _, id := range hostile {
+		marks, err := s.Marks(t.Context(), everything, id)
+		triage, err2 := s.Triage(t.Context(), everything, []string{id})
+		if err != nil || err2 != nil || len(marks)+len(triage) != 0 {
+			t.Errorf("of %q: %v and %v, %v, %v", id, marks, triage, err, err2)
+		}
+	}
+	rules, err := s.Rules(t.Context(), report.RuleQuery{Scope: globex, Span: day, Recent: []*events.Mark{newest}})
+	if err != nil || len(rules) != 1 || rules[0].TruePositive != 1 || rules[0].FalsePositive != 0 || *rules[0].Precision != 1 {
+		t.Errorf("the rules of another tenant are %+v, %v", rules, err)
+	}
+}
+
+func TestNeighboursAreTheUsersOwn(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	var list []*events.Finding
+	for i := range 3 {
+		e := event("acme", "u1", 100)
+		e.Source.ID += strconv.Itoa(i)
+		e.ID = events.EventID("acme", "test", e.Source.ID)
+		list = append(list, finding(e, "LOC-01", events.High)) // all at one time
+	}
+	slices.SortFunc(list, func(a, b *events.Finding) int { return strings.Compare(a.ID, b.ID) })
+	before := finding(event("acme", "u1", 50), "LOC-01", events.Low)
+	others := []*events.Finding{finding(event("acme", "u2", 99), "LOC-01", events.Low), finding(event("globex", "u1", 101), "LOC-01", events.Low)}
+	insertFindings(t, s, append(append(others, before), list...)...)
+	chain := append([]*events.Finding{before}, list...)
+	for i, f := range chain {
+		var want report.Neighbours
+		if i > 0 {
+			want.Previous = chain[i-1].ID
+		}
+		if i < len(chain)-1 {
+			want.Next = chain[i+1].ID
+		}
+		got, err := s.Neighbours(t.Context(), everything, "acme", "u1", report.Cursor{Time: f.Time, ID: f.ID})
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("of %d: %v (-want +got):\n%s", i, err, diff)
+		}
+	}
+	got, err := s.Neighbours(t.Context(), report.Scope{Tenants: []string{"globex"}}, "acme", "u1", report.Cursor{Time: at(60), ID: "f"})
+	if err != nil || got != (report.Neighbours{}) {
+		t.Errorf("another tenant sees %+v, %v", got, err)
+	}
 }
