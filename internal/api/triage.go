@@ -66,7 +66,7 @@ type triageAnswer struct {
 
 func (a *API) describeTriage(api huma.API) {
 	register(a, api, "finding-details", "/v1/findings/{id}/details", "One finding with all that belongs to it", ScopeRead, a.details, refusing(http.StatusNotFound))
-	register(a, api, "finding-explanation", "/v1/findings/{id}/explanation", "The decision that a finding is part of, in full", ScopeRead, a.explanation,
+	register(a, api, "finding-explanation", "/v1/findings/{id}/explanation", "The decision that a finding is part of, in full", ScopeTimeline, a.explanation,
 		refusing(http.StatusNotFound), aside, saying("One is made at a time, and may take seconds."))
 	register(a, api, "triage-finding", "PUT /v1/findings/{id}/triage", "Say what a finding is", ScopeTriage, a.triage,
 		refusing(http.StatusNotFound, http.StatusPreconditionFailed), aside,
@@ -139,6 +139,9 @@ func (a *API) details(ctx context.Context, who *principal, q *findingQuestion) (
 	if err != nil {
 		return nil, a.refusal(err)
 	}
+	if err := a.audit(ctx, who, events.AuditEntry{Tenant: f.Tenant, User: f.User.ID, Target: f.ID, Action: "finding.details"}); err != nil {
+		return nil, err
+	}
 	scope := who.tenants.Narrow(f.Tenant)
 	answer := &detailsAnswer{}
 	body := &answer.Body
@@ -210,6 +213,13 @@ func (a *API) explanation(ctx context.Context, who *principal, q *findingQuestio
 	x, err := a.deps.Explainer.Explain(ctx, who.tenants, q.ID, now())
 	switch {
 	case err == nil:
+		entry := events.AuditEntry{Target: q.ID, Action: "finding.explanation"}
+		if len(x.Findings) > 0 { // it is the finding's decision
+			entry.Tenant, entry.User = x.Findings[0].Finding.Tenant, x.Findings[0].Finding.User.ID
+		}
+		if err := a.audit(ctx, who, entry); err != nil {
+			return nil, err
+		}
 		return &explanationAnswer{x}, nil
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, unavailable("The explanation takes too long now; ask again later.")

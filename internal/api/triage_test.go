@@ -254,6 +254,14 @@ func TestWhoMarksAFindingReadsItAtOnce(t *testing.T) {
 		t.Errorf("the log has %+v", marks)
 	}
 	entries := w.log.audited(t)
+	reads := func() (list []string) {
+		for _, e := range w.log.audited(t) {
+			if e.Action != "finding.triage" {
+				list = append(list, e.Action+" "+e.Tenant+" "+e.User+" "+e.Target)
+			}
+		}
+		return list
+	}
 	wantEntry := events.AuditEntry{
 		Tenant: "acme", Actor: "acme", Via: events.ViaToken, Action: "finding.triage", Target: id, User: "u1", Detail: "false_positive", Outcome: events.AuditDone,
 	}
@@ -291,6 +299,9 @@ func TestWhoMarksAFindingReadsItAtOnce(t *testing.T) {
 	look("before the archiver")
 	w.archive.keep(marks[0])
 	look("after the archiver")
+	if diff := cmp.Diff([]string{"finding.details acme u1 " + id, "finding.details acme u1 " + id}, reads()); diff != "" {
+		t.Errorf("the audit trail of what was read (-want +got):\n%s", diff)
+	}
 	if n := len(w.api.recent.marks); n != 0 {
 		t.Errorf("%d marks are remembered that the history has", n)
 	}
@@ -491,7 +502,7 @@ func (s *slow) Explain(ctx context.Context, scope report.Scope, finding string, 
 	if !scope.Allows("acme") || finding == strings.Repeat("0", 32) {
 		return nil, report.ErrNotFound
 	}
-	return &explain.Explanation{Rules: "r1"}, nil
+	return &explain.Explanation{Rules: "r1", Findings: []explain.Finding{{Finding: findingOf("acme", "u1")}}}, nil
 }
 
 func TestOneExplanationIsMadeAtATime(t *testing.T) {
@@ -524,6 +535,9 @@ func TestOneExplanationIsMadeAtATime(t *testing.T) {
 	close(s.done)
 	if res, body := get(t, path, acmeSecret); res.StatusCode != http.StatusOK || !strings.Contains(body, `"rules":"r1"`) {
 		t.Errorf("the next: %d %s", res.StatusCode, body)
+	}
+	if got := w.log.audited(t); len(got) != 1 || got[0].Action != "finding.explanation" || got[0].User != "u1" || got[0].Tenant != "acme" {
+		t.Errorf("the audit trail has %+v", got)
 	}
 	if res, _ := get(t, w.base+"/v1/findings/"+strings.Repeat("0", 32)+"/explanation", acmeSecret); res.StatusCode != http.StatusNotFound {
 		t.Errorf("of nothing: %d", res.StatusCode)
