@@ -321,7 +321,7 @@ export interface paths {
         };
         /**
          * The decision that a finding is part of, in full
-         * @description One is made at a time, and may take seconds. Needs the scope `read`.
+         * @description One is made at a time, and may take seconds. Needs the scope `timeline`.
          */
         get: operations["finding-explanation"];
         put?: never;
