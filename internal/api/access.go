@@ -113,15 +113,15 @@ func (b *accessBook) clear() {
 func (b *accessBook) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		b.clear()
-		group, ctx := errgroup.WithContext(ctx)
-		group.Go(func() error { return b.watch(ctx) })
+		group, both := errgroup.WithContext(ctx)
+		group.Go(func() error { return b.watch(both) })
 		group.Go(func() error {
-			err := b.log.Follow(ctx, events.TopicAccess, b.take, func() {
+			err := b.log.Follow(both, events.TopicAccess, b.take, func() {
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				b.loaded = true
 			})
-			if err == nil && ctx.Err() == nil {
+			if err == nil && both.Err() == nil {
 				err = errors.New("the topic ended")
 			}
 			return err
