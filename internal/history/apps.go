@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
 )
 
@@ -15,12 +16,12 @@ const maxApps = 200
 type appKey struct{ tenant, app string }
 
 // acted are the receipts by which an application says that it did what was asked.
-const acted = "status IN ('challenged', 'satisfied', 'refused', 'revoked')"
+const acted = "'challenged', 'satisfied', 'refused', 'revoked'"
 
 // Apps answers with the applications of a span, those with most events first. Numbers of events are of whole hours, or of
 // whole days where the span is long ago.
 func (s *Store) Apps(ctx context.Context, q report.AppQuery) ([]report.AppSummary, error) {
-	apps, _, err := s.appSums(ctx, q)
+	apps, err := s.appSums(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -35,10 +36,10 @@ func (s *Store) Apps(ctx context.Context, q report.AppQuery) ([]report.AppSummar
 }
 
 // appSums adds up the applications' events and receipts: at most maxApps of each.
-func (s *Store) appSums(ctx context.Context, q report.AppQuery) (map[appKey]*report.AppSummary, report.Span, error) {
+func (s *Store) appSums(ctx context.Context, q report.AppQuery) (map[appKey]*report.AppSummary, error) {
 	apps := map[appKey]*report.AppSummary{}
 	where := scopedTo(q, "app_id")
-	span := where.counted(q.Span, q.Now)
+	where.buckets(q.Span, q.Now)
 	err := s.rows(ctx, `SELECT tenant, app_id, max(app_name), toUnixTimestamp64Milli(max(by_app.last)),
     uniqCombinedMerge(12)(events) AS n, uniqCombinedMerge(12)(users), uniqCombinedIfMerge(12)(failures)
 FROM ${database}.by_app
@@ -56,9 +57,9 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxApps))), func(r rowSc
 		return nil
 	})
 	if err != nil {
-		return nil, span, err
+		return nil, err
 	}
-	return apps, span, s.enforced(ctx, q, apps)
+	return apps, s.enforced(ctx, q, apps)
 }
 
 // scopedTo binds a question about applications to what may be seen, and to one application when it names one.
@@ -71,13 +72,19 @@ func scopedTo(q report.AppQuery, column string) *conditions {
 
 // enforced adds what the applications did with the requirements that were opened in the span.
 func (s *Store) enforced(ctx context.Context, q report.AppQuery, apps map[appKey]*report.AppSummary) error {
-	where := scopedTo(q, "app").during("time", q.Span)
-	return s.rows(ctx, `SELECT tenant, app, uniqExact(requirement) AS n, uniqExactIf(requirement, `+acted+`), toUnixTimestamp64Milli(max(time))
+	tenants := q.Scope
+	if q.App != "" {
+		tenants = q.Scope.Narrow(q.Tenant)
+	}
+	raised := within(tenants).during("not_before", q.Span)
+	where := scopedTo(q, "app").and("(tenant, requirement) IN (SELECT tenant, requirement FROM (" + opened(raised) + "))")
+	args := append(where.with(), raised.args...)
+	err := s.rows(ctx, `SELECT tenant, app, uniqExact(requirement) AS n, uniqExactIf(requirement, status IN (`+acted+`)), toUnixTimestamp64Milli(max(time))
 FROM ${database}.receipts
 WHERE `+where.String()+`
 GROUP BY tenant, app
 ORDER BY n DESC, tenant, app
-LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxApps))), func(r rowScanner) error {
+LIMIT {limit:UInt32}`, append(args, named("limit", uint32(maxApps))), func(r rowScanner) error {
 		var key appKey
 		var n, done uint64
 		var last int64
@@ -90,6 +97,24 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxApps))), func(r rowSc
 			apps[key] = a
 		}
 		a.Requirements, a.Enforced, a.Last = n, done, max(a.Last, millis(last))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	query, taken := timed(tenants, &report.Enforcement{From: q.Span.From, To: q.Span.To}, "app", acted)
+	return s.rows(ctx, `SELECT tenant, app, quantilesExact(0.5, 0.95)(took)
+FROM (`+query+`)
+GROUP BY tenant, app`, taken.with(), func(r rowScanner) error {
+		var key appKey
+		var at []float64
+		if err := r.Scan(&key.tenant, &key.app, &at); err != nil {
+			return err
+		}
+		if a := apps[key]; a != nil && len(at) == 2 {
+			half, most := rounded(at[0]), rounded(at[1])
+			a.P50, a.P95 = &half, &most
+		}
 		return nil
 	})
 }
@@ -126,7 +151,7 @@ func (s *Store) App(ctx context.Context, q report.AppQuery) (*report.AppProfile,
 		AppSummary: report.AppSummary{Tenant: q.Tenant, App: q.App, Name: name},
 		Series:     []report.AppPoint{}, Receipts: []report.Count{}, Findings: []report.FindingLine{},
 	}
-	apps, _, err := s.appSums(ctx, q)
+	apps, err := s.appSums(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -184,11 +209,11 @@ func (s *Store) appKnown(ctx context.Context, q report.AppQuery) (known bool, na
 
 // appSeries reads the chart of an application: by the hour at the finest, and by the day where hours are no longer kept.
 func (s *Store) appSeries(ctx context.Context, q report.AppQuery, a *report.AppProfile) error {
-	least, rows := int64(3600), int64(3600)
-	if int64(q.Span.From) < int64(q.Now)-hourly {
-		least, rows = 86400, 86400
+	rows := int64(hourSeconds)
+	if q.Span.From < q.Now-(hourDays-1)*events.Day {
+		rows = daySeconds
 	}
-	span, step := chartOf(q.Span, least)
+	span, step := chartOf(q.Span, rows)
 	a.From, a.To, a.Step = span.From, span.To, step
 	for at := span.From; at < span.To; at += millis(step * 1000) {
 		a.Series = append(a.Series, report.AppPoint{Time: at})

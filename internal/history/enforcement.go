@@ -135,11 +135,12 @@ FROM (
 )`, where.with(), func(r rowScanner) error { return scanStage(r, e) })
 }
 
-// timed is a query for the first receipt of each requirement of a span, by what else is given, with the time since the decision.
+// timed is a query for the first receipt of each requirement of a span, by tenant and what else is given, with the time since the
+// decision.
 func timed(scope report.Scope, e *report.Enforcement, by, statuses string) (query string, where *conditions) {
 	where = within(scope).during("not_before", report.Span{From: e.From, To: e.To})
 	tenants := within(scope)
-	return `SELECT ` + by + `, greatest(0, toUnixTimestamp64Milli(first) - toUnixTimestamp64Milli(decided)) AS took
+	return `SELECT r.tenant AS tenant, ` + by + `, greatest(0, toUnixTimestamp64Milli(first) - toUnixTimestamp64Milli(decided)) AS took
 FROM (
     SELECT tenant, requirement, ` + by + `, min(time) AS first
     FROM ${database}.receipts
@@ -158,7 +159,7 @@ GROUP BY status`, where.with(), func(r rowScanner) error { return scanStage(r, e
 }
 
 func (s *Store) enforcingApps(ctx context.Context, scope report.Scope, e *report.Enforcement) error {
-	query, where := timed(scope, e, "app", "'challenged', 'satisfied', 'refused', 'revoked'")
+	query, where := timed(scope, e, "app", acted)
 	return s.rows(ctx, `SELECT app, count() AS n, quantilesExact(0.5, 0.95)(took)
 FROM (`+query+`)
 GROUP BY app

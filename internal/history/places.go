@@ -17,40 +17,13 @@ const (
 	maxArcs   = 200
 )
 
-// hourly is for how long numbers by the hour are kept, less a day: older ones are known by the day.
-const hourly = 39 * events.Day
-
-// counted is a condition on a table that counts by hours and by days, and the span that it takes in: q widened to whole
-// hours, and to whole days where hours are no longer kept.
-func (c *conditions) counted(span report.Span, now events.Millis) report.Span {
-	hour, day := int64(events.Hour), int64(events.Day)
-	from, to := floor(int64(span.From), hour), floor(int64(span.To)+hour-1, hour)
-	if kept := int64(now) - int64(hourly); from < kept {
-		from = floor(from, day)
-		if to < kept {
-			to = floor(to+day-1, day)
-		}
-	}
-	first, last := floor(from+day-1, day), floor(to, day)
-	if first > last { // within one day
-		first, last = to, to
-	}
-	between := func(from, to string) string {
-		return "bucket >= toDateTime({" + from + ":Int64}, 'UTC') AND bucket < toDateTime({" + to + ":Int64}, 'UTC')"
-	}
-	c.and("(step = 86400 AND "+between("day_from", "day_to")+
-		" OR step = 3600 AND ("+between("hour_from", "day_from")+" OR "+between("day_to", "hour_to")+"))",
-		named("hour_from", from/1000), named("day_from", first/1000), named("day_to", last/1000), named("hour_to", to/1000))
-	return report.Span{From: millis(from), To: millis(to)}
-}
-
 // spot names a place as it is counted.
 type spot struct{ country, region, city string }
 
 // Map answers with the places of a span and the ways between places that findings are about.
 func (s *Store) Map(ctx context.Context, q report.MapQuery) (*report.WorldMap, error) {
 	where := within(q.Scope)
-	span := where.counted(q.Span, q.Now)
+	span := where.buckets(q.Span, q.Now)
 	m := &report.WorldMap{From: span.From, To: span.To, Places: []report.MapPlace{}, Arcs: []report.Arc{}}
 	findings, err := s.findingPlaces(ctx, q.Scope, span)
 	if err != nil {

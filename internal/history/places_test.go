@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/history/historytest"
 	"github.com/countersign-io/countersign/internal/report"
 )
@@ -486,5 +487,72 @@ func TestAppsAreWhatWasUsed(t *testing.T) {
 		if !slices.IsSortedFunc(apps, func(a, b report.AppSummary) int { return cmp.Compare(b.Events, a.Events) }) {
 			t.Errorf("apps are not in order: %+v", apps)
 		}
+	}
+}
+
+func TestAppsAreTimedByTheirReceipts(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	logged := time.Now().Truncate(time.Second)
+	moment := func(ms int) events.Millis { return events.MillisOf(logged) + events.Millis(ms) }
+	findings, receipts := history.NewFindings(), history.NewReceipts()
+	add := func(r *events.Receipt) {
+		r.ID = events.ReceiptID(r)
+		for range 2 {
+			if err := receipts.Append(r, logged); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var requirements []*report.Requirement
+	for i := range 4 {
+		tenant := []string{"acme", "acme", "acme", "globex"}[i]
+		e := event(tenant, "u", i)
+		f := finding(e, "LOC-01", events.High)
+		if err := findings.Append(f, events.Encode(f), logged); err != nil {
+			t.Fatal(err)
+		}
+		r := requirement(tenant, "u", i, report.Open)
+		r.EventID = e.ID
+		requirements = append(requirements, r)
+	}
+	insert(t, s, &findings.Block)
+	insertRequirements(t, s, requirements...)
+	for i, ms := range []int{100, 300} {
+		r := requirements[i]
+		add(&events.Receipt{Tenant: "acme", User: "u", Requirement: r.ID, App: "bank", Status: events.Delivered, Time: moment(10)})
+		add(&events.Receipt{Tenant: "acme", User: "u", Requirement: r.ID, App: "bank", Status: events.Challenged, Time: moment(ms)})
+		add(&events.Receipt{Tenant: "acme", User: "u", Requirement: r.ID, App: "bank", Status: events.Satisfied, Time: moment(ms + 9000)})
+	}
+	add(&events.Receipt{Tenant: "acme", User: "u", Requirement: requirements[2].ID, App: "bank", Status: events.Delivered, Time: moment(5)})
+	add(&events.Receipt{Tenant: "globex", User: "u", Requirement: requirements[3].ID, App: "bank", Status: events.Revoked, Time: moment(7000)})
+	insert(t, s, &receipts.Block)
+	half, most, other := int64(200), int64(290), int64(7000)
+	acme := report.AppSummary{Tenant: "acme", App: "bank", Last: moment(9300), Requirements: 3, Enforced: 2, P50: &half, P95: &most}
+	globex := report.AppSummary{Tenant: "globex", App: "bank", Last: moment(7000), Requirements: 1, Enforced: 1, P50: &other, P95: &other}
+	for _, v := range []struct {
+		scope report.Scope
+		span  report.Span
+		want  []report.AppSummary
+	}{
+		{everything, day, []report.AppSummary{acme, globex}},
+		{report.Scope{Tenants: []string{"globex"}}, day, []report.AppSummary{globex}},
+		{everything, report.Span{From: at(3600), To: at(7200)}, nil},
+		{report.Scope{}, day, nil},
+	} {
+		apps, err := s.Apps(t.Context(), report.AppQuery{Scope: v.scope, Span: v.span, Now: at(0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(v.want, apps, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", v.scope, diff)
+		}
+	}
+	a, err := s.App(t.Context(), report.AppQuery{Scope: everything, Tenant: "acme", App: "bank", Span: day, Now: at(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(acme, a.AppSummary); diff != "" {
+		t.Errorf("one app (-want +got):\n%s", diff)
 	}
 }
