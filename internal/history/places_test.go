@@ -505,8 +505,8 @@ func TestAppsAreTimedByTheirReceipts(t *testing.T) {
 		}
 	}
 	var requirements []*report.Requirement
-	for i := range 4 {
-		tenant := []string{"acme", "acme", "acme", "globex"}[i]
+	for i := range 5 {
+		tenant := []string{"acme", "acme", "acme", "acme", "globex"}[i]
 		e := event(tenant, "u", i)
 		f := finding(e, "LOC-01", events.High)
 		if err := findings.Append(f, events.Encode(f), logged); err != nil {
@@ -518,17 +518,17 @@ func TestAppsAreTimedByTheirReceipts(t *testing.T) {
 	}
 	insert(t, s, &findings.Block)
 	insertRequirements(t, s, requirements...)
-	for i, ms := range []int{100, 300} {
+	for i, ms := range []int{100, 300, 200} {
 		r := requirements[i]
 		add(&events.Receipt{Tenant: "acme", User: "u", Requirement: r.ID, App: "bank", Status: events.Delivered, Time: moment(10)})
 		add(&events.Receipt{Tenant: "acme", User: "u", Requirement: r.ID, App: "bank", Status: events.Challenged, Time: moment(ms)})
 		add(&events.Receipt{Tenant: "acme", User: "u", Requirement: r.ID, App: "bank", Status: events.Satisfied, Time: moment(ms + 9000)})
 	}
-	add(&events.Receipt{Tenant: "acme", User: "u", Requirement: requirements[2].ID, App: "bank", Status: events.Delivered, Time: moment(5)})
-	add(&events.Receipt{Tenant: "globex", User: "u", Requirement: requirements[3].ID, App: "bank", Status: events.Revoked, Time: moment(7000)})
+	add(&events.Receipt{Tenant: "acme", User: "u", Requirement: requirements[3].ID, App: "bank", Status: events.Delivered, Time: moment(5)})
+	add(&events.Receipt{Tenant: "globex", User: "u", Requirement: requirements[4].ID, App: "bank", Status: events.Revoked, Time: moment(7000)})
 	insert(t, s, &receipts.Block)
-	half, most, other := int64(200), int64(290), int64(7000)
-	acme := report.AppSummary{Tenant: "acme", App: "bank", Last: moment(9300), Requirements: 3, Enforced: 2, P50: &half, P95: &most}
+	half, most, other := int64(200), int64(300), int64(7000)
+	acme := report.AppSummary{Tenant: "acme", App: "bank", Last: moment(9300), Requirements: 4, Enforced: 3, P50: &half, P95: &most}
 	globex := report.AppSummary{Tenant: "globex", App: "bank", Last: moment(7000), Requirements: 1, Enforced: 1, P50: &other, P95: &other}
 	for _, v := range []struct {
 		scope report.Scope

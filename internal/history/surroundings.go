@@ -236,15 +236,23 @@ func ofUser(scope report.Scope, tenant, user string) *conditions {
 	return one(scope, tenant).and("user_id = {user:String}", named("user", user))
 }
 
-// lines reads findings as lines of a list, newest first. raw has the title and the summary.
+// findingLines reads findings as lines of a list, newest first. Their records, which have the title and the summary, are read
+// for those only that are listed.
 func (s *Store) findingLines(ctx context.Context, where *conditions, limit int) ([]report.FindingLine, error) {
 	list := []report.FindingLine{}
 	err := s.rows(ctx, `SELECT `+hexID+`, tenant, user_id, user_name, toUnixTimestamp64Milli(time), detection, severity, disposition, session_id,
     JSONExtractString(raw, 'title'), JSONExtractString(raw, 'summary')
-FROM ${database}.findings FINAL
-WHERE `+where.String()+`
-ORDER BY time DESC, id DESC
-LIMIT {limit:UInt32}`, where.with(named("limit", uint32(limit))), func(r rowScanner) error {
+FROM ${database}.findings
+WHERE (tenant, time, id) IN (
+    SELECT tenant, time, id
+    FROM ${database}.findings
+    WHERE `+where.String()+`
+    ORDER BY time DESC, id DESC
+    LIMIT 1 BY tenant, time, id
+    LIMIT {limit:UInt32}
+)
+ORDER BY time DESC, id DESC, logged DESC
+LIMIT 1 BY tenant, time, id`, where.with(named("limit", uint32(limit))), func(r rowScanner) error {
 		var f report.FindingLine
 		var at int64
 		var severity, disposition string
