@@ -24,6 +24,19 @@ export const views: View[] = [
   { path: "live", load: () => import("./views/live"), nav: { label: "Live", group: "Watch" }, scope: "read" },
   { path: "map", load: () => import("./views/map"), nav: { label: "Map", group: "Watch" }, scope: "read" },
   // Investigate
+  { path: "findings", load: () => import("./views/findings"), nav: { label: "Findings", group: "Investigate" }, scope: "read" },
+  { path: "findings/:id", load: () => import("./views/finding"), scope: "read" },
+  { path: "users", load: () => import("./views/users"), nav: { label: "Users", group: "Investigate" }, scope: "timeline" },
+  { path: "users/:tenant/:user", load: () => import("./views/user"), scope: "timeline" },
+  { path: "sessions/:tenant/:session", load: () => import("./views/session"), scope: "timeline" },
+  {
+    path: "networks",
+    load: () => import("./views/network"),
+    nav: { label: "Networks", group: "Investigate" },
+    scope: "timeline",
+  },
+  { path: "apps", load: () => import("./views/apps"), nav: { label: "Apps", group: "Investigate" }, scope: "read" },
+  { path: "apps/:tenant/:app", load: () => import("./views/app"), scope: "read" },
 
   // Tune
   { path: "policies", load: () => import("./views/policies"), nav: { label: "Policies", group: "Tune" }, scope: "read" },

@@ -7,6 +7,7 @@ export interface LiveRecords {
   finding: Schemas["Finding"];
   requirement: Schemas["Requirement"];
   receipt: Schemas["Receipt"];
+  mark: Schemas["Mark"];
   reset: Record<string, never>;
 }
 
@@ -15,7 +16,7 @@ export type LiveKind = keyof LiveRecords;
 /** LiveState is "quiet" while the page is hidden: a browser has few connections for all its pages of one host. */
 export type LiveState = "connecting" | "live" | "away" | "quiet";
 
-const kinds: LiveKind[] = ["finding", "requirement", "receipt", "reset"];
+const kinds: LiveKind[] = ["finding", "requirement", "receipt", "mark", "reset"];
 const hiddenFor = 60_000; // milliseconds
 const comeBack = 3_000; // milliseconds
 

@@ -1,5 +1,4 @@
 // Charts: drawn to their room, with a table of the same numbers; README.md shows how.
-export * from "./lanes";
 export * from "./ranked";
 export * from "./time-bars";
 export { useWidth } from "./width";

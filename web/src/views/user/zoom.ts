@@ -1,0 +1,33 @@
+import { useCallback } from "react";
+import { useSearchParams } from "react-router";
+import { spanNames, useSpan } from "../../shell/span";
+import { type Extent, within } from "./lane-layout";
+
+const longest = 90 * 86400_000; // what the API answers at once
+
+/** useZoom reads and sets the part of time that is shown: the from and to of the address, as the header's picker does. */
+export function useZoom() {
+  const span = useSpan();
+  const [, setSearch] = useSearchParams();
+  const set = useCallback(
+    (next: Extent | undefined) =>
+      setSearch(
+        before => {
+          const search = new URLSearchParams(before);
+          for (const name of spanNames) if (name !== "tenant") search.delete(name);
+          if (next) {
+            search.set("from", new Date(next.from).toISOString());
+            search.set("to", new Date(next.to).toISOString());
+          }
+          return search;
+        },
+        { preventScrollReset: true },
+      ),
+    [setSearch],
+  );
+  const bounds = (): Extent => {
+    const now = Date.now() + 60_000;
+    return { from: now - longest, to: now };
+  };
+  return { span, set: (next: Extent) => set(within(next, bounds())), reset: () => set(undefined), bounds };
+}
