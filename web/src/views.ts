@@ -39,10 +39,13 @@ export const views: View[] = [
   { path: "apps/:tenant/:app", load: () => import("./views/app"), scope: "read" },
 
   // Tune
+  { path: "rules", load: () => import("./views/rules"), nav: { label: "Rules", group: "Tune" }, scope: "read" },
   { path: "policies", load: () => import("./views/policies"), nav: { label: "Policies", group: "Tune" }, scope: "read" },
   { path: "backtests/:id", load: () => import("./views/backtest"), scope: "backtest" },
 
   // Operate
+  { path: "sources", load: () => import("./views/sources"), nav: { label: "Sources", group: "Operate" }, scope: "read" },
+  { path: "alerts", load: () => import("./views/alerts"), nav: { label: "Alerts", group: "Operate" }, scope: "operate" },
   { path: "streams", load: () => import("./views/streams"), nav: { label: "Streams", group: "Operate" }, scope: "operate" },
   {
     path: "deadletters",
@@ -52,5 +55,11 @@ export const views: View[] = [
   },
   // Administer
   { path: "audit", load: () => import("./views/audit"), nav: { label: "Audit", group: "Administer" }, scope: "audit" },
+  {
+    path: "erasures",
+    load: () => import("./views/erasures"),
+    nav: { label: "Erasures", group: "Administer" },
+    scope: "erase",
+  },
   { path: "tokens", load: () => import("./views/tokens"), nav: { label: "API tokens", group: "Administer" }, scope: "admin" },
 ];

@@ -1,0 +1,207 @@
+import type { Schemas } from "../api/client";
+import { useGet } from "../api/queries";
+import { Ranked } from "../charts";
+import { Answered, Code, Empty, Facts, Page, Panel, Status, Table, Text, Time, To } from "../components";
+import { compact, count, duration } from "../format/numbers";
+import { useMay } from "../shell/me";
+
+type Source = Schemas["SourceHealth"];
+type Pipeline = Schemas["PipelineAnswerBody"];
+
+/** Health is what to think of a source. */
+export type Health = "ok" | "late" | "quiet" | "refused";
+
+const hour = 3600_000;
+
+/** healthOf judges a source: nothing for an hour is quiet, a twentieth of events over 15 minutes late is late. */
+export function healthOf(s: Pick<Source, "events_1h" | "delay_p95_ms" | "accepted" | "newest">): Health {
+  if (!s.accepted && !s.newest) return "refused";
+  if (s.events_1h === 0) return "quiet";
+  return (s.delay_p95_ms ?? 0) > hour / 4 ? "late" : "ok";
+}
+
+const words: Record<Health, [value: string, shown: string, tone: "good" | "warn" | "quiet" | "bad"]> = {
+  ok: ["ok", "in time", "good"],
+  late: ["late", "late", "warn"],
+  quiet: ["observed", "quiet", "quiet"],
+  refused: ["failed", "all refused", "bad"],
+};
+
+/** Component is where sign-ins come from, how they come, and how far the pipeline is with them. */
+export function Component() {
+  const sources = useGet("/v1/sources", {}, { every: 10_000 });
+  return (
+    <Page
+      title="Sources"
+      lead="Where events come from, how long they take to arrive, and how far each part of the pipeline is with them."
+    >
+      <Panel title="Sources" note="that sent something in the last 30 days">
+        <Answered query={sources}>{({ sources: rows }) => <Sources of={rows} />}</Answered>
+      </Panel>
+      <State />
+    </Page>
+  );
+}
+
+function Sources({ of: sources }: { of: Source[] }) {
+  const mayLook = useMay("operate");
+  return (
+    <Table
+      caption="Sources by name"
+      columns={[
+        {
+          name: "Source",
+          cell: s => (
+            <>
+              <b>{s.source ? <Text value={s.source} limit={80} /> : "no name"}</b>{" "}
+              {s.family && (
+                <span className="soft">
+                  <Text value={s.family} limit={60} />
+                </span>
+              )}
+            </>
+          ),
+        },
+        {
+          name: "State",
+          tight: true,
+          cell: s => {
+            const [value, shown, tone] = words[healthOf(s)];
+            return (
+              <Status value={value} tone={tone}>
+                {shown}
+              </Status>
+            );
+          },
+        },
+        { name: "Newest event", tight: true, cell: s => <Time value={s.newest} /> },
+        { name: "Last accepted", tight: true, cell: s => <Time value={s.accepted} style="ago" /> },
+        { name: "Last hour", numeric: true, cell: s => count(s.events_1h) },
+        { name: "Rate", numeric: true, minor: true, cell: s => rate(s.events_1h) },
+        { name: "Delay", numeric: true, cell: s => delay(s.delay_p50_ms) },
+        { name: "Delay of the slowest 5 %", numeric: true, cell: s => delay(s.delay_p95_ms) },
+        {
+          name: "Refused in a day",
+          numeric: true,
+          cell: s =>
+            s.dead_letters_24h > 0 && mayLook ? (
+              <To path="/deadletters" query={{ source: s.source }}>
+                {count(s.dead_letters_24h)}
+              </To>
+            ) : (
+              count(s.dead_letters_24h)
+            ),
+        },
+      ]}
+      rows={sources}
+      rowKey={s => `${s.source}/${s.family}`}
+      empty={
+        <Empty>
+          Nothing has been sent yet. Connect a source (docs/sources.md has the steps for each), or <code>POST /v1/events</code>{" "}
+          to ingest.
+        </Empty>
+      }
+    />
+  );
+}
+
+/** rate is events of an hour by the second or the minute, whichever is easier to read. */
+export function rate(hourly: number): string {
+  if (hourly >= 3600) return `${compact(hourly / 3600)}/s`;
+  return hourly >= 60 ? `${compact(hourly / 60)}/min` : "–";
+}
+
+const delay = (ms: number | undefined) => (ms === undefined ? <span className="soft">–</span> : duration(ms));
+
+/** State is the pipeline behind the sources. */
+function State() {
+  const pipeline = useGet("/v1/pipeline", {}, { every: 5_000 });
+  return (
+    <Answered query={pipeline}>
+      {p => (
+        <>
+          <Panel
+            title="Pipeline"
+            note={
+              <>
+                looked at <Time value={p.at} style="ago" />
+              </>
+            }
+          >
+            <Facts
+              of={[
+                [
+                  "The log (Kafka)",
+                  <Status key="log" value={p.log}>
+                    {p.log === "ok" ? "answers" : "away"}
+                  </Status>,
+                ],
+                [
+                  "The history",
+                  <Status key="history" value={p.history}>
+                    {p.history === "ok" ? "answers" : "away"}
+                  </Status>,
+                ],
+                ["Newest event", <Time key="newest" value={p.newest_event} style="ago" />],
+              ]}
+            />
+            {p.log === "away" && (
+              <p className="notice">
+                The log does not answer: nothing new is decided on until it does. What follows is as it was; docs/operations.md.
+              </p>
+            )}
+            {p.history === "away" && (
+              <p className="notice">
+                The history does not answer: decisions go on, and what is on the log is archived when it is back.
+              </p>
+            )}
+          </Panel>
+          <div className="grid">
+            <Groups of={p} />
+            <Topics of={p} />
+          </div>
+        </>
+      )}
+    </Answered>
+  );
+}
+
+/** What reads in each group, by the start of its name. */
+function Groups({ of: p }: { of: Pipeline }) {
+  return (
+    <Panel title="Who reads, and how far behind">
+      <Table
+        caption="Consumer groups with their lag"
+        columns={[
+          { name: "Group", cell: g => <Code value={g.group} limit={80} /> },
+          { name: "Topic", cell: g => <Code value={g.topic} limit={80} /> },
+          {
+            name: "Behind",
+            numeric: true,
+            cell: g => (g.lag > 0 ? <b>{count(g.lag)}</b> : <span className="soft">0</span>),
+          },
+        ]}
+        rows={p.groups ?? []}
+        rowKey={g => `${g.group}/${g.topic}`}
+        empty={<Empty>No group has read anything yet.</Empty>}
+      />
+    </Panel>
+  );
+}
+
+function Topics({ of: p }: { of: Pipeline }) {
+  const topics = [...(p.topics ?? [])].sort((a, b) => b.records - a.records);
+  return (
+    <Panel title="What the log holds" note="offsets that are kept">
+      <Ranked
+        empty="The log has no topics yet."
+        of={topics.map(t => ({
+          key: t.topic,
+          label: <Code value={t.topic} limit={80} />,
+          value: t.records,
+          note: `${count(t.partitions)} ${t.partitions === 1 ? "partition" : "partitions"},`,
+        }))}
+      />
+    </Panel>
+  );
+}
