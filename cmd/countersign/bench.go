@@ -71,5 +71,16 @@ func benchCommand() *cobra.Command {
 	})
 	c.Flags().IntVar(&records, "records", 300_000, "sign-in records")
 	c.Flags().IntVar(&people, "people", 20_000, "people who sign in")
+	var asking bench.APIOptions
+	c = measure("api", "the dashboard's questions over a large history, the memory of many viewers, and bytes on disk an event", func(ctx context.Context, o bench.Options) ([]bench.Figure, error) {
+		return bench.API(ctx, o, asking)
+	})
+	c.Flags().IntVar(&asking.Events, "events", 50_000_000, "events in the history")
+	c.Flags().IntVar(&asking.Users, "users", 50_000, "users of the simulated companies")
+	c.Flags().StringVar(&asking.Data, "data", "", "directory of the history; one that a run left with --keep is taken as it is")
+	c.Flags().BoolVar(&asking.Keep, "keep", false, "leave the directory of --data for another run")
+	c.Flags().IntVar(&asking.Rounds, "rounds", 40, "how often each question is asked")
+	c.Flags().IntVar(&asking.Viewers, "viewers", 200, "viewers of the live feed")
+	c.Flags().IntVar(&asking.LiveSeconds, "seconds", 20, "how long they watch")
 	return root
 }

@@ -31,6 +31,8 @@ func run() int {
 			return benchChild(bench.BrokerChild)
 		case bench.CourierVerb:
 			return benchChild(bench.CourierChild)
+		case bench.APIVerb:
+			return benchChild(bench.APIChild)
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -54,6 +54,20 @@ var expensive = map[int32]bool{
 	396: true, // TOO_MANY_ROWS_OR_BYTES
 }
 
+// Codes by which ClickHouse says that a question makes no sense: a mistake of ours, which passes only with the next version.
+var mistakes = map[int32]bool{
+	42:  true, // NUMBER_OF_ARGUMENTS_DOESNT_MATCH
+	43:  true, // ILLEGAL_TYPE_OF_ARGUMENT
+	46:  true, // UNKNOWN_FUNCTION
+	53:  true, // TYPE_MISMATCH
+	62:  true, // SYNTAX_ERROR
+	70:  true, // CANNOT_CONVERT_TYPE
+	184: true, // ILLEGAL_AGGREGATION
+	207: true, // AMBIGUOUS_IDENTIFIER
+	215: true, // NOT_AN_AGGREGATE
+	386: true, // NO_COMMON_TYPE
+}
+
 // dialing reports whether a connection could not be made; its time-outs call themselves deadlines too.
 func dialing(err error) bool {
 	var op *net.OpError
@@ -71,6 +85,8 @@ func classify(err error) error {
 	case errors.As(err, &exception) && expensive[exception.Code],
 		exception == nil && errors.Is(err, context.DeadlineExceeded) && !dialing(err):
 		return fmt.Errorf("%w: %w", report.ErrTooExpensive, err)
+	case exception != nil && mistakes[exception.Code]:
+		return err
 	default:
 		// Everything else passes: the server is away, starting, not migrated yet, overloaded.
 		return fmt.Errorf("%w: %w", report.ErrUnavailable, err)
