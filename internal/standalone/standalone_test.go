@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // addresses is what a child tells when it is ready.
-type addresses struct{ Ingest, API, Link, Kafka, ClickHouse, Key string }
+type addresses struct{ Ingest, API, Link, Kafka, ClickHouse, Key, Signals string }
 
 func child(dir string) error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -59,7 +59,7 @@ func child(dir string) error {
 	}
 	err = s.Process.Run(ctx, func() {
 		api, _ := s.API.Addr(ctx)
-		line, _ := json.Marshal(addresses{s.Ingest.Addr(ctx).String(), api, s.API.Link(), s.Broker.Addr(), s.Engine.Addr(), s.Engine.Key()})
+		line, _ := json.Marshal(addresses{s.Ingest.Addr(ctx).String(), api, s.API.Link(), s.Broker.Addr(), s.Engine.Addr(), s.Engine.Key(), s.SignalsURL})
 		fmt.Println(string(line))
 	})
 	return errors.Join(err, s.Close())
