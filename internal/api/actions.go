@@ -31,7 +31,7 @@ func (a *API) describeActions(api huma.API) {
 }
 
 // actionHistory is what the operations of this part ask.
-type actionHistory interface { //nolint:interfacebloat // one question each
+type actionHistory interface {
 	// PolicyRecords tells what policies have done, by their names.
 	PolicyRecords(ctx context.Context, scope report.Scope, span report.Span, now events.Millis) (map[string]report.PolicyRecord, error)
 	DeadLetters(ctx context.Context, q report.LetterQuery) (report.LetterPage, error)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/countersign-io/countersign/internal/events"
 )
@@ -116,11 +117,8 @@ func Guard(text string) string {
 	if strings.ContainsAny(text[:1], "\t\r\n") {
 		return "'" + text
 	}
-	for _, r := range first {
-		if strings.ContainsRune("=+-@\t\r\n＝＋－＠", r) {
-			return "'" + text
-		}
-		break
+	if r, _ := utf8.DecodeRuneInString(first); strings.ContainsRune("=+-@\t\r\n＝＋－＠", r) {
+		return "'" + text
 	}
 	return text
 }

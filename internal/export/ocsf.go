@@ -149,7 +149,7 @@ func eventOCSF(e *events.Event) object {
 	extra := object{}.with("log_provider", e.Source.Name).with("correlation_uid", e.Correlation).with("processed_time", int64(e.Ingested)).
 		with("event_code", e.Source.Category)
 	var o object
-	switch e.Kind { //nolint:exhaustive // the rest is of sessions
+	switch e.Kind {
 	case events.AccountChange:
 		activity := changeActivity(&e.Change)
 		o = base(accountChange, activity, e.Time, 1, e.ID, e.Tenant, extra)

@@ -104,6 +104,9 @@ func (c *Cluster) Lag(ctx context.Context, group, topic string) (lag int64, know
 	if err == nil {
 		err = res.Error
 	}
+	if errors.Is(err, kafka.GroupIdNotFound) { // some brokers say so, others that there are no offsets
+		err, res = nil, &kafka.OffsetFetchResponse{}
+	}
 	if err != nil {
 		c.noteError(err)
 		return 0, false, fmt.Errorf("looking up offsets of group %s: %w", group, err)
