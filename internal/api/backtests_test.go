@@ -68,8 +68,8 @@ func (*past) Requirements(context.Context, report.RequirementQuery) (report.Requ
 
 var yesterday = time.Now().UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour)
 
-// send makes a request with a body and reads the answer into v, unless that is nil.
-func send(t *testing.T, method, address, secret string, body, v any) *http.Response {
+// exchange makes a request with a body and reads the answer into v, unless that is nil.
+func exchange(t *testing.T, method, address, secret string, body, v any) *http.Response {
 	t.Helper()
 	content, err := json.Marshal(body)
 	if err != nil {
@@ -125,7 +125,7 @@ func with(m map[string]any, pairs ...any) map[string]any {
 func await(t *testing.T, base, secret, id string) (b Backtest, raw map[string]any) {
 	t.Helper()
 	for {
-		send(t, http.MethodGet, base+"/v1/backtests/"+id, secret, nil, &raw)
+		exchange(t, http.MethodGet, base+"/v1/backtests/"+id, secret, nil, &raw)
 		if s := raw["state"]; s != "queued" && s != "running" {
 			b.State, b.Error, b.Progress = s.(string), fmt.Sprint(raw["error"]), raw["progress"].(float64)
 			return b, raw
@@ -141,7 +141,7 @@ func TestABacktestRunsAndIsRead(t *testing.T) {
 	a, base := backtesting(t, p, nil)
 	for _, baseline := range []string{recorded, current} {
 		var b map[string]any
-		res := send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, with(span(), "policy", onePolicy, "tenant", "acme", "baseline", baseline), &b)
+		res := exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, with(span(), "policy", onePolicy, "tenant", "acme", "baseline", baseline), &b)
 		id, _ := b["id"].(string)
 		if res.StatusCode != http.StatusAccepted || res.Header.Get("Location") != "/v1/backtests/"+id || b["by"] != "whole" || b["version"] == "" {
 			t.Fatalf("%d %v %v", res.StatusCode, res.Header, b)
@@ -156,7 +156,7 @@ func TestABacktestRunsAndIsRead(t *testing.T) {
 		}
 	}
 	var list struct{ Backtests []map[string]any }
-	send(t, http.MethodGet, base+"/v1/backtests", acmeSecret, nil, &list)
+	exchange(t, http.MethodGet, base+"/v1/backtests", acmeSecret, nil, &list)
 	if len(list.Backtests) != 2 || list.Backtests[0]["result"] != nil {
 		t.Errorf("who may see acme sees %v", list.Backtests)
 	}
@@ -174,19 +174,19 @@ func TestBacktestsOnOtherTenantsAreNotSeen(t *testing.T) {
 	p := &past{}
 	_, base := backtesting(t, p, nil)
 	var b, own map[string]any
-	send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &b) // all tenants
-	send(t, http.MethodPost, base+"/v1/backtests", acmeSecret, span(), &own)
+	exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &b) // all tenants
+	exchange(t, http.MethodPost, base+"/v1/backtests", acmeSecret, span(), &own)
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
-		if res := send(t, method, base+"/v1/backtests/"+b["id"].(string), acmeSecret, nil, nil); res.StatusCode != http.StatusNotFound {
+		if res := exchange(t, method, base+"/v1/backtests/"+b["id"].(string), acmeSecret, nil, nil); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d", method, res.StatusCode)
 		}
 	}
 	var list struct{ Backtests []map[string]any }
-	send(t, http.MethodGet, base+"/v1/backtests", acmeSecret, nil, &list)
+	exchange(t, http.MethodGet, base+"/v1/backtests", acmeSecret, nil, &list)
 	if len(list.Backtests) != 1 || list.Backtests[0]["id"] != own["id"] {
 		t.Errorf("%v", list)
 	}
-	if res := send(t, http.MethodPost, base+"/v1/backtests", acmeSecret, with(span(), "tenant", "globex"), nil); res.StatusCode != http.StatusNotFound {
+	if res := exchange(t, http.MethodPost, base+"/v1/backtests", acmeSecret, with(span(), "tenant", "globex"), nil); res.StatusCode != http.StatusNotFound {
 		t.Errorf("on another tenant: %d", res.StatusCode)
 	}
 }
@@ -208,16 +208,16 @@ func TestBacktestsAreRefused(t *testing.T) {
 		"a foreign warm-up": {with(span(), "warm_up_days", 4000), "400"},
 	} {
 		var said map[string]any
-		res := send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, c.body, &said)
+		res := exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, c.body, &said)
 		if text := fmt.Sprint(said); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(text, c.say) {
 			t.Errorf("%s: %d %s", name, res.StatusCode, text)
 		}
 	}
-	if res := send(t, http.MethodPost, base+"/v1/backtests", blindSecret, span(), nil); res.StatusCode != http.StatusForbidden {
+	if res := exchange(t, http.MethodPost, base+"/v1/backtests", blindSecret, span(), nil); res.StatusCode != http.StatusForbidden {
 		t.Errorf("without the scope: %d", res.StatusCode)
 	}
 	_, _, bare := newAPI(t, nil)
-	if res := send(t, http.MethodPost, bare+"/v1/backtests", wholeSecret, span(), nil); res.StatusCode != http.StatusNotFound {
+	if res := exchange(t, http.MethodPost, bare+"/v1/backtests", wholeSecret, span(), nil); res.StatusCode != http.StatusNotFound {
 		t.Errorf("without a history of its own: %d", res.StatusCode)
 	}
 }
@@ -227,13 +227,13 @@ func TestAFullQueueAndCancelling(t *testing.T) {
 	p := &past{hold: make(chan struct{}), scope: make(chan report.Scope, 10)}
 	_, base := backtesting(t, p, func(c *Config) { c.Backtests.Waiting = 1 })
 	var running, waiting map[string]any
-	send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &running)
+	exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &running)
 	<-p.scope // it runs
-	send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &waiting)
+	exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &waiting)
 	if waiting["state"] != "queued" {
 		t.Errorf("the second is %v", waiting)
 	}
-	if res := send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), nil); res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
+	if res := exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), nil); res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
 		t.Errorf("the third: %d", res.StatusCode)
 	}
 	// Other questions are answered meanwhile.
@@ -242,20 +242,20 @@ func TestAFullQueueAndCancelling(t *testing.T) {
 	}
 	for _, b := range []map[string]any{waiting, running} {
 		var after map[string]any
-		if send(t, http.MethodDelete, base+"/v1/backtests/"+b["id"].(string), wholeSecret, nil, &after); after["state"] != "cancelled" {
+		if exchange(t, http.MethodDelete, base+"/v1/backtests/"+b["id"].(string), wholeSecret, nil, &after); after["state"] != "cancelled" {
 			t.Errorf("cancelled: %v", after)
 		}
 	}
 	close(p.hold)
 	var last map[string]any
-	send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &last)
+	exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &last)
 	if b, _ := await(t, base, wholeSecret, last["id"].(string)); b.State != "done" {
 		t.Errorf("after them: %+v", b)
 	}
 	// One that has ended is forgotten.
 	address := base + "/v1/backtests/" + last["id"].(string)
-	send(t, http.MethodDelete, address, wholeSecret, nil, nil)
-	if res := send(t, http.MethodGet, address, wholeSecret, nil, nil); res.StatusCode != http.StatusNotFound {
+	exchange(t, http.MethodDelete, address, wholeSecret, nil, nil)
+	if res := exchange(t, http.MethodGet, address, wholeSecret, nil, nil); res.StatusCode != http.StatusNotFound {
 		t.Errorf("forgotten: %d", res.StatusCode)
 	}
 }
@@ -270,7 +270,7 @@ func TestABacktestThatFailsSaysWhyAndNoMore(t *testing.T) {
 	} {
 		_, base := backtesting(t, p, nil)
 		var b map[string]any
-		send(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &b)
+		exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, span(), &b)
 		after, _ := await(t, base, wholeSecret, b["id"].(string))
 		if after.State != "failed" || !strings.Contains(after.Error, say) || strings.Contains(after.Error, "10.0.0.1") || strings.Contains(after.Error, "secret") {
 			t.Errorf("%+v, want %q", after, say)
@@ -300,14 +300,14 @@ func TestPoliciesAreShownWithTheirRecord(t *testing.T) {
 			Record map[string]float64
 		}
 	}
-	send(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
+	exchange(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
 	if got.Source != "policy.yaml" || got.YAML != onePolicy || got.History != "ok" || len(got.Policies) != 1 || got.Policies[0].Mode != "observe" ||
 		got.Policies[0].Condition != "event.user.id == 'u1'" || got.Policies[0].Record["matched"] != 7 || len(got.Former) != 1 || got.Former[0].Name != "gone" {
 		t.Errorf("%+v", got)
 	}
 	// Without the history the policies are there all the same.
 	q.err, q.records = report.ErrUnavailable, nil
-	send(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
+	exchange(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
 	if got.History != "away" || len(got.Policies) != 1 {
 		t.Errorf("away: %+v", got)
 	}
@@ -327,7 +327,7 @@ func TestPoliciesAreShownWithTheirRecord(t *testing.T) {
 	}
 	// The shipped ones, without a file.
 	_, _, base = newAPI(t, nil)
-	send(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
+	exchange(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
 	if got.Source != "shipped" || got.YAML != string(policy.DefaultYAML()) || len(got.Policies) != len(policy.Default().Policies()) {
 		t.Errorf("shipped: %s, %d policies", got.Source, len(got.Policies))
 	}
@@ -341,7 +341,7 @@ func TestPoliciesAreChecked(t *testing.T) {
 			Problems []PolicyProblem
 			Policies int
 		}
-		if res := send(t, http.MethodPost, base+"/v1/policies/check", wholeSecret, map[string]any{"yaml": text}, &got); res.StatusCode != http.StatusOK {
+		if res := exchange(t, http.MethodPost, base+"/v1/policies/check", wholeSecret, map[string]any{"yaml": text}, &got); res.StatusCode != http.StatusOK {
 			t.Fatal(res.StatusCode)
 		}
 		return got.Problems, got.Policies

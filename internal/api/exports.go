@@ -77,7 +77,7 @@ func (a *API) export(ctx context.Context, who *principal, q *exportQuestion) (*h
 	format := export.Format(q.Format)
 	return &huma.StreamResponse{Body: func(w huma.Context) {
 		defer release()
-		a.sendExport(w, query, format)
+		a.sendExport(w, query, format) //nolint:contextcheck // w has the request's context
 	}}, nil
 }
 

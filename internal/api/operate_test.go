@@ -105,7 +105,7 @@ func TestStreamsAreThoseOfOnesTenants(t *testing.T) {
 	a, _, base := newAPI(t, func(c *Config) { c.Courier = cfg })
 	ids := func(secret, query string) (list []string) {
 		var got struct{ Streams []report.Stream }
-		send(t, http.MethodGet, base+"/v1/streams"+query, secret, nil, &got)
+		exchange(t, http.MethodGet, base+"/v1/streams"+query, secret, nil, &got)
 		for _, s := range got.Streams {
 			list = append(list, s.ID)
 		}
@@ -120,7 +120,7 @@ func TestStreamsAreThoseOfOnesTenants(t *testing.T) {
 		if path == "a/replay" {
 			body = map[string]any{"since": yesterday}
 		}
-		if res := send(t, http.MethodPost, base+"/v1/streams/"+path, acmeSecret, body, nil); res.StatusCode != want || want == 429 && res.Header.Get("Retry-After") != "7" {
+		if res := exchange(t, http.MethodPost, base+"/v1/streams/"+path, acmeSecret, body, nil); res.StatusCode != want || want == 429 && res.Header.Get("Retry-After") != "7" {
 			t.Errorf("%s: %d %v", path, res.StatusCode, res.Header)
 		}
 	}
@@ -129,7 +129,7 @@ func TestStreamsAreThoseOfOnesTenants(t *testing.T) {
 			t.Errorf("a foreign stream was touched: %s", asked)
 		}
 	}
-	if res := send(t, http.MethodPost, base+"/v1/streams/g/pause", wholeSecret, map[string]any{"reason": "why"}, nil); res.StatusCode != http.StatusOK {
+	if res := exchange(t, http.MethodPost, base+"/v1/streams/g/pause", wholeSecret, map[string]any{"reason": "why"}, nil); res.StatusCode != http.StatusOK {
 		t.Errorf("a reason: %d", res.StatusCode)
 	}
 	if last := courier.asked[len(courier.asked)-1]; last != `POST /operator/v1/streams/g/pause {"reason":"why"}` {
@@ -138,7 +138,7 @@ func TestStreamsAreThoseOfOnesTenants(t *testing.T) {
 	for name, body := range map[string]map[string]any{
 		"pause": {"since": yesterday}, "verify": {"reason": "x"}, "replay": {}, "replay ": {"since": yesterday, "jti": "j", "partition": 0, "offset": 1}, "replay  ": {"jti": "j"},
 	} {
-		if res := send(t, http.MethodPost, base+"/v1/streams/a/"+strings.TrimSpace(name), acmeSecret, body, nil); res.StatusCode != http.StatusUnprocessableEntity {
+		if res := exchange(t, http.MethodPost, base+"/v1/streams/a/"+strings.TrimSpace(name), acmeSecret, body, nil); res.StatusCode != http.StatusUnprocessableEntity {
 			t.Errorf("%s with %v: %d", name, body, res.StatusCode)
 		}
 	}
@@ -151,7 +151,7 @@ func TestStreamsAreThoseOfOnesTenants(t *testing.T) {
 	}
 	// Without its entry nothing is done.
 	courier.asked, a.deps.Publisher.(*ledger).err = nil, errors.New("no broker")
-	if res := send(t, http.MethodPost, base+"/v1/streams/a/pause", acmeSecret, map[string]any{}, nil); res.StatusCode != http.StatusServiceUnavailable || len(courier.asked) != 1 {
+	if res := exchange(t, http.MethodPost, base+"/v1/streams/a/pause", acmeSecret, map[string]any{}, nil); res.StatusCode != http.StatusServiceUnavailable || len(courier.asked) != 1 {
 		t.Errorf("without a log: %d, asked %v", res.StatusCode, courier.asked)
 	}
 	if res, _ := get(t, base+"/v1/streams", blindSecret); res.StatusCode != http.StatusForbidden {
@@ -217,7 +217,9 @@ func TestDeadLettersGoBackWhereTheyCameFrom(t *testing.T) {
 	}
 	letters[0].Format, letters[2].Format, letters[6].Size = "okta&x=1", "receipt", 1000
 	ingest := &other{answer: func(*http.Request) (int, string) { return 200, `{"accepted":1,"duplicates":0,"rejected":[]}` }}
-	courier := &other{answer: func(*http.Request) (int, string) { return 200, `{"stream_id":"s/1","result":"jti abc-1 will be sent again"}` }}
+	courier := &other{answer: func(*http.Request) (int, string) {
+		return 200, `{"stream_id":"s/1","result":"jti abc-1 will be sent again"}`
+	}}
 	fromIngest, fromCourier := ingest.config(t), courier.config(t)
 	a, q, base := newAPI(t, func(c *Config) { c.Ingest, c.Courier = fromIngest, fromCourier })
 	q.letters = letters
@@ -233,7 +235,7 @@ func TestDeadLettersGoBackWhereTheyCameFrom(t *testing.T) {
 		"act": {409, "countersign act replay --action lock --id act"}, "alert": {409, "countersign alerts replay --id alert"}, "unknown": {409, ""}, "nothing": {404, ""},
 	} {
 		var said map[string]any
-		res := send(t, http.MethodPost, base+"/v1/deadletters/"+id+"/replay", wholeSecret, map[string]any{}, &said)
+		res := exchange(t, http.MethodPost, base+"/v1/deadletters/"+id+"/replay", wholeSecret, map[string]any{}, &said)
 		if text := fmt.Sprint(said); res.StatusCode != want.status || !strings.Contains(text, want.say) {
 			t.Errorf("%s: %d %s", id, res.StatusCode, text)
 		}
@@ -251,7 +253,7 @@ func TestDeadLettersGoBackWhereTheyCameFrom(t *testing.T) {
 	} {
 		ingest.answer = func(*http.Request) (int, string) { return c.answers, c.answer }
 		var said map[string]any
-		if res := send(t, http.MethodPost, base+"/v1/deadletters/"+id+"/replay", wholeSecret, map[string]any{}, &said); res.StatusCode != c.status || !strings.Contains(fmt.Sprint(said), c.say) {
+		if res := exchange(t, http.MethodPost, base+"/v1/deadletters/"+id+"/replay", wholeSecret, map[string]any{}, &said); res.StatusCode != c.status || !strings.Contains(fmt.Sprint(said), c.say) {
 			t.Errorf("%s: %d %v", id, res.StatusCode, said)
 		}
 	}
@@ -285,11 +287,11 @@ func TestDeadLettersGoBackWhereTheyCameFrom(t *testing.T) {
 	if outcomes[events.AuditDone] != 1 {
 		t.Errorf("the trail of one that failed: %v", outcomes)
 	}
-	if res := send(t, http.MethodPost, base+"/v1/deadletters/detector/replay", wholeSecret, map[string]any{"format": "okta"}, nil); res.StatusCode != http.StatusUnprocessableEntity {
+	if res := exchange(t, http.MethodPost, base+"/v1/deadletters/detector/replay", wholeSecret, map[string]any{"format": "okta"}, nil); res.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("a format for the log: %d", res.StatusCode)
 	}
 	log.err = errors.New("no broker")
-	if res := send(t, http.MethodPost, base+"/v1/deadletters/ingest/replay", wholeSecret, map[string]any{}, nil); res.StatusCode != http.StatusServiceUnavailable {
+	if res := exchange(t, http.MethodPost, base+"/v1/deadletters/ingest/replay", wholeSecret, map[string]any{}, nil); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("without a log: %d", res.StatusCode)
 	}
 }
@@ -306,7 +308,7 @@ func TestDeadLettersAreForWhoSeesAllTenants(t *testing.T) {
 			t.Errorf("%s without the scope: %d", path, res.StatusCode)
 		}
 	}
-	if res := send(t, http.MethodPost, base+"/v1/deadletters/l1/replay", acmeSecret, map[string]any{}, nil); res.StatusCode != http.StatusForbidden {
+	if res := exchange(t, http.MethodPost, base+"/v1/deadletters/l1/replay", acmeSecret, map[string]any{}, nil); res.StatusCode != http.StatusForbidden {
 		t.Errorf("a replay for one tenant: %d", res.StatusCode)
 	}
 	res, body := get(t, base+"/v1/deadletters?stage=ingest&source=push&limit=7", wholeSecret)
@@ -317,7 +319,7 @@ func TestDeadLettersAreForWhoSeesAllTenants(t *testing.T) {
 		t.Errorf("%d days by default", days)
 	}
 	var whole WholeLetter
-	send(t, http.MethodGet, base+"/v1/deadletters/l1", wholeSecret, nil, &whole)
+	exchange(t, http.MethodGet, base+"/v1/deadletters/l1", wholeSecret, nil, &whole)
 	if string(whole.Bytes) != string(q.letters[0].Bytes) || whole.Text != "a<b>\\u202e\\x00\\xff\n" || !whole.Cut || whole.Replay != "no" {
 		t.Errorf("%+v", whole)
 	}
@@ -361,7 +363,7 @@ func TestThePipelineIsLookedAtForEverybodyAtOnce(t *testing.T) {
 	q.newest = 1_700_000_000_000
 	var got map[string]any
 	for range 5 {
-		send(t, http.MethodGet, base+"/v1/pipeline", acmeSecret, nil, &got)
+		exchange(t, http.MethodGet, base+"/v1/pipeline", acmeSecret, nil, &got)
 	}
 	at := got["at"]
 	delete(got, "at")
@@ -375,7 +377,7 @@ func TestThePipelineIsLookedAtForEverybodyAtOnce(t *testing.T) {
 	if log.looks != 2 || len(q.scopes) != 1 || q.scopes[0].All {
 		t.Errorf("%d looks, %v", log.looks, q.scopes)
 	}
-	send(t, http.MethodGet, base+"/v1/pipeline", wholeSecret, nil, nil) // other tenants have another newest event
+	exchange(t, http.MethodGet, base+"/v1/pipeline", wholeSecret, nil, nil) // other tenants have another newest event
 	if len(q.scopes) != 2 || !q.scopes[1].All {
 		t.Errorf("%v", q.scopes)
 	}
@@ -383,7 +385,7 @@ func TestThePipelineIsLookedAtForEverybodyAtOnce(t *testing.T) {
 	log.err, q.err = errors.New("no broker"), report.ErrUnavailable
 	a.looked.at, a.looked.newest = time.Time{}, nil
 	clear(got)
-	send(t, http.MethodGet, base+"/v1/pipeline", acmeSecret, nil, &got)
+	exchange(t, http.MethodGet, base+"/v1/pipeline", acmeSecret, nil, &got)
 	if got["log"] != "away" || got["history"] != "away" || got["newest_event"] != nil || len(got["topics"].([]any)) != 1 {
 		t.Errorf("%v", got)
 	}

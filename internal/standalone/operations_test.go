@@ -268,8 +268,11 @@ func streams(t *testing.T, o operator, p *process, dir string) {
 		t.Fatalf("%+v, want %s", list, made.ID)
 	}
 	for _, c := range []struct{ verb, body, status string }{
-		{"pause", `{"reason":"a test"}`, "paused"}, {"verify", "", "paused"}, {"enable", "", "enabled"},
-		{"replay", fmt.Sprintf(`{"since":%q}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)), "enabled"}, {"disable", "", "disabled"},
+		{"pause", `{"reason":"a test"}`, "paused"},
+		{"verify", "", "paused"},
+		{"enable", "", "enabled"},
+		{"replay", fmt.Sprintf(`{"since":%q}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)), "enabled"},
+		{"disable", "", "disabled"},
 	} {
 		var after struct{ Status, Result string }
 		if o.ask(http.MethodPost, "/v1/streams/"+made.ID+"/"+c.verb, c.body, &after); after.Status != c.status || after.Result == "" {
