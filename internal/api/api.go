@@ -48,8 +48,10 @@ type History interface { //nolint:interfacebloat // one question each
 	// Ready reports whether questions would be answered.
 	Ready(ctx context.Context) error
 	erasureHistory
+	decisionHistory
 	triageHistory
 	enforcementHistory
+	healthHistory
 }
 
 // Log reads topics.

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign-io/countersign/internal/report"
 )
 
-// enforcementHistory is what the history knows of what became of decisions, of whom was told, and of where events come from.
+// enforcementHistory is what the history knows of what became of decisions.
 type enforcementHistory interface {
 	Enforcement(ctx context.Context, scope report.Scope, span report.Span) (*report.Enforcement, error)
 	ReceiptList(ctx context.Context, q report.ReceiptQuery) (report.ReceiptPage, error)
@@ -20,6 +20,10 @@ type enforcementHistory interface {
 	Requirement(ctx context.Context, scope report.Scope, id string, now events.Millis) (report.Requirement, error)
 	RequirementReceipts(ctx context.Context, scope report.Scope, requirement string) ([]report.ReceiptLine, error)
 	RequirementFindings(ctx context.Context, scope report.Scope, requirement string) ([]json.RawMessage, error)
+}
+
+// healthHistory is what the history knows of where events come from, and of who was told.
+type healthHistory interface {
 	Sources(ctx context.Context, scope report.Scope, now events.Millis) ([]report.SourceHealth, error)
 	Alerts(ctx context.Context, q report.AlertQuery) (report.AlertPage, error)
 }

@@ -17,11 +17,15 @@ import (
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
-// triageHistory is what the history knows of findings, besides themselves, and of what people made of them.
-type triageHistory interface {
+// decisionHistory is what the history knows of what belongs to a finding.
+type decisionHistory interface {
 	Event(ctx context.Context, scope report.Scope, id string) (report.Record, error)
 	EventFindings(ctx context.Context, scope report.Scope, event string) ([]report.Record, error)
 	Neighbours(ctx context.Context, scope report.Scope, tenant, user string, at report.Cursor) (report.Neighbours, error)
+}
+
+// triageHistory is what the history knows of what people made of findings.
+type triageHistory interface {
 	// Triage answers with the newest mark of each finding that has one, Marks with those of one finding, the newest first.
 	Triage(ctx context.Context, scope report.Scope, findings []string) (map[string]events.Mark, error)
 	Marks(ctx context.Context, scope report.Scope, finding string) ([]events.Mark, error)
@@ -251,15 +255,20 @@ const (
 )
 
 func (a *API) triage(ctx context.Context, who *principal, q *triageQuestion) (*triageAnswer, error) {
-	if err := errors.Join(
-		problemOf("body.comment", q.Body.Comment, events.ValidComment(q.Body.Comment)),
-		problemOf("body.assignee", q.Body.Assignee, events.ValidLine(q.Body.Assignee, events.MaxAssignee)),
-	); err != nil {
-		var details []error
-		if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is what Join made
-			details = joined.Unwrap()
+	var problems []error
+	for _, field := range []struct {
+		location, value string
+		problem         error
+	}{
+		{"body.comment", q.Body.Comment, events.ValidComment(q.Body.Comment)},
+		{"body.assignee", q.Body.Assignee, events.ValidLine(q.Body.Assignee, events.MaxAssignee)},
+	} {
+		if field.problem != nil {
+			problems = append(problems, &huma.ErrorDetail{Location: field.location, Message: field.problem.Error(), Value: field.value})
 		}
-		return nil, huma.Error422UnprocessableEntity("validation failed", details...)
+	}
+	if len(problems) > 0 {
+		return nil, huma.Error422UnprocessableEntity("validation failed", problems...)
 	}
 	f, err := a.markable(ctx, who, q.ID)
 	if err != nil {
@@ -349,12 +358,4 @@ func permits(ifMatch, tag string) bool {
 		}
 	}
 	return false
-}
-
-// problemOf is a problem with a field, nil when there is none.
-func problemOf(location string, value any, problem error) error {
-	if problem == nil {
-		return nil
-	}
-	return &huma.ErrorDetail{Location: location, Message: problem.Error(), Value: value}
 }

@@ -578,10 +578,13 @@ func TestTheLiveFeedHasReceiptsAndMarks(t *testing.T) {
 	foreignReceipt.Tenant, foreignMark.Tenant = "globex", "globex"
 	badMark.Comment, badReceipt.Status = "\x00", "seen"
 	for _, r := range []stream.Record{
-		{Topic: events.TopicReceipts, Value: events.Encode(&foreignReceipt)}, {Topic: events.TopicMarks, Value: events.Encode(&foreignMark)},
-		{Topic: events.TopicReceipts, Value: events.Encode(&badReceipt)}, {Topic: events.TopicMarks, Value: events.Encode(&badMark)},
+		{Topic: events.TopicReceipts, Value: events.Encode(&foreignReceipt)},
+		{Topic: events.TopicMarks, Value: events.Encode(&foreignMark)},
+		{Topic: events.TopicReceipts, Value: events.Encode(&badReceipt)},
+		{Topic: events.TopicMarks, Value: events.Encode(&badMark)},
 		{Topic: events.TopicMarks, Key: []byte(m.Key())}, // a deletion
-		{Topic: events.TopicReceipts, Value: events.Encode(&receipt)}, {Topic: events.TopicMarks, Value: events.Encode(&m)},
+		{Topic: events.TopicReceipts, Value: events.Encode(&receipt)},
+		{Topic: events.TopicMarks, Value: events.Encode(&m)},
 	} {
 		h.take(&r)
 	}

@@ -103,8 +103,10 @@ func (s *Store) Timeline(ctx context.Context, q report.TimelineQuery) (report.Ti
 		kind string
 		read func(context.Context, report.Scope, report.TimelineQuery) ([]report.Entry, error)
 	}{
-		{report.EntryEvent, s.eventEntries}, {report.EntryFinding, s.findingEntries},
-		{report.EntryRequirement, s.requirementEntries}, {report.EntryReceipt, s.receiptEntries},
+		{report.EntryEvent, s.eventEntries},
+		{report.EntryFinding, s.findingEntries},
+		{report.EntryRequirement, s.requirementEntries},
+		{report.EntryReceipt, s.receiptEntries},
 	} {
 		if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, part.kind) {
 			continue
