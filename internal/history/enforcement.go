@@ -10,8 +10,9 @@ import (
 )
 
 // decisions is a query for when the decisions that opened requirements entered the log: when the first finding of the event
-// that a requirement is about did. What the detector wrote twice, after a crash, counts as it was written last. requirements is a query for tenant, requirement and event of these requirements; the scope's
-// conditions stand before it, so that a finding is looked for within the caller's tenants only.
+// that a requirement is about did. What the detector wrote twice, after a crash, counts as it was written last. requirements is a
+// query for tenant, requirement and event of these requirements; scope are the caller's tenants, within which findings are looked
+// for.
 func decisions(scope *conditions, requirements string) string {
 	return `SELECT tenant, q.requirement AS requirement, min(logged) AS decided
 FROM (SELECT tenant, event_id, logged FROM ${database}.findings WHERE ` + scope.String() + `
@@ -180,7 +181,9 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxEnforcingApps))), fun
 
 func (s *Store) unanswered(ctx context.Context, scope report.Scope, e *report.Enforcement) error {
 	where := within(scope).during("not_before", report.Span{From: e.From, To: e.To})
-	return s.rows(ctx, `SELECT count(), countIf((tenant, requirement) NOT IN (SELECT tenant, requirement FROM ${database}.receipts WHERE `+within(scope).String()+`))
+	return s.rows(ctx, `SELECT count(), countIf((tenant, requirement) NOT IN (
+    SELECT tenant, requirement FROM ${database}.receipts WHERE `+within(scope).String()+`
+        AND requirement IN (SELECT requirement FROM ${database}.revocations WHERE `+where.String()+`)))
 FROM ${database}.revocations FINAL
 WHERE `+where.String(), where.with(), func(r rowScanner) error { return r.Scan(&e.Requirements, &e.Unanswered) })
 }
