@@ -7,7 +7,7 @@ type DeadLetter struct {
 	ID     string `json:"id"`
 	Time   Millis `json:"time"`
 	Source string `json:"source"`
-	// Stage is what refused it: "ingest", "detector", "archiver" or "courier".
+	// Stage is what refused it: "ingest", "detector", "network", "archiver" or "courier".
 	Stage  string `json:"stage"`
 	Reason string `json:"reason"`
 	// Format is what ingest took the record for; "" where another stage refused it.
