@@ -13,12 +13,17 @@ import (
 	"github.com/countersign-io/countersign/internal/report"
 )
 
-// peopleHistory answers about persons and their sessions.
+// peopleHistory answers about persons.
 type peopleHistory interface {
 	Users(ctx context.Context, q report.UserQuery) (report.UserPage, error)
 	User(ctx context.Context, scope report.Scope, tenant, user string, now events.Millis) (*report.UserProfile, error)
 	Lanes(ctx context.Context, q report.LanesQuery) (*report.Lanes, error)
 	Timeline(ctx context.Context, q report.TimelineQuery) (report.Timeline, error)
+	sessionHistory
+}
+
+// sessionHistory answers about sessions.
+type sessionHistory interface {
 	Session(ctx context.Context, scope report.Scope, tenant, session string, now events.Millis) (*report.SessionProfile, error)
 	SessionEvents(ctx context.Context, q report.SessionQuery) (report.EventPage, error)
 }

@@ -185,7 +185,7 @@ WHERE `+where.String()+`
 ORDER BY time DESC, id DESC, logged DESC
 LIMIT 1`, where.with())
 	if err != nil || len(list) == 0 {
-		return nil, err //nolint:nilnil // no risk is no error
+		return nil, err
 	}
 	f, err := events.DecodeFinding(list[0].raw)
 	if err != nil {

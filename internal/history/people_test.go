@@ -34,10 +34,13 @@ type crowd struct {
 func newCrowd(t *testing.T, n int) *crowd {
 	t.Helper()
 	c := &crowd{T: t, store: historytest.Open(t)}
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	r := rand.New(rand.NewPCG(1, 2))
 	places := []events.Place{
-		{Country: "DE", City: "München", Lat: 48.1, Lon: 11.5, RadiusKm: 20}, {Country: "DE", City: "Berlin", Lat: 52.5, Lon: 13.4, RadiusKm: 10},
-		{Country: "FR", Lat: 46, Lon: 2, RadiusKm: 500}, {Country: "US"}, {},
+		{Country: "DE", City: "München", Lat: 48.1, Lon: 11.5, RadiusKm: 20},
+		{Country: "DE", City: "Berlin", Lat: 52.5, Lon: 13.4, RadiusKm: 10},
+		{Country: "FR", Lat: 46, Lon: 2, RadiusKm: 500},
+		{Country: "US"},
+		{},
 	}
 	for i := range n {
 		tenant := []string{"acme", "globex", "hidden"}[r.IntN(3)]
@@ -351,7 +354,7 @@ func TestPagesHoldWhileEventsComeIn(t *testing.T) {
 	}
 	insertEvents(t, s, list...)
 	for run := range uint64(4) {
-		r := rand.New(rand.NewPCG(run, 7)) //nolint:gosec // the same each time
+		r := rand.New(rand.NewPCG(run, 7))
 		moved := map[string]bool{}
 		seen := map[string]int{}
 		ids := map[string]int{}

@@ -39,8 +39,10 @@ func TestLanesAddUpToAllThatAUserDid(t *testing.T) {
 			rows []report.Lane
 			key  func(*events.Event) string
 		}{
-			{"places", l.Lanes.Places, placeKey}, {"devices", l.Lanes.Devices, deviceKey},
-			{"networks", l.Lanes.Networks, networkKey}, {"sessions", l.Lanes.Sessions, sessionKey},
+			{"places", l.Lanes.Places, placeKey},
+			{"devices", l.Lanes.Devices, deviceKey},
+			{"networks", l.Lanes.Networks, networkKey},
+			{"sessions", l.Lanes.Sessions, sessionKey},
 		} {
 			want := map[string]map[events.Millis]report.LanePoint{}
 			shown := map[string]bool{}
@@ -213,7 +215,10 @@ func TestANetworkIsWhoCameFromIt(t *testing.T) {
 	insertEvents(t, c.store, late)
 	for _, scope := range []report.Scope{everything, {Tenants: []string{"acme"}}, {}} {
 		for _, q := range []report.NetworkQuery{
-			{Prefix: "192.0.1.0/24"}, {IP: netip.MustParseAddr("192.0.1.1")}, {IP: netip.MustParseAddr("192.0.1.77")}, {Prefix: "198.51.100.0/24"},
+			{Prefix: "192.0.1.0/24"},
+			{IP: netip.MustParseAddr("192.0.1.1")},
+			{IP: netip.MustParseAddr("192.0.1.77")},
+			{Prefix: "198.51.100.0/24"},
 			{IP: netip.MustParseAddr("2001:db8::1")},
 		} {
 			q.Scope, q.Span = scope, report.Span{From: at(7 * 3600), To: at(8 * 3600)}

@@ -136,12 +136,11 @@ func (g *group) seen() report.Seen {
 	s := report.Seen{
 		Key: g.key, Label: g.label(), First: millis(g.first), Last: millis(g.last), Events: g.events, Failures: g.failures,
 	}
-	switch g.of {
-	case byPlace:
+	if g.of == byPlace {
 		s.Location = g.location()
-	case byNetwork:
-		n := g.network()
-		s.Network = &n
+	}
+	if g.of == byNetwork {
+		s.Network = &report.NetworkName{Prefix: g.prefix, ASN: g.asn, Org: g.org, Classes: splitClasses(g.classes)}
 	}
 	return s
 }
@@ -152,10 +151,6 @@ func (g *group) location() *report.Location {
 		return nil
 	}
 	return &report.Location{Lat: g.lat, Lon: g.lon, RadiusKm: float64(g.radius), City: g.city, Region: g.region, Country: g.country}
-}
-
-func (g *group) network() report.NetworkName {
-	return report.NetworkName{Prefix: g.prefix, ASN: g.asn, Org: g.org, Classes: splitClasses(g.classes)}
 }
 
 func splitClasses(classes string) []string {
