@@ -108,7 +108,9 @@ func TestReadsOfPeopleNeedTheirScopeAndAreOnTheLog(t *testing.T) {
 			t.Errorf("%s without the scope timeline: %d %s", c.path, res.StatusCode, body)
 		}
 		p.asked = nil
+		log.mu.Lock() // the refusal may be on its way to it
 		log.err = context.DeadlineExceeded
+		log.mu.Unlock()
 		res, body = get(t, base+c.path, acmeSecret)
 		if personal := c.want.Action != ""; personal != (res.StatusCode == http.StatusServiceUnavailable) || personal != (len(p.asked) == 0) {
 			t.Errorf("%s without a log: %d %s, asked %v", c.path, res.StatusCode, body, p.asked)
