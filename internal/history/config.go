@@ -36,6 +36,19 @@ type Config struct {
 	InsertTimeout time.Duration `yaml:"insert_timeout"`
 	QueryTimeout  time.Duration `yaml:"query_timeout"`
 	Retention     Retention     `yaml:"retention"`
+	Tiering       Tiering       `yaml:"tiering"`
+	// Cluster is the name of a cluster of the server's configuration (remote_servers) over which the tables are spread and
+	// replicated; empty is one server. It is for a new database: tables that are there are not moved.
+	Cluster string `yaml:"cluster"`
+}
+
+// Tiering moves events to slower and cheaper disks when they are old. The zero value keeps them where they are.
+type Tiering struct {
+	// StoragePolicy is one of the server's configuration that holds the disks of the events' present one, and Volume the
+	// volume of it to which parts go EventDays days after they entered the log.
+	StoragePolicy string `yaml:"storage_policy"`
+	Volume        string `yaml:"volume"`
+	EventDays     int    `yaml:"event_days"`
 }
 
 // TLSConfig selects TLS for "https" and "clickhouse" URLs. Files are PEM.
@@ -142,6 +155,19 @@ func (c Config) Validate() error {
 		if d.days < 1 || d.days > 36500 {
 			add("%s: is %d, must be between 1 and 36500", d.path, d.days)
 		}
+	}
+	if t := c.Tiering; t != (Tiering{}) {
+		for path, name := range map[string]string{"tiering.storage_policy": t.StoragePolicy, "tiering.volume": t.Volume} {
+			if !identifier.MatchString(name) {
+				add("%s: %.80q is no name, use letters, digits and underscores, at most 63", path, name)
+			}
+		}
+		if t.EventDays < 1 || t.EventDays >= c.Retention.EventDays {
+			add("tiering.event_days: is %d, must be between 1 and retention.event_days less one, %d", t.EventDays, c.Retention.EventDays-1)
+		}
+	}
+	if c.Cluster != "" && !identifier.MatchString(c.Cluster) {
+		add("cluster: %.80q is no name, use letters, digits and underscores, at most 63", c.Cluster)
 	}
 	return errors.Join(errs...)
 }

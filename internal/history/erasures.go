@@ -93,12 +93,12 @@ func (s *Store) eraseFrom(ctx context.Context, table Table) (rows uint64, err er
 	// A deletion in the background reaches the rows that were there when it was asked for. Another one is waited for: it may
 	// be this one.
 	busy := false
-	err = s.rows(ctx, "SELECT count() > 0 FROM system.mutations WHERE database = {database:String} AND table = {table:String} AND NOT is_done",
-		[]any{named("database", s.cfg.Database), named("table", string(table))}, func(r rowScanner) error { return r.Scan(&busy) })
+	err = s.rows(ctx, "SELECT count() > 0 FROM "+s.cfg.system("mutations")+" WHERE database = {database:String} AND table = {table:String} AND NOT is_done",
+		[]any{named("database", s.cfg.Database), named("table", s.cfg.local(table))}, func(r rowScanner) error { return r.Scan(&busy) })
 	if err != nil || busy {
 		return rows, err
 	}
-	if err := s.Exec(ctx, "ALTER TABLE ${database}."+string(table)+" DELETE WHERE "+strings.Join(found, " OR ")); err != nil {
+	if err := s.Exec(ctx, "ALTER TABLE ${database}."+s.cfg.local(table)+s.cfg.onCluster()+" DELETE WHERE "+strings.Join(found, " OR ")); err != nil {
 		return rows, fmt.Errorf("erasing from %s: %w", table, err)
 	}
 	return rows, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Migrations is how many steps there are.
@@ -45,3 +46,29 @@ func Personal() []Table { return slices.Collect(maps.Keys(personal)) }
 
 // Retain sets the configured retention on the tables that there are.
 func (s *Store) Retain(ctx context.Context) error { return s.retain(ctx) }
+
+// ClusterStatements are those by which a new database is made on a cluster.
+func ClusterStatements(cfg Config) ([]string, error) {
+	var all []string
+	for _, text := range append([]string{"CREATE DATABASE IF NOT EXISTS ${database}", createVersions}, statementsOf(migrations)...) {
+		list, err := cfg.statements(text)
+		if err != nil {
+			return nil, err
+		}
+		for _, statement := range list {
+			all = append(all, strings.ReplaceAll(statement, "${database}", cfg.Database))
+		}
+	}
+	return all, nil
+}
+
+func statementsOf(list []migration) []string {
+	var all []string
+	for _, m := range list {
+		all = append(all, m.sql)
+	}
+	return all
+}
+
+// Literal quotes text for a statement.
+func Literal(text string) string { return literal(text) }

@@ -38,7 +38,7 @@ func (s *Store) fill(ctx context.Context, conn driver.Conn, m migration) error {
 	if err != nil {
 		return err
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s.cfg.settings(clickhouse.Settings{
 		"max_execution_time":                       0,
 		"max_threads":                              1,
 		"max_bytes_before_external_group_by":       fillMemory,
@@ -49,7 +49,7 @@ func (s *Store) fill(ctx context.Context, conn driver.Conn, m migration) error {
 		"max_partitions_per_insert_block":          0,
 		"async_insert":                             0,
 		"insert_deduplicate":                       0,
-	}))
+	})))
 	for _, month := range months {
 		part := "(SELECT * FROM " + source + " WHERE _partition_id = {month:String})"
 		statement := "INSERT INTO " + target + " " + strings.Replace(query, source, part, 1)

@@ -85,12 +85,12 @@ func (s *Store) sql(text string) string {
 func (s *Store) rows(ctx context.Context, query string, args []any, scan func(rowScanner) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout+time.Second)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s.cfg.settings(clickhouse.Settings{
 		"max_execution_time": max(1, int(s.cfg.QueryTimeout.Seconds())),
 		"max_result_rows":    maxResultRows,
 		// Every key of ours lies in one partition, because it holds the time that the partition is of.
 		"do_not_merge_across_partitions_select_final": 1,
-	}))
+	})))
 	rows, err := s.conn.Query(ctx, s.sql(query), args...)
 	if err != nil {
 		return classify(fmt.Errorf("asking the history: %w", err))

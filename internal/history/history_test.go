@@ -341,7 +341,8 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 		t.Errorf("the default is refused: %v", err)
 	}
 	cfg := history.Config{
-		URLs:     []string{"ftp://x:1", "http://u:secret@x:1", "http://x", "clickhouse://y:9000/db"},
+		URLs:    []string{"ftp://x:1", "http://u:secret@x:1", "http://x", "clickhouse://y:9000/db"},
+		Tiering: history.Tiering{StoragePolicy: "x'y", EventDays: 5}, Cluster: "a b",
 		Database: "a;b", Compression: "zip", TLS: history.TLSConfig{CertFile: "x"}, PasswordFile: "f", Password: "secret",
 	}
 	err := cfg.Validate()
@@ -352,6 +353,7 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 		"urls[0]: scheme", "urls[1]: holds credentials", "urls[2]: needs a host and a port", "urls[3]: holds more", "password_file: ",
 		"user: ", "database: ", "compression: ", "tls.cert_file: ", "max_connections: ", "dial_timeout: ", "insert_timeout: ",
 		"query_timeout: ", "retention.event_days: ", "retention.decision_days: ", "retention.dead_letter_days: ",
+		"tiering.storage_policy: ", "tiering.volume: ", "tiering.event_days: ", "cluster: ",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not among the problems:\n%v", want, err)

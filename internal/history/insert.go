@@ -33,14 +33,14 @@ func (s *Store) Insert(ctx context.Context, blocks ...*Block) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.InsertTimeout)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithColumnNamesAndTypes(table.columns), clickhouse.WithSettings(clickhouse.Settings{
+	ctx = clickhouse.Context(ctx, clickhouse.WithColumnNamesAndTypes(table.columns), clickhouse.WithSettings(s.cfg.settings(clickhouse.Settings{
 		// Queued inserts are acknowledged before they are durable.
 		"async_insert":       0,
 		"insert_deduplicate": 0,
 		// The rows' times are the sources' to say; one insert may span any number of months.
 		"max_partitions_per_insert_block": 0,
 		"max_insert_block_size":           max(total, 1_000_000),
-	}))
+	})))
 	batch, err := s.conn.PrepareBatch(ctx, s.sql(table.insert))
 	if err != nil {
 		return err

@@ -70,11 +70,7 @@ func (s *Store) Migrate(ctx context.Context) (done []string, err error) {
 	return done, s.retain(ctx)
 }
 
-// migrate takes those of the steps that were not taken.
-func (s *Store) migrate(ctx context.Context, steps []migration) (done []string, err error) {
-	for _, statement := range []string{
-		"CREATE DATABASE IF NOT EXISTS ${database}",
-		`CREATE TABLE IF NOT EXISTS ${database}.schema_migrations
+const createVersions = `CREATE TABLE IF NOT EXISTS ${database}.schema_migrations
 (
     version  UInt32,
     name     String,
@@ -84,9 +80,26 @@ func (s *Store) migrate(ctx context.Context, steps []migration) (done []string, 
 ENGINE = ReplacingMergeTree
 -- Two processes may write the same step: it counts once.
 ORDER BY version
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
-	} {
-		if err := s.Exec(ctx, statement); err != nil {
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`
+
+// apply runs a statement of the schema, on a cluster by the statements that it stands for there.
+func (s *Store) apply(ctx context.Context, conn driver.Conn, statement string) error {
+	list, err := s.cfg.statements(statement)
+	if err != nil {
+		return err
+	}
+	for _, statement := range list {
+		if err := conn.Exec(ctx, s.sql(statement)); err != nil {
+			return classify(err)
+		}
+	}
+	return nil
+}
+
+// migrate takes those of the steps that were not taken.
+func (s *Store) migrate(ctx context.Context, steps []migration) (done []string, err error) {
+	for _, statement := range []string{"CREATE DATABASE IF NOT EXISTS ${database}", createVersions} {
+		if err := s.apply(ctx, s.conn, statement); err != nil {
 			return nil, fmt.Errorf("preparing the database %s: %w", s.cfg.Database, err)
 		}
 	}
@@ -104,8 +117,8 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	for _, m := range left {
-		if err := conn.Exec(ctx, s.sql(m.sql)); err != nil {
-			return done, fmt.Errorf("applying migration %s: %w", m.name, classify(err))
+		if err := s.apply(ctx, conn, m.sql); err != nil {
+			return done, fmt.Errorf("applying migration %s: %w", m.name, err)
 		}
 		if err := s.fill(ctx, conn, m); err != nil {
 			return done, fmt.Errorf("filling the table of migration %s: %w", m.name, err)
@@ -167,13 +180,14 @@ func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
 }
 
 func (s *Store) record(ctx context.Context, m migration) error {
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s.cfg.settings(clickhouse.Settings{"async_insert": 0})))
 	return s.Exec(ctx, `INSERT INTO ${database}.schema_migrations (version, name, checksum, applied)
 SELECT {version:UInt32}, {name:String}, {checksum:String}, now64(3)`,
 		clickhouse.Named("version", m.version), clickhouse.Named("name", m.name), clickhouse.Named("checksum", m.checksum))
 }
 
-// retain sets the configured retention where it differs. It changes what the next merges drop and rewrites nothing.
+// retain sets the configured retention and tiering where they differ. It changes what the next merges drop and move, and
+// rewrites nothing.
 func (s *Store) retain(ctx context.Context) error {
 	r := s.cfg.Retention
 	for table, days := range map[Table]int{
@@ -182,24 +196,36 @@ func (s *Store) retain(ctx context.Context) error {
 		TableMarks: r.DecisionDays, TableAudit: r.DecisionDays, TableAlerts: r.DecisionDays,
 		TableBySession: r.EventDays, TableByUser: r.EventDays, TableByPrefix: r.EventDays,
 	} {
-		want := fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d)", days)
-		var have string
-		err := s.rows(ctx, "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}",
-			[]any{clickhouse.Named("database", s.cfg.Database), clickhouse.Named("table", string(table))},
-			func(rows rowScanner) error { return rows.Scan(&have) })
-		if err != nil {
-			return fmt.Errorf("reading the retention of %s: %w", table, err)
-		}
-		if have == "" || strings.Contains(have, want+" ") {
-			continue // not made yet, or right
-		}
-		// Both parts are ours: a table's name from a closed set and a number.
-		statement := fmt.Sprintf("ALTER TABLE ${database}.%s MODIFY %s SETTINGS materialize_ttl_after_modify = 0", table, want)
-		if err := s.Exec(ctx, statement); err != nil {
+		if err := s.retainTable(ctx, table, days); err != nil {
 			return fmt.Errorf("setting the retention of %s to %d days: %w", table, days, err)
 		}
 	}
 	return nil
+}
+
+func (s *Store) retainTable(ctx context.Context, table Table, days int) error {
+	want := fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d)", days)
+	// The parts of statements are ours: names of a closed set or checked by Config.Validate, and numbers.
+	alter := "ALTER TABLE ${database}." + s.cfg.local(table) + s.cfg.onCluster() + " MODIFY "
+	var have string
+	err := s.rows(ctx, "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+		[]any{named("database", s.cfg.Database), named("table", s.cfg.local(table))},
+		func(rows rowScanner) error { return rows.Scan(&have) })
+	if err != nil || have == "" {
+		return err // or not made yet
+	}
+	if t := s.cfg.Tiering; t != (Tiering{}) && table == TableEvents {
+		want = fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d) TO VOLUME '%s', toDateTime(logged) + toIntervalDay(%d)", t.EventDays, t.Volume, days)
+		if policy := "storage_policy = '" + t.StoragePolicy + "'"; !strings.Contains(have, policy) {
+			if err := s.Exec(ctx, alter+"SETTING "+policy); err != nil {
+				return err
+			}
+		}
+	}
+	if strings.Contains(have, want+" SETTINGS ") {
+		return nil
+	}
+	return s.Exec(ctx, alter+want+" SETTINGS materialize_ttl_after_modify = 0")
 }
 
 // Exec runs a statement of an operator or a test. ${database} in it stands for the database's name.
@@ -215,5 +241,5 @@ func (s *Store) Exec(ctx context.Context, statement string, args ...any) error {
 
 // Drop removes the database with everything in it.
 func (s *Store) Drop(ctx context.Context) error {
-	return s.Exec(ctx, "DROP DATABASE IF EXISTS ${database} SYNC")
+	return s.Exec(ctx, "DROP DATABASE IF EXISTS ${database}"+s.cfg.onCluster()+" SYNC")
 }

@@ -136,3 +136,32 @@ func TestRetentionFollowsTheConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// The engine has one policy with one volume: what can be tested is that the tables say it, once.
+func TestTieringFollowsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	cfg := historytest.Config(t)
+	cfg.Tiering = history.Tiering{StoragePolicy: "default", Volume: "default", EventDays: 14}
+	s := historytest.OpenConfig(t, cfg)
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := s.Text(t.Context(), "SELECT engine_full FROM system.tables WHERE database = '"+cfg.Database+"' AND name = 'events'")
+	want := "TTL toDateTime(logged) + toIntervalDay(14) TO VOLUME 'default', toDateTime(logged) + toIntervalDay(90) SETTINGS"
+	if err != nil || !strings.Contains(engine, want) || !strings.Contains(engine, "storage_policy = 'default'") {
+		t.Errorf("events are kept as %s, %v: want %s", engine, err, want)
+	}
+	cfg.Tiering = history.Tiering{}
+	other, err := history.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	engine, err = s.Text(t.Context(), "SELECT engine_full FROM system.tables WHERE database = '"+cfg.Database+"' AND name = 'events'")
+	if err != nil || strings.Contains(engine, "VOLUME") {
+		t.Errorf("events are kept as %s, %v: want them not moved", engine, err)
+	}
+}

@@ -122,13 +122,13 @@ ORDER BY unit`, where.with(named("unit", unit)), func(r rowScanner) error {
 // stream runs a query whose answer is long: without a time-out and a limit of rows, in bounded memory. The server ends it
 // when we go away.
 func (s *Store) stream(ctx context.Context, query string, args []any, scan func(rowScanner) error) (err error) {
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(s.cfg.settings(clickhouse.Settings{
 		"max_execution_time":                           0,
 		"max_bytes_before_external_sort":               sortMemory,
 		"max_bytes_ratio_before_external_sort":         0,
 		"max_block_size":                               8192,
 		"cancel_http_readonly_queries_on_client_close": 1,
-	}))
+	})))
 	rows, err := s.conn.Query(ctx, s.sql(query), args...)
 	if err != nil {
 		return classify(fmt.Errorf("asking the history: %w", err))

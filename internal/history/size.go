@@ -16,10 +16,10 @@ type Sizes struct {
 // Sizes asks the server for the sizes of its active parts.
 func (s *Store) Sizes(ctx context.Context) (size Sizes, err error) {
 	database := named("database", s.cfg.Database)
-	err = s.rows(ctx, `SELECT sumIf(rows, table = 'events'), sumIf(bytes_on_disk, table = 'events'),
+	err = s.rows(ctx, `SELECT sumIf(rows, table IN ('events', 'events_local')), sumIf(bytes_on_disk, table IN ('events', 'events_local')),
     sumIf(bytes_on_disk, startsWith(table, 'by_') OR startsWith(table, 'event_')),
-    sumIf(bytes_on_disk, NOT (table = 'events' OR startsWith(table, 'by_') OR startsWith(table, 'event_')))
-FROM system.parts
+    sumIf(bytes_on_disk, NOT (table IN ('events', 'events_local') OR startsWith(table, 'by_') OR startsWith(table, 'event_')))
+FROM `+s.cfg.system("parts")+`
 WHERE active AND database = {database:String}`, []any{database}, func(r rowScanner) error {
 		return r.Scan(&size.Events, &size.EventColumns, &size.Sums, &size.Decisions)
 	})
@@ -27,8 +27,8 @@ WHERE active AND database = {database:String}`, []any{database}, func(r rowScann
 		return Sizes{}, err
 	}
 	err = s.rows(ctx, `SELECT sum(column_bytes_on_disk)
-FROM system.parts_columns
-WHERE active AND database = {database:String} AND table = 'events' AND column = 'raw'`, []any{database}, func(r rowScanner) error {
+FROM `+s.cfg.system("parts_columns")+`
+WHERE active AND database = {database:String} AND table IN ('events', 'events_local') AND column = 'raw'`, []any{database}, func(r rowScanner) error {
 		return r.Scan(&size.Raw)
 	})
 	size.EventColumns -= min(size.Raw, size.EventColumns)
@@ -37,7 +37,7 @@ WHERE active AND database = {database:String} AND table = 'events' AND column = 
 
 // Merging is the number of merges and mutations that the server is working on.
 func (s *Store) Merging(ctx context.Context) (n uint64, err error) {
-	err = s.rows(ctx, "SELECT count() FROM system.merges WHERE database = {database:String}", []any{named("database", s.cfg.Database)},
+	err = s.rows(ctx, "SELECT count() FROM "+s.cfg.system("merges")+" WHERE database = {database:String}", []any{named("database", s.cfg.Database)},
 		func(r rowScanner) error { return r.Scan(&n) })
 	return n, err
 }
