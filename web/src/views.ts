@@ -23,6 +23,8 @@ export const views: View[] = [
   { path: "", load: () => import("./views/overview"), nav: { label: "Overview", group: "Watch" }, scope: "read" },
   { path: "live", load: () => import("./views/live"), nav: { label: "Live", group: "Watch" }, scope: "read" },
   { path: "map", load: () => import("./views/map"), nav: { label: "Map", group: "Watch" }, scope: "read" },
+  { path: "step-ups", load: () => import("./views/step-ups"), nav: { label: "Step-ups", group: "Watch" }, scope: "read" },
+  { path: "step-ups/:id", load: () => import("./views/step-up"), scope: "read" },
   // Investigate
   { path: "findings", load: () => import("./views/findings"), nav: { label: "Findings", group: "Investigate" }, scope: "read" },
   { path: "findings/:id", load: () => import("./views/finding"), scope: "read" },

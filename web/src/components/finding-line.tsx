@@ -1,7 +1,7 @@
 import type { Schemas } from "../api/client";
 import { place } from "../format/places";
 import { Severity, Status, Tag } from "./badges";
-import { FindingLink, UserLink } from "./link";
+import { FindingLink, pathOf, To, UserLink } from "./link";
 import { Text } from "./text";
 import { Time } from "./time";
 
@@ -50,7 +50,7 @@ export function RequirementLine({ of: r }: { of: Schemas["Requirement"] }) {
         <Status value={r.status} />
         <Severity value={r.severity} />
         <UserLink tenant={r.tenant} user={r.user} />
-        <Tag>{r.action.replaceAll("_", " ")}</Tag>
+        <To path={pathOf("step-ups", r.id)}>{r.action.replaceAll("_", " ")}</To>
         <span className="soft">{r.session ? "one session" : "all sessions"}</span>
       </div>
       <p className="line-text">

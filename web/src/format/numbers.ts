@@ -23,9 +23,9 @@ export function bytes(n: number): string {
   return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** duration writes milliseconds with the two largest units: "340 ms", "2.4 s", "3 min 20 s", "2 d 4 h". */
-export function duration(ms: number): string {
-  if (!Number.isFinite(ms)) return "–";
+/** duration writes milliseconds with the two largest units: "340 ms", "2.4 s", "3 min 20 s", "2 d 4 h"; "–" for none. */
+export function duration(ms: number | undefined): string {
+  if (ms === undefined || !Number.isFinite(ms)) return "–";
   if (ms < 0) return `−${duration(-ms)}`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 59_950) return `${(ms / 1000).toFixed(1).replace(/\.0$/, "")} s`;

@@ -4,7 +4,8 @@ import type { LiveRecords } from "../api/live";
 export type Entry =
   | { kind: "finding"; key: string; record: LiveRecords["finding"] }
   | { kind: "requirement"; key: string; record: LiveRecords["requirement"] }
-  | { kind: "receipt"; key: string; record: LiveRecords["receipt"] };
+  | { kind: "receipt"; key: string; record: LiveRecords["receipt"] }
+  | { kind: "mark"; key: string; record: LiveRecords["mark"] };
 
 /** keepEntries is how many entries the feed holds, so that a page that is open all day stays light. */
 export const keepEntries = 200;

@@ -7,9 +7,11 @@ import {
   ErrorNote,
   Filters,
   FindingLine,
+  FindingLink,
   Loading,
   Page,
   Panel,
+  pathOf,
   RequirementLine,
   Severity,
   Status,
@@ -17,6 +19,7 @@ import {
   Tag,
   Text,
   Time,
+  To,
   Typed,
   UserLink,
   useFilter,
@@ -26,8 +29,13 @@ import { useSpan } from "../shell/span";
 import { added, type Entry, keepEntries, shows } from "./feed";
 import "./live.css";
 
-const kinds = ["finding", "requirement", "receipt"] as const;
-const kindNames: Record<(typeof kinds)[number], string> = { finding: "findings", requirement: "step-ups", receipt: "receipts" };
+const kinds = ["finding", "requirement", "receipt", "mark"] as const;
+const kindNames: Record<(typeof kinds)[number], string> = {
+  finding: "findings",
+  requirement: "step-ups",
+  receipt: "receipts",
+  mark: "marks",
+};
 
 const findingEntry = (record: Extract<Entry, { kind: "finding" }>["record"]): Entry => ({
   kind: "finding",
@@ -58,6 +66,7 @@ export function Component() {
   useLive("finding", record => take(findingEntry(record)));
   useLive("requirement", record => take(requirementEntry(record)));
   useLive("receipt", record => take({ kind: "receipt", key: `receipt/${record.id}`, record }));
+  useLive("mark", record => take({ kind: "mark", key: `mark/${record.id}`, record }));
   useLive("reset", () => setAsked(n => n + 1));
 
   // What was before: so that the page is not empty, and whole again after the feed was away.
@@ -202,7 +211,29 @@ function Line({ of }: { of: Entry }) {
             <Tag>
               <Text value={of.record.app} limit={60} />
             </Tag>
+            <To path={pathOf("step-ups", of.record.requirement)} className="soft">
+              the step-up
+            </To>
           </div>
+        </div>
+      );
+    case "mark":
+      return (
+        <div className="line">
+          <div className="line-head">
+            <Time value={of.record.time} />
+            <Status value={of.record.verdict} />
+            <UserLink tenant={of.record.tenant} user={of.record.user} />
+            <FindingLink id={of.record.finding}>{of.record.detection}</FindingLink>
+            <span className="soft">
+              by <Text value={of.record.by} limit={60} />
+            </span>
+          </div>
+          {of.record.comment && (
+            <p className="line-text">
+              <Text value={of.record.comment} />
+            </p>
+          )}
         </div>
       );
   }

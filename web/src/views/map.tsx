@@ -160,7 +160,7 @@ function World({ places, arcs }: { places: Place[]; arcs: Arc[] }) {
           </ul>
         )}
       </Panel>
-      <Panel title="Places" note="the busiest first" className="world-places">
+      <Panel title="Places" note="the busiest first" className="world-places scrolls-inside">
         <Table
           caption="Places, the busiest first"
           rows={places.slice(0, 100)}

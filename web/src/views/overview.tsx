@@ -12,13 +12,15 @@ import {
   pathOf,
   RequirementLine,
   Severity,
+  Status,
   severities,
+  Table,
   Text,
   Time,
   To,
   UserLink,
 } from "../components";
-import { count, percent } from "../format/numbers";
+import { compact, count, duration, percent } from "../format/numbers";
 import { country } from "../format/places";
 import { when } from "../format/time";
 import { type Span, useSpan } from "../shell/span";
@@ -51,11 +53,12 @@ function Start() {
       </Answered>
       <div className="grid-wide">
         <LatestFindings span={span} />
-        <OpenStepUps span={span} />
+        <div className="column">
+          <EnforcementPanel span={span} />
+          <OpenStepUps span={span} />
+          <Sources />
+        </div>
       </div>
-      <Answered query={overview} loading="Counting">
-        {o => <Rankings of={o} />}
-      </Answered>
     </Page>
   );
 }
@@ -95,35 +98,45 @@ function Counts({ of: o, span }: { of: Overview; span: Span }) {
         <Tile name="Active findings" value={o.findings} path="/findings" query={{ disposition: "active" }} note={gravest(o)} />
         <Tile
           name="Step-ups open"
+          path="/step-ups"
+          query={{ status: "open" }}
           value={o.requirements.open}
           tone="warn"
           note={asked > 0 ? `of ${count(asked)} asked for` : "none asked for"}
         />
         <Tile
           name="Satisfied"
+          path="/step-ups"
+          query={{ status: "satisfied" }}
           value={o.requirements.satisfied}
           tone="good"
           note={asked > 0 ? `${percent(o.requirements.satisfied / asked)} proved who they are` : undefined}
         />
         <Tile
           name="Expired"
+          path="/step-ups"
+          query={{ status: "expired" }}
           value={o.requirements.expired}
           tone="bad"
           note={asked > 0 ? `${percent(o.requirements.expired / asked)} gave no proof` : undefined}
         />
       </dl>
-      <Panel
-        title="Sign-ins and findings"
-        note={`${when(o.from, "short").slice(0, -3)} to ${when(o.to, "short").slice(0, -3)}${span.tenant ? `, tenant ${span.tenant}` : ""}`}
-      >
-        <TimeBars
-          caption={`${count(o.events)} events and ${count(o.findings)} active findings over time`}
-          times={times}
-          stepSeconds={o.step_seconds}
-          bands={bands}
-          onPick={show}
-        />
-      </Panel>
+      <div className="overview-top">
+        <Panel
+          title="Sign-ins and findings"
+          className="overview-chart"
+          note={`${when(o.from, "short").slice(0, -3)} to ${when(o.to, "short").slice(0, -3)}${span.tenant ? `, tenant ${span.tenant}` : ""}`}
+        >
+          <TimeBars
+            caption={`${count(o.events)} events and ${count(o.findings)} active findings over time`}
+            times={times}
+            stepSeconds={o.step_seconds}
+            bands={bands}
+            onPick={show}
+          />
+        </Panel>
+        <Rankings of={o} />
+      </div>
     </>
   );
 }
@@ -132,7 +145,7 @@ function bandsOf(series: Schemas["Point"][]): Band[] {
   return [
     {
       name: "Events",
-      height: 130,
+      height: 150,
       series: [
         { name: "events", tone: "events", values: series.map(p => Math.max(0, p.events - p.failures)) },
         { name: "failed or blocked", tone: "failures", values: series.map(p => p.failures) },
@@ -140,7 +153,7 @@ function bandsOf(series: Schemas["Point"][]): Band[] {
     },
     {
       name: "Findings",
-      height: 76,
+      height: 92,
       series: severities.map(name => ({
         name: `${name} findings`,
         tone: name,
@@ -207,7 +220,7 @@ function Tile({
 function LatestFindings({ span }: { span: Span }) {
   const findings = useGet(
     "/v1/findings",
-    { query: { limit: 8, disposition: "active" } },
+    { query: { limit: 12, disposition: "active" } },
     { span, live: ["finding"], every: 60_000 },
   );
   return (
@@ -241,17 +254,24 @@ function LatestFindings({ span }: { span: Span }) {
 function OpenStepUps({ span }: { span: Span }) {
   const open = useGet(
     "/v1/revocations",
-    { query: { limit: 8, status: "open" } },
+    { query: { limit: 5, status: "open" } },
     { span, live: ["requirement"], every: 30_000 },
   );
   return (
-    <Panel title="Waiting for a second proof">
+    <Panel
+      title="Waiting for a second proof"
+      actions={
+        <To path="/step-ups" query={{ status: "open" }}>
+          All open
+        </To>
+      }
+    >
       <Answered query={open}>
         {page =>
           page.revocations.length === 0 ? (
             <Empty>Nobody is asked for a second proof at the moment.</Empty>
           ) : (
-            <ul className="lines">
+            <ul className="lines compact">
               {page.revocations.map(r => (
                 <li key={r.id}>
                   <RequirementLine of={r} />
@@ -265,12 +285,115 @@ function OpenStepUps({ span }: { span: Span }) {
   );
 }
 
+const stageNames: Record<Schemas["Stage"]["stage"], [name: string, what: string]> = {
+  decided: ["Decided", "from the event's arrival to the decision"],
+  delivered: ["Delivered", "from there to the app"],
+  challenged: ["Challenged", "to the app's asking"],
+  satisfied: ["Satisfied", "to the second proof"],
+  revoked: ["Signed out", "to the end of the session"],
+};
+
+/** How long it takes from an event to a decision, and from there until the app has asked and the person has answered. */
+function EnforcementPanel({ span }: { span: Span }) {
+  const enforcement = useGet("/v1/enforcement", {}, { span, live: ["receipt"], every: 30_000 });
+  return (
+    <Panel title="From event to enforcement" note="half, and 95 of 100, within">
+      <Answered query={enforcement}>
+        {e => (
+          <>
+            <ol className="stages">
+              {e.stages.map(stage => {
+                const [name, what] = stageNames[stage.stage] ?? [stage.stage, ""];
+                return (
+                  <li key={stage.stage} title={what}>
+                    <span className="stage-name">{name}</span>
+                    <b>{stage.count > 0 ? duration(stage.p50_ms) : "–"}</b>
+                    <span className="soft">{stage.count > 0 ? duration(stage.p95_ms) : "none yet"}</span>
+                    <span className="soft">{compact(stage.count)}</span>
+                    <span className="visually-hidden">{what}</span>
+                  </li>
+                );
+              })}
+            </ol>
+            <p className="soft">
+              {e.requirements === 0 ? (
+                "Nobody was asked for a second proof in this time."
+              ) : (
+                <>
+                  {count(e.requirements)} asked for, <To path="/step-ups">{count(e.unanswered)} without a receipt of an app</To>
+                  .
+                </>
+              )}
+            </p>
+            {e.apps.length > 0 && (
+              <Table
+                caption="Apps by how long they take to enforce"
+                rows={e.apps.slice(0, 5)}
+                rowKey={a => a.app}
+                columns={[
+                  { name: "App", cell: a => <Text value={a.app} limit={60} /> },
+                  { name: "Enforced", numeric: true, cell: a => count(a.count) },
+                  { name: "Half in", numeric: true, cell: a => duration(a.p50_ms) },
+                  { name: "95 % in", numeric: true, cell: a => duration(a.p95_ms) },
+                ]}
+              />
+            )}
+          </>
+        )}
+      </Answered>
+    </Panel>
+  );
+}
+
+/** A source is late when nothing new came for this long. */
+const lateAfter = 3600_000; // milliseconds
+
+function Sources() {
+  const sources = useGet("/v1/sources", {}, { every: 30_000 });
+  return (
+    <Panel title="Sources" actions={<To path="/sources">All sources</To>}>
+      <Answered query={sources}>
+        {s =>
+          s.sources.length === 0 ? (
+            <Empty>Nothing has sent anything in 30 days. Connect an identity provider in the configuration of ingest.</Empty>
+          ) : (
+            <Table
+              caption="Sources and their health"
+              rows={s.sources.slice(0, 8)}
+              rowKey={x => `${x.source}/${x.family}`}
+              columns={[
+                { name: "Source", cell: x => <Text value={x.source || x.family || "unnamed"} limit={60} /> },
+                {
+                  name: "State",
+                  tight: true,
+                  cell: x => {
+                    const late = !x.accepted || Date.now() - Date.parse(x.accepted) > lateAfter;
+                    return <Status value={late ? "late" : "ok"} />;
+                  },
+                },
+                { name: "Last", numeric: true, cell: x => <Time value={x.accepted} style="ago" /> },
+                { name: "Last hour", numeric: true, cell: x => compact(x.events_1h) },
+                { name: "Delay 95 %", numeric: true, cell: x => duration(x.delay_p95_ms) },
+                {
+                  name: "Refused",
+                  numeric: true,
+                  cell: x => (x.dead_letters_24h > 0 ? <To path="/deadletters">{compact(x.dead_letters_24h)}</To> : "0"),
+                },
+              ]}
+            />
+          )
+        }
+      </Answered>
+    </Panel>
+  );
+}
+
 function Rankings({ of: o }: { of: Overview }) {
   const bySeverity = severities
     .map(name => ({ name, n: o.severities?.find(s => s.name === name)?.count ?? 0 }))
     .filter(s => s.n > 0);
   return (
-    <div className="grid">
+    <div className="overview-ranks">
       <Panel title="By severity">
         <Ranked
           empty="No active findings in this time."
@@ -289,7 +412,7 @@ function Rankings({ of: o }: { of: Overview }) {
       <Panel title="By rule">
         <Ranked
           empty="No active findings in this time."
-          of={(o.detections ?? []).map(d => ({
+          of={(o.detections ?? []).slice(0, 8).map(d => ({
             key: d.name,
             value: d.count,
             tone: "high",
@@ -304,7 +427,7 @@ function Rankings({ of: o }: { of: Overview }) {
       <Panel title="Most affected">
         <Ranked
           empty="Nobody in this time."
-          of={(o.users ?? []).map(u => ({
+          of={(o.users ?? []).slice(0, 8).map(u => ({
             key: `${u.tenant}/${u.user}`,
             value: u.findings,
             tone: u.severity,
@@ -315,7 +438,7 @@ function Rankings({ of: o }: { of: Overview }) {
       <Panel title="Countries" actions={<To path="/map">Map</To>}>
         <Ranked
           empty="No events in this time."
-          of={(o.countries ?? []).map(c => ({
+          of={(o.countries ?? []).slice(0, 8).map(c => ({
             key: c.name,
             value: c.count,
             label: c.name ? <Text value={country(c.name)} limit={60} /> : <span className="soft">unknown</span>,
