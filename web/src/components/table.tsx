@@ -27,6 +27,7 @@ export function Table<Row>({
   onSort,
   rowClass,
   empty,
+  small = false,
 }: {
   /** Says what the table holds; for screen readers. */
   caption: string;
@@ -39,13 +40,15 @@ export function Table<Row>({
   rowClass?: (row: Row) => string | undefined;
   /** Shown in place of no rows: an <Empty>. */
   empty?: ReactNode;
+  /** For a table of few narrow columns, which stays one in narrow windows. */
+  small?: boolean;
 }) {
   if (rows.length === 0 && empty) return empty;
   const cellClass = (c: Column<Row>) =>
     [c.numeric && "numeric", c.minor && "minor", c.tight && "tight"].filter(Boolean).join(" ") || undefined;
   // The roles are said because a table that is laid out as blocks is none to a browser.
   return (
-    <div className="table-frame">
+    <div className={small ? "table-frame small" : "table-frame"}>
       <table role="table" onKeyDown={step}>
         <caption className="visually-hidden">{caption}</caption>
         <thead role="rowgroup">

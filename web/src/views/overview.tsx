@@ -48,9 +48,11 @@ function Start() {
   const overview = useGet("/v1/overview", {}, { span, live: ["finding", "requirement"], every: 15_000 });
   return (
     <Page title="Overview">
-      <Answered query={overview} loading="Counting">
-        {o => <Counts of={o} span={span} />}
-      </Answered>
+      <div className="overview-first">
+        <Answered query={overview} loading="Counting">
+          {o => <Counts of={o} span={span} />}
+        </Answered>
+      </div>
       <div className="grid-wide">
         <LatestFindings span={span} />
         <div className="column">
@@ -327,6 +329,7 @@ function EnforcementPanel({ span }: { span: Span }) {
             </p>
             {e.apps.length > 0 && (
               <Table
+                small
                 caption="Apps by how long they take to enforce"
                 rows={e.apps.slice(0, 5)}
                 rowKey={a => a.app}
@@ -358,11 +361,19 @@ function Sources() {
             <Empty>Nothing has sent anything in 30 days. Connect an identity provider in the configuration of ingest.</Empty>
           ) : (
             <Table
+              small
               caption="Sources and their health"
               rows={s.sources.slice(0, 8)}
               rowKey={x => `${x.source}/${x.family}`}
               columns={[
-                { name: "Source", cell: x => <Text value={x.source || x.family || "unnamed"} limit={60} /> },
+                {
+                  name: "Source",
+                  cell: x => (
+                    <>
+                      <Text value={x.source || "unnamed"} limit={60} /> <span className="soft">{x.family}</span>
+                    </>
+                  ),
+                },
                 {
                   name: "State",
                   tight: true,
@@ -372,8 +383,8 @@ function Sources() {
                   },
                 },
                 { name: "Last", numeric: true, cell: x => <Time value={x.accepted} style="ago" /> },
-                { name: "Last hour", numeric: true, cell: x => compact(x.events_1h) },
-                { name: "Delay 95 %", numeric: true, cell: x => duration(x.delay_p95_ms) },
+                { name: "In 1 h", numeric: true, cell: x => compact(x.events_1h) },
+                { name: "Delay", numeric: true, cell: x => duration(x.delay_p95_ms) },
                 {
                   name: "Refused",
                   numeric: true,
