@@ -4,18 +4,24 @@ import { useSearchParams } from "react-router";
 /** useFilter is one filter that lives in the query string; "" is none. */
 export function useFilter(name: string): [string, (value: string) => void] {
   const [search, setSearch] = useSearchParams();
+  const kept = search.get(name) ?? "";
+  // The address follows in a moment; what was clicked shows at once.
+  const [value, setValue] = useState(kept);
+  useEffect(() => setValue(kept), [kept]);
   return [
-    search.get(name) ?? "",
-    value =>
+    value,
+    next => {
+      setValue(next);
       setSearch(
         before => {
-          const next = new URLSearchParams(before);
-          if (value) next.set(name, value);
-          else next.delete(name);
-          return next;
+          const all = new URLSearchParams(before);
+          if (next) all.set(name, next);
+          else all.delete(name);
+          return all;
         },
         { replace: true, preventScrollReset: true },
-      ),
+      );
+    },
   ];
 }
 
@@ -66,7 +72,7 @@ export function Choice({
   return (
     <label className="field">
       <span>{label}</span>
-      <select value={value} onChange={e => setValue(e.target.value)}>
+      <select aria-label={label} value={value} onChange={e => setValue(e.target.value)}>
         <option value="">{any}</option>
         {all.map(([v, shown]) => (
           <option key={v} value={v}>

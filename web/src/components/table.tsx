@@ -1,4 +1,4 @@
-import type { KeyboardEvent, ReactNode } from "react";
+import { type KeyboardEvent, type ReactNode, useEffect, useRef, useState } from "react";
 
 export interface Column<Row> {
   /** Names the column; unique. */
@@ -43,12 +43,14 @@ export function Table<Row>({
   /** For a table of few narrow columns, which stays one in narrow windows. */
   small?: boolean;
 }) {
+  const [frame, scrolls] = useScrolls();
   if (rows.length === 0 && empty) return empty;
   const cellClass = (c: Column<Row>) =>
     [c.numeric && "numeric", c.minor && "minor", c.tight && "tight"].filter(Boolean).join(" ") || undefined;
   // The roles are said because a table that is laid out as blocks is none to a browser.
   return (
-    <div className={small ? "table-frame small" : "table-frame"}>
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: only while it scrolls, and then it must be reachable by keyboard
+    <div ref={frame} className={small ? "table-frame small" : "table-frame"} tabIndex={scrolls ? 0 : undefined}>
       <table role="table" onKeyDown={step}>
         <caption className="visually-hidden">{caption}</caption>
         <thead role="rowgroup">
@@ -86,6 +88,23 @@ export function Table<Row>({
       </table>
     </div>
   );
+}
+
+/** useScrolls tells whether an element has more in it than it shows. */
+function useScrolls() {
+  const ref = useRef<HTMLDivElement>(null);
+  const [scrolls, setScrolls] = useState(false);
+  useEffect(() => {
+    const element = ref.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => {
+      setScrolls(element.scrollWidth > element.clientWidth + 1 || element.scrollHeight > element.clientHeight + 1);
+    });
+    observer.observe(element);
+    if (element.firstElementChild) observer.observe(element.firstElementChild);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, scrolls] as const;
 }
 
 /** step moves the focus between rows. */

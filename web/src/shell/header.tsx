@@ -64,7 +64,7 @@ function TenantPicker({ me }: { me: Me }) {
   return (
     <label className="field inline">
       <span>Tenant</span>
-      <select value={chosen} onChange={e => choose(e.target.value)}>
+      <select aria-label="Tenant" value={chosen} onChange={e => choose(e.target.value)}>
         <option value="">all of mine</option>
         {me.tenants.map(tenant => (
           <option key={tenant}>{tenant}</option>
@@ -139,6 +139,7 @@ function RangePicker() {
       <label className="field inline">
         <span>Time</span>
         <select
+          aria-label="Time"
           value={span.preset ?? "own"}
           onChange={e => (e.target.value === "own" ? open() : set({ range: e.target.value }))}
         >
