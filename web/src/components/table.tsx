@@ -49,7 +49,6 @@ export function Table<Row>({
     [c.numeric && "numeric", c.minor && "minor", c.tight && "tight"].filter(Boolean).join(" ") || undefined;
   // The roles are said because a table that is laid out as blocks is none to a browser.
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: only while it scrolls, and then it must be reachable by keyboard
     <div ref={frame} className={small ? "table-frame small" : "table-frame"} tabIndex={scrolls ? 0 : undefined}>
       <table role="table" onKeyDown={step}>
         <caption className="visually-hidden">{caption}</caption>
