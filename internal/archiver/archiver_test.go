@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
+	"github.com/countersign-io/countersign/internal/notify/incident"
 	"github.com/countersign-io/countersign/internal/stream"
 )
 
@@ -383,6 +385,35 @@ func TestMarksAndAuditEntriesAreKeptOrBecomeDeadLetters(t *testing.T) {
 		}
 		if n, letters := len(f.ledger.inserted()), len(f.outbox.letters); n != 2 || letters != 2 {
 			t.Errorf("%d inserts and %d dead letters, want two of each", n, letters)
+		}
+	})
+}
+
+func TestIncidentsAreKeptAndTheCouriersPositionsAreNot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, nil, nil)
+		i := incident.Incident{
+			ID: events.ID("incident"), Kind: incident.User, Tenant: "acme", User: "u", Severity: events.High, Since: 1772582400000, Opened: 1772582400000,
+		}
+		value, err := json.Marshal(&i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := []stream.Record{
+			{Topic: events.TopicAlerts, Key: []byte("position"), Value: []byte(`{"findings":[1]}`)},
+			{Topic: events.TopicAlerts, Key: []byte(incident.KeyPrefix + i.ID), Value: value, Offset: 1},
+			{Topic: events.TopicAlerts, Key: []byte(incident.KeyPrefix + "gone"), Offset: 2},
+			{Topic: events.TopicAlerts, Key: []byte(incident.KeyPrefix + "odd"), Value: []byte(`{"tenant":"a/b"}`), Offset: 3},
+		}
+		if err := f.desk.hand(t.Context(), events.TopicAlerts, 0, list); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]insertion{{history.TableAlerts, 1}}, f.ledger.inserted()); diff != "" {
+			t.Errorf("inserts (-want +got):\n%s", diff)
+		}
+		if len(f.outbox.letters) != 1 || f.outbox.letters[0].Offset != 3 {
+			t.Errorf("dead letters are %+v", f.outbox.letters)
 		}
 	})
 }
