@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/countersign-io/countersign/internal/backtest"
@@ -22,11 +23,21 @@ type bulk struct {
 	size  uint64
 	rows  int
 	fails error
-	query report.ExportQuery
 	hold  chan struct{} // when set, exports wait for it
+
+	mu    sync.Mutex
+	query report.ExportQuery
+}
+
+func (b *bulk) asked() report.ExportQuery {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.query
 }
 
 func (b *bulk) ExportSize(_ context.Context, q report.ExportQuery) (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.query = q
 	return b.size, nil
 }
@@ -46,6 +57,13 @@ func (b *bulk) Export(ctx context.Context, _ report.ExportQuery, take func([]byt
 		}
 	}
 	return b.fails
+}
+
+// fail has the log refuse, or take again what it is given.
+func (l *ledger) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
 }
 
 func exporting(t *testing.T, b *bulk, change func(*Config)) (*API, string) {
@@ -72,8 +90,8 @@ func TestExportsAreFilesWithAName(t *testing.T) {
 			t.Errorf("%s: %d %q %q\n%.200s", format, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Disposition"), body)
 		}
 	}
-	if b.query.User != "u1" || !b.query.Scope.All || b.query.Kind != report.ExportAudit {
-		t.Errorf("asked for %+v", b.query)
+	if q := b.asked(); q.User != "u1" || !q.Scope.All || q.Kind != report.ExportAudit {
+		t.Errorf("asked for %+v", q)
 	}
 	entries := a.deps.Publisher.(*ledger).audited(t)
 	if len(entries) != 4 || entries[0].Action != "export.audit" || entries[0].User != "u1" || !strings.Contains(entries[0].Detail, "3 records") {
@@ -87,8 +105,9 @@ func TestExportsAreFilesWithAName(t *testing.T) {
 	if res, body := get(t, base+"/v1/export/audit"+span, wholeSecret); res.StatusCode != http.StatusOK || body != "" || res.Header.Get("Content-Disposition") == "" {
 		t.Errorf("nothing: %d %q", res.StatusCode, body)
 	}
-	if _, err := get(t, base+"/v1/export/audit?tenant=acme", acmeSecret); b.query.Scope.All || len(b.query.Scope.Tenants) != 1 {
-		t.Errorf("one tenant's: %+v %v", b.query.Scope, err)
+	get(t, base+"/v1/export/audit?tenant=acme", acmeSecret)
+	if scope := b.asked().Scope; scope.All || len(scope.Tenants) != 1 {
+		t.Errorf("one tenant's: %+v", scope)
 	}
 }
 
@@ -179,11 +198,11 @@ func TestExportsAreRefused(t *testing.T) {
 	if res, body := get(t, base+"/v1/export/audit", wholeSecret); res.StatusCode != http.StatusOK {
 		t.Errorf("after them: %d %s", res.StatusCode, body)
 	}
-	a.deps.Publisher.(*ledger).err = errors.New("no broker")
+	a.deps.Publisher.(*ledger).fail(errors.New("no broker"))
 	if res, _ := get(t, base+"/v1/export/audit", wholeSecret); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("without a trail: %d", res.StatusCode)
 	}
-	a.deps.Publisher.(*ledger).err = nil
+	a.deps.Publisher.(*ledger).fail(nil)
 	for range 3 * a.cfg.Export.AtOnce { // refusals give their places back
 		if res, _ := get(t, base+"/v1/export/audit", wholeSecret); res.StatusCode != http.StatusOK {
 			t.Errorf("after a refusal: %d", res.StatusCode)

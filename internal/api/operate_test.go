@@ -150,7 +150,8 @@ func TestStreamsAreThoseOfOnesTenants(t *testing.T) {
 		t.Errorf("the trail: %v", trail)
 	}
 	// Without its entry nothing is done.
-	courier.asked, a.deps.Publisher.(*ledger).err = nil, errors.New("no broker")
+	courier.asked = nil
+	a.deps.Publisher.(*ledger).fail(errors.New("no broker"))
 	if res := exchange(t, http.MethodPost, base+"/v1/streams/a/pause", acmeSecret, map[string]any{}, nil); res.StatusCode != http.StatusServiceUnavailable || len(courier.asked) != 1 {
 		t.Errorf("without a log: %d, asked %v", res.StatusCode, courier.asked)
 	}
@@ -270,11 +271,13 @@ func TestDeadLettersGoBackWhereTheyCameFrom(t *testing.T) {
 		}
 	}
 	produced := map[string]string{}
+	log.mu.Lock()
 	for _, r := range log.records {
 		if r.Topic == events.TopicEvents {
 			produced[string(r.Key)] = string(r.Value)
 		}
 	}
+	log.mu.Unlock()
 	if diff := cmp.Diff(produced, map[string]string{"acme/u1": string(good), "its/key": "odd"}); diff != "" {
 		t.Errorf("on the log (-got, +want)\n%s", diff)
 	}
@@ -290,7 +293,7 @@ func TestDeadLettersGoBackWhereTheyCameFrom(t *testing.T) {
 	if res := exchange(t, http.MethodPost, base+"/v1/deadletters/detector/replay", wholeSecret, map[string]any{"format": "okta"}, nil); res.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("a format for the log: %d", res.StatusCode)
 	}
-	log.err = errors.New("no broker")
+	log.fail(errors.New("no broker"))
 	if res := exchange(t, http.MethodPost, base+"/v1/deadletters/ingest/replay", wholeSecret, map[string]any{}, nil); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("without a log: %d", res.StatusCode)
 	}
