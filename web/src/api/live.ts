@@ -138,11 +138,15 @@ export function useLiveRefresh(wanted: LiveKind[], queryKey: readonly unknown[])
   useEffect(() => {
     if (!list) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    const ask = () => {
+      timer = undefined;
+      if (document.hidden) return;
+      // A slow answer is waited for: asked anew all the time, it would never come.
+      if (client.isFetching({ queryKey, exact: true }) > 0) soon();
+      else client.invalidateQueries({ queryKey });
+    };
     const soon = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        if (!document.hidden) client.invalidateQueries({ queryKey });
-      }, refreshAfter);
+      timer ??= setTimeout(ask, refreshAfter);
     };
     const stop = [...(list.split(",") as LiveKind[]), "reset" as const].map(kind => feed.on(kind, soon));
     return () => {

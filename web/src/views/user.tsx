@@ -100,12 +100,14 @@ function Known({ profile: p }: { profile: Profile }) {
             ],
             [
               "Of these",
-              p.severities.length > 0 &&
-                p.severities.map(s => (
-                  <span key={s.name} className="severity-count">
-                    {count(s.count)} <Severity value={s.name} />
-                  </span>
-                )),
+              p.findings > 0 &&
+                p.severities
+                  .filter(s => s.count > 0)
+                  .map(s => (
+                    <span key={s.name} className="severity-count">
+                      {count(s.count)} <Severity value={s.name} />
+                    </span>
+                  )),
             ],
             ["Risk", p.risk && `${p.risk.decibans.toFixed(0)} dB, odds of ${odds(p.risk.decibans)}`],
           ]}

@@ -80,7 +80,7 @@ export const sessionLabel = (tenant: string) => (one: Seen) => <SessionLink tena
 /** Where, with what and for what: the four lists of a person or a session. */
 export function Surroundings({ tenant, of }: { tenant: string; of: Schemas["SessionProfile"] | Schemas["UserProfile"] }) {
   return (
-    <div className="grid">
+    <div className="grid halves">
       <SeenList title="Places" of={of.places} empty="No event had a place." label={placeLabel} />
       <SeenList title="Devices" of={of.devices} empty="No event told the device." label={deviceLabel} />
       <SeenList title="Networks" of={of.networks} empty="No event had an address." label={networkLabel} />

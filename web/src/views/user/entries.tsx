@@ -38,7 +38,7 @@ export function Entries({ tenant, user, span, kind }: { tenant: string; user: st
     <Panel
       title="All that happened"
       note="newest first"
-      actions={<Choices name="kind" label="" options={kinds} render={k => (isKind(k) ? names[k] : k)} />}
+      actions={<Choices name="kind" label="Only" options={kinds} render={k => (isKind(k) ? names[k] : k)} />}
     >
       <Answered query={{ ...list, data: list.rows }}>
         {rows =>

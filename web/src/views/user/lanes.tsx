@@ -104,7 +104,7 @@ export function LaneChart({
         {group("Networks", data.lanes.networks, lane => (
           <>
             {lane.key ? <NetworkLink prefix={lane.key} /> : null}{" "}
-            <Text value={lane.label.replace(lane.key, "").trim()} limit={48} className="soft" />
+            <Text value={lane.label.replace(lane.key, "").replace(/^[\s·]+/, "")} limit={48} className="soft" />
           </>
         ))}
         {group("Sessions", data.lanes.sessions, lane =>
@@ -141,7 +141,7 @@ function Axis({ extent, width }: { extent: Extent; width: number }) {
         return (
           <g key={t}>
             <line x1={x} x2={x} y1="16" y2="22" />
-            <text x={Math.min(Math.max(x, 18), width - 18)} y="12" textAnchor="middle">
+            <text x={Math.min(Math.max(x, 22), width - 22)} y="12" textAnchor="middle">
               {style === "clock" && !midnight(t) ? text.slice(0, 5) : text}
             </text>
           </g>
