@@ -26,7 +26,11 @@ export default async function start(): Promise<() => Promise<void>> {
       const read = (chunk: Buffer) => {
         output += chunk;
         const found = output.match(/http:\/\/127\.0\.0\.1:\d+\/login\?code=\w+/);
-        if (found) resolve(found[0]);
+        const events = output.match(/http:\/\/127\.0\.0\.1:\d+\/v1\/events/);
+        if (!found || !events) return;
+        process.env.COUNTERSIGN_INGEST = events[0];
+        process.env.COUNTERSIGN_DATA = data;
+        resolve(found[0]);
       };
       demo.stdout?.on("data", read);
       demo.stderr?.on("data", read);

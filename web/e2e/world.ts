@@ -8,6 +8,10 @@ export { expect };
 export const address = () => process.env.COUNTERSIGN_LINK ?? "";
 export const origin = () => new URL(address()).origin;
 
+/** ingest is where events are sent, data the directory with the token for it. */
+export const ingest = () => process.env.COUNTERSIGN_INGEST ?? "";
+export const data = () => process.env.COUNTERSIGN_DATA ?? "";
+
 export const shots = new URL("../../.cache/web/", import.meta.url).pathname;
 
 /** shoot keeps a picture of the page in .cache/web, for people and for docs/dashboard.md. */

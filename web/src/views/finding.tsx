@@ -1,5 +1,5 @@
 import "./finding.css";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { useNavigate, useParams } from "react-router";
 import type { Schemas } from "../api/client";
 import { useGet } from "../api/queries";
@@ -45,7 +45,11 @@ export function Component() {
 function Finding({ id }: { id: string }) {
   const query = useGet("/v1/findings/{id}/details", { path: { id } }, { live: ["requirement", "receipt", "mark"] });
   const finding = query.data?.finding;
-  const away = query.error !== null && query.data === undefined;
+  // While a question is asked again after a problem, it has none; what could be done meanwhile stays.
+  const problem = useRef<Error | null>(null);
+  if (query.error) problem.current = query.error;
+  else if (query.data) problem.current = null;
+  const away = problem.current !== null && query.data === undefined;
   return (
     <Page
       title={finding ? finding.title : "Finding"}
@@ -58,7 +62,7 @@ function Finding({ id }: { id: string }) {
             {details => <Shown details={details} />}
           </Answered>
         </div>
-        {(query.data || (away && !notThere(query.error))) && (
+        {(query.data || (away && !notThere(problem.current))) && (
           <aside className="finding-side" aria-label="Triage">
             <TriageBox id={id} kept={query.error ? undefined : query.data?.triage} marks={query.data?.marks} />
             {query.data && <Siblings siblings={query.data.siblings} />}

@@ -2,7 +2,7 @@ import { useEffect, useState } from "react";
 import type { Schemas } from "../../api/client";
 import { Code, Empty, Facts, Panel, SessionLink, Severity, Status, Text, Time, To } from "../../components";
 import { duration } from "../../format/numbers";
-import { byApp, lifeOf, type Step } from "./life";
+import { byApp, decidedAt, lifeOf, type Step } from "./life";
 import { actionName, decisionState, type Finding, type Requirement } from "./words";
 
 type ReceiptLine = Schemas["ReceiptLine"];
@@ -38,7 +38,7 @@ export function DecisionPanel({
       ) : (
         <p className="soft">No policy was asked: the record carries no decision.</p>
       )}
-      {requirement && <Life requirement={requirement} receipts={receipts} />}
+      {requirement && <Life requirement={requirement} receipts={receipts} accepted={finding.ingested} />}
       {d?.requirement && !requirement && (
         <p className="soft">The history does not have the requirement yet, or has it no more.</p>
       )}
@@ -58,13 +58,22 @@ const stepWords: Record<Step["step"], string> = {
 };
 
 /** Life shows a requirement from its opening to its end, and how long each app took. */
-export function Life({ requirement: r, receipts }: { requirement: Requirement; receipts: ReceiptLine[] }) {
+export function Life({
+  requirement: r,
+  receipts,
+  accepted,
+}: {
+  requirement: Requirement;
+  receipts: ReceiptLine[];
+  /** When the event was accepted. */
+  accepted?: string;
+}) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 15_000);
     return () => clearInterval(timer);
   }, []);
-  const steps = lifeOf(r, receipts, undefined, now);
+  const steps = lifeOf(r, receipts, accepted, now);
   const rows = byApp(steps);
   return (
     <div className="life">
@@ -90,6 +99,13 @@ export function Life({ requirement: r, receipts }: { requirement: Requirement; r
           </li>
         ))}
       </ol>
+      {rows.length > 0 && (
+        <p className="soft">
+          {decidedAt(receipts)
+            ? "Counted from the decision."
+            : "Counted from when the event was accepted: when it was decided is not known any more."}
+        </p>
+      )}
       {rows.length > 0 ? (
         <table className="compact">
           <caption className="visually-hidden">How long each app took, from the decision</caption>

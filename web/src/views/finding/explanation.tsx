@@ -143,7 +143,7 @@ function Policies({ x }: { x: Explained }) {
               </p>
             )}
             <code className="condition">
-              <Text value={c.when} limit={600} />
+              <Text value={c.when.split(/\s+/).join(" ")} limit={600} />
             </code>
           </li>
         ))}

@@ -23,12 +23,16 @@ const order = ["delivered", "challenged", "refused", "revoked", "satisfied"] as 
 
 type Receipt = Schemas["Receipt"] & { decided?: string; ms?: number };
 
+/** decidedAt is when the decision entered the log, as far as receipts tell. */
+export const decidedAt = (receipts: Receipt[]) => receipts.find(r => r.decided)?.decided;
+
 /**
  * lifeOf is what became of a requirement, in order: opened, what the apps did, and its end. Receipts tell when by the clocks
- * of the apps, so that times are counted from the decision that the history knows, or else from the first receipt.
+ * of the apps. Times are counted from the decision, or, where the history does not know when that was, from when the event
+ * was accepted.
  */
-export function lifeOf(requirement: Requirement, receipts: Receipt[], decided: string | undefined, now: number): Step[] {
-  const start = decided ?? receipts.find(r => r.decided)?.decided;
+export function lifeOf(requirement: Requirement, receipts: Receipt[], accepted: string | undefined, now: number): Step[] {
+  const start = decidedAt(receipts) ?? accepted;
   const since = (time: string) => (start ? Math.max(0, Date.parse(time) - Date.parse(start)) : undefined);
   const steps: Step[] = [
     { step: "opened", time: start ?? requirement.not_before, ms: start ? 0 : undefined, apps: [], ahead: false },
@@ -61,9 +65,6 @@ export function lifeOf(requirement: Requirement, receipts: Receipt[], decided: s
   }
   return steps;
 }
-
-/** silent tells whether no app has said anything of a requirement: not even that it arrived. */
-export const silent = (receipts: unknown[]) => receipts.length === 0;
 
 /** The matrix of apps by status, with the time to each: rows in the order in which apps spoke first. */
 export function byApp(

@@ -109,7 +109,7 @@ const partsOf: { [K in keyof Evidence]?: Part } = {
     title: "What is known of the user",
     show: (history: Schemas["History"]) => (
       <p>
-        {count(history.successes)} successful sign-ins before this one
+        {history.successes === 1 ? "One successful sign-in" : `${count(history.successes)} successful sign-ins`} before this one
         {history.first_seen && (
           <>
             , the first seen on <Time value={history.first_seen} style="full" />
