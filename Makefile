@@ -4,6 +4,7 @@ SHELL := /bin/sh
 
 GO ?= go
 FUZZTIME ?= 10s
+FUZZAPI_SECONDS ?= 60
 PKGS ?= ./...
 # What the real Kafka proves; the rest of the tests does not change with the broker.
 KAFKA_PKGS ?= ./internal/kafkatest/... ./internal/stream/... ./internal/detector/... ./internal/ingest/... ./internal/pull/... ./internal/archiver/... ./internal/courier/... ./stepup/...
@@ -97,6 +98,10 @@ test-rules: ## the alert rules and the queries of the dashboards, by Prometheus'
 .PHONY: test-web
 test-web: assets web bin/countersign ## the dashboard: unit tests, then headless Chromium with a demo behind it
 	@web/e2e/run.sh
+
+.PHONY: fuzz-api
+fuzz-api: ## send the API what its document allows and what it does not, for FUZZAPI_SECONDS (60); needs python3
+	@GO="$(GO)" tools/fuzzapi/run.sh $(FUZZAPI_SECONDS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each

@@ -7,10 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign-io/countersign/internal/api"
+	"github.com/countersign-io/countersign/internal/api/apidoc"
 )
 
 func openapiCommand() *cobra.Command {
 	var out string
+	var markdown bool
 	cmd := &cobra.Command{
 		Use:   "openapi",
 		Short: "Print the OpenAPI description of the REST interface",
@@ -19,6 +21,11 @@ func openapiCommand() *cobra.Command {
 			document, err := api.Document()
 			if err != nil {
 				return err
+			}
+			if markdown {
+				if document, err = apidoc.Markdown(document); err != nil {
+					return err
+				}
 			}
 			if out == "" {
 				_, err = cmd.OutOrStdout().Write(document)
@@ -31,5 +38,6 @@ func openapiCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "write it to this file")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "as a page for people")
 	return cmd
 }

@@ -6,9 +6,10 @@ import (
 	"net/http"
 )
 
-// The dashboard's types come from this file.
+// The dashboard's types come from the first file, the second is for people.
 //
 //go:generate go run ../../cmd/countersign openapi --out ../../web/openapi.json
+//go:generate go run ../../cmd/countersign openapi --markdown --out ../../docs/api.md
 
 // Document is the OpenAPI description of the REST interface, as /v1/openapi.json serves it but indented. It needs no
 // service.

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,9 +62,17 @@ func register[I, O any](a *API, api huma.API, id, pattern, summary, scope string
 		// OpenAPI 3.1: the roles that are needed, for schemes that are not OAuth.
 		o.Security = []map[string][]string{{"token": {scope}}, {"session": {scope}}}
 	}
+	if strings.Contains(path, "{") {
+		o.Errors = append(o.Errors, http.StatusNotFound)
+	}
+	if _, ok := reflect.TypeFor[I]().FieldByName("Body"); ok {
+		o.Errors = append(o.Errors, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
 	for _, change := range options {
 		change(&o)
 	}
+	slices.Sort(o.Errors)
+	o.Errors = slices.Compact(o.Errors)
 	huma.Register(api, o.Operation, func(ctx context.Context, q *I) (*O, error) {
 		who := caller(ctx).under(scope)
 		if who == nil {
