@@ -13,6 +13,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     sourcemap: false,
     manifest: "manifest.json",
+    license: { fileName: "licences.txt" },
   },
   server: { proxy: { "/v1": api, "/login": api, "/logout": api, "/plain.css": api } },
   test: { include: ["src/**/*.test.{ts,tsx}"], environment: "node" },

@@ -72,6 +72,7 @@ function Frame({ me }: { me: Me }) {
       <footer>
         <span>countersign {me.version}</span>
         <a href="/v1/openapi.json">API</a>
+        <a href="/licences.txt">Licences</a>
         <span>
           <a href="https://db-ip.com" rel="noopener noreferrer">
             IP Geolocation by DB-IP
