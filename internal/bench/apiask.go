@@ -68,13 +68,6 @@ var questions = []question{
 // timeline has a figure of its own.
 var timeline = question{"timeline", func(k *known) string { return k.user() + "/timeline?" + k.window("").Encode() }}
 
-// notAsked are the operations that read and are no question of the dashboard to the history: long work, a single thing of
-// another service, or what the broker answers.
-var notAsked = map[string]string{
-	"finding-explanation": "replays a person", "export": "streams", "backtests": "of the process", "backtest": "of the process",
-	"dead-letter": "there are none here", "streams": "the courier answers", "pipeline": "the broker answers", "tokens": "of the process",
-}
-
 // spans are how far back a question looks: the presets of the dashboard, and all there may be.
 var spans = []time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour, 90 * 24 * time.Hour, 400 * 24 * time.Hour}
 
