@@ -114,7 +114,7 @@ func TestALogThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
 		if len(a.notes) != maxNotes {
 			t.Errorf("%d notes are on their way, want %d", len(a.notes), maxNotes)
 		}
-		time.Sleep(cfg.AuditWait) //nolint:forbidigo // a bubble's time
+		time.Sleep(cfg.AuditWait)
 		synctest.Wait()
 		if len(a.notes) != 0 {
 			t.Errorf("%d notes still wait", len(a.notes))

@@ -61,7 +61,7 @@ func (g *gate) bearer(ctx context.Context, secret string, now time.Time) (who *p
 	case strings.HasPrefix(secret, secretPrefix):
 		return g.access.find(secret, now)
 	case g.provider != nil && g.provider.cfg.AcceptBearer && strings.Count(secret, ".") == 2:
-		return g.provider.bearer(ctx, secret, now)
+		return g.provider.bearer(ctx, secret)
 	}
 	return nil, ends, nil
 }

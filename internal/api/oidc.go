@@ -222,7 +222,7 @@ func (p *provider) exchange(ctx context.Context, code, verifier, nonce string) (
 }
 
 // bearer finds out whose a token of the provider's is. Nobody's is nil; the error wraps errAway.
-func (p *provider) bearer(ctx context.Context, raw string, now time.Time) (*principal, time.Time, error) {
+func (p *provider) bearer(ctx context.Context, raw string) (*principal, time.Time, error) {
 	m, err := p.discover(ctx)
 	if err != nil {
 		return nil, time.Time{}, err

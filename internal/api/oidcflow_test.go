@@ -423,13 +423,13 @@ func TestSessionsEnd(t *testing.T) {
 		busy, until := s.start(ann, "", time.Time{}, time.Now())
 		watched, _ := s.start(ann, "", time.Time{}, time.Now())
 		for time.Until(until) > 0 {
-			time.Sleep(cfg.SessionIdle / 2) //nolint:forbidigo // a bubble's time
+			time.Sleep(cfg.SessionIdle / 2)
 			if !in(busy) && time.Until(until) > 0 {
 				t.Fatal("a busy session went idle")
 			}
 			s.find(watched, false, time.Now()) // a feed is no use
 		}
-		time.Sleep(time.Second) //nolint:forbidigo // a bubble's time
+		time.Sleep(time.Second)
 		if in(busy) || in(idle) || in(watched) {
 			t.Error("a session goes on for ever")
 		}
@@ -437,7 +437,7 @@ func TestSessionsEnd(t *testing.T) {
 		if time.Until(ends) > time.Minute {
 			t.Errorf("a session of a token that ends in a minute: %v", time.Until(ends))
 		}
-		time.Sleep(2 * time.Minute) //nolint:forbidigo // a bubble's time
+		time.Sleep(2 * time.Minute)
 		if in(short) {
 			t.Error("a session outlives its token")
 		}
@@ -445,7 +445,7 @@ func TestSessionsEnd(t *testing.T) {
 		for range maxSessionsOfOne + 3 {
 			secret, _ := s.start(ann, "", time.Time{}, time.Now())
 			secrets = append(secrets, secret)
-			time.Sleep(time.Second) //nolint:forbidigo // a bubble's time
+			time.Sleep(time.Second)
 		}
 		for i, secret := range secrets {
 			if in(secret) != (i >= 3) {

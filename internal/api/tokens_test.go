@@ -349,7 +349,7 @@ func TestTheBookKnowsWhenItKnowsNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() { _ = b.run(ctx) }()
-		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() } //nolint:forbidigo // a bubble's time
+		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 		state := func() string {
 			who, _, err := b.find(secret, time.Now())
 			switch {

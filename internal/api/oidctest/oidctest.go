@@ -215,7 +215,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.codes[code] = grant{redirect, q.Get("code_challenge"), q.Get("nonce")}
 		back.Set("code", code)
 	}
-	http.Redirect(w, r, redirect+"?"+back.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, redirect+"?"+back.Encode(), http.StatusSeeOther) //nolint:gosec // it is one of the registered redirect URIs
 }
 
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
