@@ -103,6 +103,13 @@ test-web: assets web bin/countersign ## the dashboard: unit tests, then headless
 fuzz-api: ## send the API what its document allows and what it does not, for FUZZAPI_SECONDS (60); needs python3
 	@GO="$(GO)" tools/fuzzapi/run.sh $(FUZZAPI_SECONDS)
 
+.PHONY: screenshots
+screenshots: assets web bin/countersign ## the pictures of docs/dashboard.md, by the tests of the dashboard
+	@mkdir -p docs/images $(CACHE)/web/shots
+	@SHOTS=$(CACHE)/web/shots web/e2e/run.sh views.spec.ts
+	@for f in $$(grep -o 'images/[a-z-]*[.]png' docs/dashboard.md | sort -u); do cp $(CACHE)/web/shots/$${f#images/} docs/$$f; done
+	@$(GO) run ./tools/shots docs/images/*.png
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@GO="$(GO)" tools/fuzz.sh $(FUZZTIME)

@@ -9,6 +9,11 @@ export default defineConfig({
   outputDir: `${pictures}results`,
   globalSetup: "./e2e/demo.ts",
   reporter: [["./e2e/reporter.ts"]],
+  // What takes the history away comes last.
+  projects: [
+    { name: "all", testIgnore: "outage.spec.ts" },
+    { name: "outage", testMatch: "outage.spec.ts" },
+  ],
   workers: 1,
   fullyParallel: false,
   timeout: 90_000,

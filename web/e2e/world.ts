@@ -19,6 +19,39 @@ export async function shoot(page: Page, name: string, fullPage = true): Promise<
   await page.screenshot({ path: join(shots, `${name}.png`), fullPage, animations: "disabled" });
 }
 
+/**
+ * picture keeps what a window of 1280 by 860 px shows, for docs/dashboard.md: SHOTS names the folder, without it nothing is
+ * done. `make screenshots` makes them small.
+ */
+export async function picture(page: Page, name: string): Promise<void> {
+  if (!process.env.SHOTS) return;
+  const size = page.viewportSize();
+  await page.setViewportSize({ width: 1280, height: 860 });
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.screenshot({ path: join(process.env.SHOTS, `${name}.png`), animations: "disabled" });
+  if (size) await page.setViewportSize(size);
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are looked at as they come
+type Anything = any;
+
+/** ask asks the API as who is signed in, until the answer is as it should be: what was sent takes a moment to arrive. */
+export async function ask(page: Page, path: string, good: (answer: Anything) => boolean = () => true): Promise<Anything> {
+  let answer: Anything;
+  await expect
+    .poll(
+      async () => {
+        const response = await page.request.get(origin() + path);
+        if (!response.ok()) return `${response.status()} ${await response.text()}`;
+        answer = await response.json();
+        return good(answer) ? "good" : JSON.stringify(answer).slice(0, 500);
+      },
+      { message: path, timeout: 60_000 },
+    )
+    .toBe("good");
+  return answer;
+}
+
 // The link works once; what it opened is kept for the tests that follow.
 let cookies: Awaited<ReturnType<BrowserContext["cookies"]>> | undefined;
 const kept = () => `${shots}session.json`;
@@ -74,6 +107,7 @@ const axe = readFileSync(new URL("../node_modules/axe-core/axe.min.js", import.m
 
 /** accessible looks for what axe calls serious or critical, with the page as it is. */
 export async function accessible(page: Page): Promise<void> {
+  await expect(page.locator("main .loading")).toHaveCount(0); // it fades in, and half of it has no contrast
   // Not as an element of the page, which its content security policy forbids, but beside it.
   await page.evaluate(axe);
   const found = await page.evaluate(async () => {

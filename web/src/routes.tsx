@@ -1,5 +1,6 @@
 import type { RouteObject } from "react-router";
 import { NotFound } from "./shell/not-found";
+import { scoped } from "./shell/scoped";
 import { Broken, Shell } from "./shell/shell";
 import { views } from "./views";
 
@@ -15,7 +16,7 @@ export const routes: RouteObject[] = [
         errorElement: <Broken />,
         children: [
           ...views.map(view =>
-            view.path === "" ? { index: true as const, lazy: view.load } : { path: view.path, lazy: view.load },
+            view.path === "" ? { index: true as const, lazy: scoped(view) } : { path: view.path, lazy: scoped(view) },
           ),
           { path: "*", element: <NotFound /> },
         ],

@@ -36,6 +36,9 @@ const tones: Record<string, [Tone, string]> = {
   learning: ["quiet", "◌"],
   suppressed: ["quiet", "–"],
   observed: ["quiet", "◎"],
+  // modes of policies
+  enforce: ["good", "✓"],
+  observe: ["quiet", "◎"],
   // triage
   acknowledged: ["busy", "◐"],
   true_positive: ["bad", "✓"],

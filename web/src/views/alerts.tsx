@@ -214,9 +214,9 @@ function Told({ of: deliveries }: { of: Delivery[] }) {
             <span className="soft">
               that it {d.phase === "firing" ? "began" : "ended"}, <Time value={d.created} />
               {d.tries > 1 && `, ${count(d.tries)} tries`}
-              {d.outcome === "pending" && d.due && (
+              {d.outcome === "pending" && d.due && d.tries > 0 && (
                 <>
-                  , next <Time value={d.due} style="ago" />
+                  , again at <Time value={d.due} style="clock" />
                 </>
               )}
               {d.outcome === "dead" && (

@@ -125,12 +125,12 @@ function Result({ of: r }: { of: Report }) {
             {
               name: "tried",
               height: 70,
-              series: [{ name: "interruptions", tone: "high", values: (r.days ?? []).map(d => interrupts(d.new)) }],
+              series: [{ name: "interruptions as tried", tone: "high", values: (r.days ?? []).map(d => interrupts(d.new)) }],
             },
             {
               name: "as it was",
               height: 70,
-              series: [{ name: "interruptions", tone: "events", values: (r.days ?? []).map(d => interrupts(d.old)) }],
+              series: [{ name: "interruptions as it was", tone: "events", values: (r.days ?? []).map(d => interrupts(d.old)) }],
             },
           ]}
         />
@@ -143,9 +143,9 @@ function Result({ of: r }: { of: Report }) {
               { name: "Policy", cell: p => <Text value={p.policy} limit={80} /> },
               ...versusColumns<Schemas["BacktestPolicyLine"]>(),
             ]}
-            rows={r.policies ?? []}
+            rows={(r.policies ?? []).filter(p => interrupts(p.new) + interrupts(p.old) > 0)}
             rowKey={p => p.policy}
-            empty={<Empty>No policy matched on either side.</Empty>}
+            empty={<Empty>No policy interrupts anybody on either side.</Empty>}
           />
         </Panel>
         <Panel title="By person" note="the greatest changes">

@@ -43,7 +43,11 @@ export function Component() {
                         name: "Who and why",
                         tight: true,
                         cell: (e: Erasure) => (
-                          <To path="/audit" query={{ user: e.user, action: "erase" }} label={`Who erased ${e.user}, and why`}>
+                          <To
+                            path="/audit"
+                            query={{ user: e.user, action: "erase" }}
+                            label={`audit: who erased ${e.user}, and why`}
+                          >
                             audit
                           </To>
                         ),

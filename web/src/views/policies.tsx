@@ -69,7 +69,11 @@ export function Component() {
             {(set.policies ?? []).map(p => (
               <One key={p.name} policy={p} />
             ))}
-            {may && <Try yaml={set.yaml} />}
+            {may ? (
+              <Try yaml={set.yaml} />
+            ) : (
+              <p className="soft">To try a change on what has happened takes the role analyst, which you do not have.</p>
+            )}
           </>
         )}
       </Answered>
@@ -84,7 +88,10 @@ function record<Row>(of: (row: Row) => Schemas["PolicyRecord"]) {
     name,
     numeric: true,
     minor,
-    cell: (row: Row) => count(pick(of(row))),
+    cell: (row: Row) => {
+      const n = pick(of(row));
+      return n > 0 ? count(n) : <span className="soft">0</span>;
+    },
   });
   return [
     number("Matched", r => r.matched),
@@ -108,7 +115,7 @@ function InForce({ policies, away }: { policies: Policy[]; away: boolean }) {
         {
           name: "Mode",
           tight: true,
-          cell: p => <Status value={p.mode} tone={p.mode === "enforce" ? "good" : "quiet"} />,
+          cell: p => <Status value={p.mode} />,
         },
         ...(away ? [] : record<Policy>(p => p.record)),
       ]}

@@ -88,7 +88,7 @@ function Found({ of: rules }: { of: Rule[] }) {
           name: "Rule",
           cell: r => (
             <>
-              <To path="/findings" query={{ detection: r.detection }} className="who">
+              <To path="/findings" query={{ detection: r.detection }} className="rule-id">
                 <Text value={r.detection} limit={40} />
               </To>{" "}
               <Text value={r.title} limit={120} />
@@ -116,7 +116,7 @@ function Found({ of: rules }: { of: Rule[] }) {
         },
         { name: "Right", numeric: true, cell: r => <Marked rule={r} triage="true_positive" n={r.true_positive} /> },
         { name: "Wrong", numeric: true, cell: r => <Marked rule={r} triage="false_positive" n={r.false_positive} /> },
-        { name: "Precision", cell: r => <Precision of={r} /> },
+        { name: "Precision", tight: true, cell: r => <Precision of={r} /> },
         { name: "Page", tight: true, cell: r => <About rule={r} /> },
       ]}
       rows={rules}
@@ -152,7 +152,7 @@ function BySeverity({ of: r }: { of: Rule }) {
 
 /** Precision is a share and what it rests on, since that of three marks says little. */
 function Precision({ of: r }: { of: Rule }) {
-  if (r.precision === undefined) return <span className="soft">nobody judged</span>;
+  if (r.precision === undefined) return <span className="soft">not judged</span>;
   return (
     <span className="precision">
       <b>{percent(r.precision)}</b>
@@ -170,11 +170,7 @@ function Precision({ of: r }: { of: Rule }) {
 function About({ rule: r }: { rule: Rule }) {
   if (!r.title) return <span className="soft">unknown here</span>;
   return (
-    <a
-      href={`${pages}/${encodeURIComponent(r.detection)}.md`}
-      rel="noopener noreferrer"
-      aria-label={`What ${r.detection} looks for`}
-    >
+    <a href={`${pages}/${encodeURIComponent(r.detection)}.md`} rel="noopener noreferrer" aria-label={`about ${r.detection}`}>
       about
     </a>
   );

@@ -166,24 +166,19 @@ function State() {
   );
 }
 
-/** What reads in each group, by the start of its name. */
 function Groups({ of: p }: { of: Pipeline }) {
+  const groups = [...(p.groups ?? [])].sort((a, b) => b.lag - a.lag);
   return (
-    <Panel title="Who reads, and how far behind">
-      <Table
-        caption="Consumer groups with their lag"
-        columns={[
-          { name: "Group", cell: g => <Code value={g.group} limit={80} /> },
-          { name: "Topic", cell: g => <Code value={g.topic} limit={80} /> },
-          {
-            name: "Behind",
-            numeric: true,
-            cell: g => (g.lag > 0 ? <b>{count(g.lag)}</b> : <span className="soft">0</span>),
-          },
-        ]}
-        rows={p.groups ?? []}
-        rowKey={g => `${g.group}/${g.topic}`}
-        empty={<Empty>No group has read anything yet.</Empty>}
+    <Panel title="Who reads, and how far behind" note="records of the topic that the group has still to take">
+      <Ranked
+        empty="No group has read anything yet."
+        of={groups.map(g => ({
+          key: `${g.group}/${g.topic}`,
+          label: <Code value={g.group} limit={80} />,
+          value: g.lag,
+          tone: "warn",
+          note: <Text value={g.topic.replace(/^countersign\./, "")} limit={60} />,
+        }))}
       />
     </Panel>
   );

@@ -92,15 +92,11 @@ function One({ stream: s }: { stream: Stream }) {
             Pause
           </Act>
         ) : (
-          <Act label={`Enable ${name}`} run={does("enable")}>
+          <Act label={`Go on with ${name}`} run={does("enable")}>
             Go on
           </Act>
         )}
-        <Act
-          label={`Send the last hour to ${name} again`}
-          sure="Send the last hour again"
-          run={() => does("replay", hourAgo())()}
-        >
+        <Act label={`Replay the last hour of ${name}`} sure="Send the last hour again" run={() => does("replay", hourAgo())()}>
           Replay
         </Act>
         {s.status !== "disabled" && (

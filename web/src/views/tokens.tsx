@@ -115,7 +115,7 @@ function NewToken() {
           <select name="role" defaultValue="viewer">
             {roles.map(({ role, may }) => (
               <option key={role} value={role} title={may}>
-                {role}: {may}
+                {role}
               </option>
             ))}
           </select>
@@ -138,6 +138,13 @@ function NewToken() {
           Make it
         </button>
       </form>
+      <ul className="soft">
+        {roles.map(({ role, may }) => (
+          <li key={role}>
+            <b>{role}</b> {may}
+          </li>
+        ))}
+      </ul>
       {error !== undefined && <ErrorNote error={error} />}
       {made && (
         <div className="notice" role="status">
