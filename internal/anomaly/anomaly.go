@@ -158,7 +158,7 @@ func (c *Catalogue) Evaluate(p *profile.Profile, context *org.Context, e *events
 		default:
 			o.judgeFailure()
 		}
-	case events.TenantContext:
+	case events.TenantContext, events.Erasure:
 	}
 	o.judgeRisk()
 	o.remember()

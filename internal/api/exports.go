@@ -75,9 +75,9 @@ func (a *API) export(ctx context.Context, who *principal, q *exportQuestion) (*h
 		return nil, err
 	}
 	format := export.Format(q.Format)
-	return &huma.StreamResponse{Body: func(w huma.Context) {
+	return &huma.StreamResponse{Body: func(w huma.Context) { //nolint:contextcheck // w has the request's context
 		defer release()
-		a.sendExport(w, query, format) //nolint:contextcheck // w has the request's context
+		a.sendExport(w, query, format)
 	}}, nil
 }
 

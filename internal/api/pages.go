@@ -180,5 +180,5 @@ func (a *API) servePage(w http.ResponseWriter, name string, status int) {
 	}
 	w.Header().Set("Content-Type", contentTypes[path.Ext(name)])
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // embedded files, and the reader may have gone
+	_, _ = w.Write(body)
 }
