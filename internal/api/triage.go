@@ -168,7 +168,7 @@ func (a *API) details(ctx context.Context, who *principal, q *findingQuestion) (
 	if err != nil {
 		return nil, a.refusal(err)
 	}
-	body.Marks = together(marks, a.recent.of(f.Tenant, f.ID))
+	body.Marks = append([]events.Mark{}, together(marks, a.recent.of(f.Tenant, f.ID))...)
 	var holds *events.Mark
 	if len(body.Marks) > 0 {
 		holds = &body.Marks[0]

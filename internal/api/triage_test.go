@@ -418,6 +418,13 @@ func TestAMarkThatTheLogDoesNotTakeIsNotMade(t *testing.T) {
 	if w.ask("/v1/findings/"+w.ours.ID+"/details", &details); details.Triage.Verdict != events.TriageOpen {
 		t.Errorf("the triage is %+v", details.Triage)
 	}
+	var unmarked map[string]json.RawMessage
+	w.ask("/v1/findings/"+w.ours.ID+"/details", &unmarked)
+	for _, list := range []string{"marks", "receipts", "siblings"} {
+		if got := string(unmarked[list]); !strings.HasPrefix(got, "[") {
+			t.Errorf("%s of a finding that nobody has marked are %s", list, got)
+		}
+	}
 }
 
 // Whatever order marks come in, by whichever way, the newest holds.

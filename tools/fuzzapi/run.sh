@@ -64,6 +64,7 @@ print(operations, file=open(out + ".count", "w"))
 PYTHON
 
 # One worker: Python 3.11 breaks now and then when two of its threads make syntax trees.
+cd "$work" # it leaves notes where it runs
 "$cache/venv/bin/python" "$cache/venv/bin/st" --config-file "$work/schemathesis.toml" run "$work/openapi.json" --url "$base" \
 	--checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,ignored_auth \
 	--phases examples,coverage,fuzzing --workers 1 --max-time "$seconds" --request-timeout 30 --generation-database none --no-color \
