@@ -54,8 +54,9 @@ test("while the history stands still the page says so, the live feed goes on, an
   }
   await expect(page.locator(".tile").first()).toBeVisible({ timeout: 120_000 });
   await expect(page.getByRole("main").getByText("The history is away.")).toHaveCount(0, { timeout: 60_000 });
-  // The browser itself logs each 503, which is what was wanted.
-  watched.complaints = watched.complaints.filter(c => !c.includes("503"));
+  // The browser itself logs each 503, which is what was wanted, and each 422: a question that was on its way when the engine
+  // stood still takes too long by the engine's own clock once it goes on.
+  watched.complaints = watched.complaints.filter(c => !/status of (503|422)/.test(c));
 });
 
 test("a history that dies is started again, and nothing is lost", async ({ page, watched }) => {
