@@ -11,10 +11,10 @@ import (
 	"github.com/countersign-io/countersign/internal/report"
 )
 
-// Hours and days together cover a span once: no moment of it is left out or counted twice.
+// Hours, days and weeks together cover a span once: no moment of it is left out or counted twice.
 func TestBucketsCoverASpanOnce(t *testing.T) {
 	t.Parallel()
-	const hour, day = int64(hourSeconds), int64(daySeconds)
+	const hour, day, week = int64(hourSeconds), int64(daySeconds), int64(weekSeconds)
 	now := time.Date(2026, 5, 17, 13, 20, 0, 0, time.UTC).Unix()
 	rapid.Check(t, func(t *rapid.T) {
 		from := now - rapid.Int64Range(0, 90*day).Draw(t, "from")
@@ -38,8 +38,8 @@ func TestBucketsCoverASpanOnce(t *testing.T) {
 		for _, next := range []struct {
 			name string
 			step int64
-		}{{"first_day", hour}, {"last_day", day}, {"to", hour}} {
-			if args[next.name] < at || (args[next.name]-at)%next.step != 0 || at%next.step != 0 && args[next.name] != at {
+		}{{"first_day", hour}, {"first_week", day}, {"last_week", week}, {"last_day", day}, {"to", hour}} {
+			if end := args[next.name]; end < at || end > at && (at%next.step != 0 || end%next.step != 0) {
 				t.Fatalf("%v: %s is no whole step after the one before", args, next.name)
 			}
 			at = args[next.name]

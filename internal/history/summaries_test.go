@@ -27,8 +27,9 @@ var summaries = map[string]string{
 	"sessions": `SELECT concatWithSeparator(' ', session_id, user_id, toString(toUnixTimestamp(min(first)) - ${base}), toString(toUnixTimestamp(max(last)) - ${base})) AS line FROM ${database}.by_session GROUP BY tenant, session_id, user_id`,
 	"users":    `SELECT concatWithSeparator(' ', user_id, argMaxIfMerge(user_name), toString(toUnixTimestamp(min(first)) - ${base}), toString(toUnixTimestamp(max(last)) - ${base})) AS line FROM ${database}.by_user GROUP BY tenant, user_id`,
 	"networks": `SELECT concatWithSeparator(' ', prefix, user_id, toString(any(ip)), toString(max(asn)), max(org), max(classes), max(country), arrayStringConcat(arraySort(groupUniqArrayArray(apps)), '+'), toString(uniqMerge(events)), toString(uniqIfMerge(failures))) AS line FROM ${database}.by_prefix GROUP BY tenant, prefix, user_id`,
-	"apps":     `SELECT concatWithSeparator(' ', toString(step), toString(toUnixTimestamp(bucket) - ${base}), app_id, max(app_name), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedIfMerge(12)(failures)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_app GROUP BY tenant, step, bucket, app_id`,
-	"places":   `SELECT concatWithSeparator(' ', toString(step), toString(toUnixTimestamp(bucket) - ${base}), country, city, toString(any(lat)), toString(any(lon)), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_place GROUP BY tenant, step, bucket, country, region, city`,
+	"apps":     `SELECT concatWithSeparator(' ', toString(step), toString(toUnixTimestamp(bucket) - ${base}), app_id, max(app_name), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedIfMerge(12)(failures)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_app WHERE step < 604800 GROUP BY tenant, step, bucket, app_id`,
+	"places":   `SELECT concatWithSeparator(' ', toString(step), toString(toUnixTimestamp(bucket) - ${base}), country, city, toString(any(lat)), toString(any(lon)), toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedMerge(12)(users))) AS line FROM ${database}.by_place WHERE step < 604800 GROUP BY tenant, step, bucket, country, region, city`,
+	"weeks":    `SELECT concatWithSeparator(' ', toString(uniqCombinedMerge(12)(events)), toString(uniqCombinedMerge(12)(users)), toString(sum(toUnixTimestamp(bucket) % 604800))) AS line FROM (SELECT events, users, bucket FROM ${database}.by_app WHERE step = 604800 UNION ALL SELECT events, users, bucket FROM ${database}.by_place WHERE step = 604800)`,
 	"days":     `SELECT concatWithSeparator(' ', toString(toUnixTimestamp(toDateTime(day, 'UTC')) - ${base}), outcome, toString(toUnixTimestamp(max(newest)) - ${base}), toString(uniqCombinedMerge(14)(events))) AS line FROM ${database}.event_days GROUP BY tenant, day, outcome`,
 }
 
@@ -82,6 +83,7 @@ var wantSummed = map[string]string{
 3600 90000 DE München 48.1 11.5 1 1
 86400 0 DE München 48.1 11.5 2 1
 86400 86400 DE München 48.1 11.5 1 1`,
+	"weeks": "3 2 0",
 	"days": `0  20 1
 0 failure 4001 1
 0 success 10 1

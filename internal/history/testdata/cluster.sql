@@ -790,3 +790,35 @@ SELECT
     event_id AS event,
     satisfied_by
 FROM (SELECT * FROM countersign.revocations FINAL) AS r;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS countersign.by_app_weeks ON CLUSTER main TO countersign.by_app_local AS
+SELECT
+    tenant,
+    604800::UInt32 AS step,
+    toDateTime(intDiv(toUnixTimestamp(toDateTime(time, 'UTC')), step) * step, 'UTC') AS bucket,
+    app_id,
+    max(e.app_name) AS app_name,
+    max(time) AS last,
+    uniqCombinedState(12)(reinterpretAsUInt32(id)) AS events,
+    uniqCombinedIfState(12)(reinterpretAsUInt32(id), outcome IN ('failure', 'blocked')) AS failures,
+    uniqCombinedState(12)(toUInt32(cityHash64(tenant, user_id) % 4294967296)) AS users
+FROM countersign.events_local AS e
+WHERE app_id != '' AND kind NOT IN ('verdict', 'context', 'erasure')
+GROUP BY tenant, step, bucket, app_id;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS countersign.by_place_weeks ON CLUSTER main TO countersign.by_place_local AS
+SELECT
+    tenant,
+    604800::UInt32 AS step,
+    toDateTime(intDiv(toUnixTimestamp(toDateTime(time, 'UTC')), step) * step, 'UTC') AS bucket,
+    country,
+    region,
+    city,
+    any(e.lat) AS lat,
+    any(e.lon) AS lon,
+    any(e.radius_km) AS radius_km,
+    uniqCombinedState(12)(reinterpretAsUInt32(id)) AS events,
+    uniqCombinedState(12)(toUInt32(cityHash64(tenant, user_id) % 4294967296)) AS users
+FROM countersign.events_local AS e
+WHERE (country != '' OR e.lat != 0 OR e.lon != 0) AND kind NOT IN ('verdict', 'context', 'erasure')
+GROUP BY tenant, step, bucket, country, region, city;
