@@ -19,6 +19,9 @@ test("markup in every field of an event is text on every view", async ({ page, w
   await stolen(p, await settled(p));
   await post(`{"kind":"${markup("kind").replaceAll('"', "'")}`);
   const { findings } = await ask(page, `/v1/findings?tenant=${tenant}&user=${p.id}`, a => a.findings.length > 0);
+  await ask(page, `/v1/users?q=${p.id}`, a => a.users.length > 0);
+  await ask(page, `/v1/sessions/${tenant}/session-${p.id}`, a => a.events > 0);
+  await ask(page, `/v1/apps?tenant=${tenant}`, a => a.apps.some((app: { app: string }) => app.app === `app-${p.id}`));
   await ask(page, `/v1/alerts?user=${p.id}`, a => a.alerts.length > 0);
   await ask(page, "/v1/deadletters", a => a.dead_letters.some((l: { reason: string }) => l.reason !== ""));
   const shown: [path: string, title: string | RegExp, text: string | undefined][] = [
