@@ -9,7 +9,7 @@ export function scoped({ load, scope, nav }: View): View["load"] {
     return {
       Component: () => {
         const may = useMay(scope ?? "read");
-        return may ? <Whole /> : <NotYours scope={scope ?? "read"} title={nav?.label ?? "Not yours to see"} />;
+        return may ? <Whole /> : <NotYours scope={scope ?? "read"} title={nav?.label ?? "No access"} />;
       },
     };
   };
