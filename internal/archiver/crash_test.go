@@ -201,7 +201,7 @@ func TestKillsOfArchiverAndEngineLoseAndDoubleNothing(t *testing.T) {
 	if err := <-produced; err != nil {
 		t.Fatal(err)
 	}
-	kafkatest.Eventually(t, 2*time.Minute, func() error {
+	kafkatest.Eventually(t, 5*time.Minute, func() error {
 		if e, f := things(history.TableEvents), things(history.TableFindings); e < eventCount || f < findingCount {
 			return fmt.Errorf("%d of %d events and %d of %d findings are in the history", e, eventCount, f, findingCount)
 		}
