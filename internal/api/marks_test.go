@@ -137,7 +137,7 @@ func TestAMarkIsSeenByEveryAPI(t *testing.T) {
 	}
 	eventually := func(c client, what string, want report.Triage) {
 		t.Helper()
-		kafkatest.Eventually(t, 20*time.Second, func() error {
+		kafkatest.Eventually(t, time.Minute, func() error {
 			if err := c.shows(id, want); err != nil {
 				return fmt.Errorf("%s: %w", what, err)
 			}
@@ -163,7 +163,7 @@ func TestAMarkIsSeenByEveryAPI(t *testing.T) {
 		}
 	})
 	triage = second.mark(id, `{"verdict":"true_positive"}`)
-	kafkatest.Eventually(t, 30*time.Second, func() error {
+	kafkatest.Eventually(t, time.Minute, func() error {
 		n, err := s.Things(t.Context(), history.TableMarks)
 		if err == nil && n != 2 {
 			err = fmt.Errorf("%d marks are in the history", n)

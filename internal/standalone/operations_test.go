@@ -195,7 +195,7 @@ func TestTheOperationsOfTheAPIOnAWholeInstallation(t *testing.T) {
 	}
 	for _, kind := range []string{"events", "findings", "revocations", "audit"} {
 		q := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "format": {"csv"}}
-		kafkatest.Eventually(t, 30*time.Second, func() error {
+		kafkatest.Eventually(t, time.Minute, func() error {
 			status, file := o.do(http.MethodGet, "/v1/export/"+kind+"?"+q.Encode(), "")
 			rows, err := csv.NewReader(strings.NewReader(file)).ReadAll()
 			if err == nil && (status != http.StatusOK || len(rows) < 2) {
@@ -248,7 +248,7 @@ func streams(t *testing.T, o operator, p *process, dir string) {
 	var made struct {
 		ID string `json:"stream_id"`
 	}
-	kafkatest.Eventually(t, 30*time.Second, func() error {
+	kafkatest.Eventually(t, time.Minute, func() error {
 		raw, err := courier.Call(context.WithoutCancel(t.Context()), http.MethodPost, "/operator/v1/streams", "application/json",
 			[]byte(`{"receiver":"`+ReceiverClient("acme")+`","delivery":{"method":"urn:ietf:rfc:8936"}}`))
 		if err != nil {

@@ -144,7 +144,7 @@ func (p *process) open(t *testing.T, users ...string) {
 		t.Fatal(err)
 	}
 	defer cluster.Close()
-	kafkatest.Eventually(t, 20*time.Second, func() error {
+	kafkatest.Eventually(t, time.Minute, func() error {
 		got := map[string]int{}
 		err := cluster.Table(nil).Load(t.Context(), events.TopicRevocations, func(r stream.Record) error {
 			c, err := revocation.ParseClaims(r.Value)
@@ -177,7 +177,7 @@ func (p *process) things(t *testing.T, want map[history.Table]uint64) {
 	}
 	defer store.Close()
 	for table, n := range want {
-		kafkatest.Eventually(t, 20*time.Second, func() error {
+		kafkatest.Eventually(t, time.Minute, func() error {
 			got, err := store.Things(t.Context(), table)
 			if err == nil && got != n {
 				err = fmt.Errorf("%d %s in the history, want %d", got, table, n)
