@@ -190,7 +190,7 @@ func TestOneOfTwoKilledUnderLoad(t *testing.T) {
 		l.ledger.until(t, "SETs are taken", func() bool { return l.ledger.count() >= total })
 		i := rand.N(2)
 		c.kill(i)
-		if n == 0 { // later the fake's group is full of members that died while it came together, and takes its time
+		if n == 0 {
 			l.more(t, 1, "push 0", "push 1", "push 2", "push 3", "poll 0", "poll 1", "poll 2", "outsider") // the other one has all
 		}
 		c.start(t, i)

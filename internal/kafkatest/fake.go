@@ -49,6 +49,7 @@ func Fake(t testing.TB, opts ...Option) *FakeCluster {
 		kfake.ClusterID(Name("fake")),
 		// Broker defaults wait 6 s for a silent member; tests want to see it die sooner.
 		kfake.GroupMinSessionTimeout(0),
+		kfake.ListenFn(listen),
 	}, opts...)...)
 	if err != nil {
 		t.Fatalf("starting the fake broker: %v", err)
@@ -107,5 +108,5 @@ func WithUser(mechanism, user, password string) []Option {
 
 // WithListener makes a fake one broker that listens where the test has decided beforehand.
 func WithListener(l net.Listener) []Option {
-	return []Option{kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) { return l, nil })}
+	return []Option{kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) { return lingerer{l}, nil })}
 }
