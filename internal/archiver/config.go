@@ -14,7 +14,8 @@ type Config struct {
 	SessionTimeout time.Duration `yaml:"session_timeout"`
 	// FlushInterval is how long the first row of an insert waits for others. ClickHouse wants few large inserts.
 	FlushInterval time.Duration `yaml:"flush_interval"`
-	// FlushRows ends the wait: an insert of that many rows goes out as soon as an inserter is free.
+	// FlushRows ends the wait: an insert of that many rows goes out as soon as an inserter is free. An insert costs a part
+	// in the table and in each of its sums, however few its rows are.
 	FlushRows int `yaml:"flush_rows"`
 	// MaxRows bounds one insert.
 	MaxRows int `yaml:"max_rows"`
@@ -34,9 +35,9 @@ func DefaultConfig() Config {
 		Group:          "countersign.archiver",
 		SessionTimeout: 30 * time.Second,
 		FlushInterval:  time.Second,
-		FlushRows:      5000,
+		FlushRows:      20_000,
 		MaxRows:        100_000,
-		PartitionBytes: 4 << 20,
+		PartitionBytes: 16 << 20,
 		Inserters:      2,
 		RetryMin:       200 * time.Millisecond,
 		RetryMax:       15 * time.Second,
