@@ -18,8 +18,8 @@ type appKey struct{ tenant, app string }
 // acted are the receipts by which an application says that it did what was asked.
 const acted = "'challenged', 'satisfied', 'refused', 'revoked'"
 
-// Apps answers with the applications of a span, those with most events first. Numbers of events are of whole hours, or of
-// whole days where the span is long ago.
+// Apps answers with the applications of a span, those with most events first. The span is widened to whole hours, or to
+// whole days where it is long ago.
 func (s *Store) Apps(ctx context.Context, q report.AppQuery) ([]report.AppSummary, error) {
 	apps, err := s.appSums(ctx, q)
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Store) Apps(ctx context.Context, q report.AppQuery) ([]report.AppSummar
 func (s *Store) appSums(ctx context.Context, q report.AppQuery) (map[appKey]*report.AppSummary, error) {
 	apps := map[appKey]*report.AppSummary{}
 	where := scopedTo(q, "app_id")
-	where.buckets(q.Span, q.Now)
+	q.Span = where.buckets(q.Span, q.Now)
 	err := s.rows(ctx, `SELECT tenant, app_id, max(app_name), toUnixTimestamp64Milli(max(by_app.last)),
     uniqCombinedMerge(12)(events) AS n, uniqCombinedMerge(12)(users), uniqCombinedIfMerge(12)(failures)
 FROM ${database}.by_app
@@ -147,8 +147,11 @@ func (s *Store) App(ctx context.Context, q report.AppQuery) (*report.AppProfile,
 	if !known {
 		return nil, report.ErrNotFound
 	}
+	var step int64
+	q.Span, step = appChart(q)
 	a := &report.AppProfile{
 		AppSummary: report.AppSummary{Tenant: q.Tenant, App: q.App, Name: name},
+		From:       q.Span.From, To: q.Span.To, Step: step,
 		Series:     []report.AppPoint{}, Receipts: []report.Count{}, Findings: []report.FindingLine{},
 	}
 	apps, err := s.appSums(ctx, q)
@@ -207,29 +210,36 @@ func (s *Store) appKnown(ctx context.Context, q report.AppQuery) (known bool, na
 	return false, "", nil
 }
 
-// appSeries reads the chart of an application: by the hour at the finest, and by the day where hours are no longer kept.
-func (s *Store) appSeries(ctx context.Context, q report.AppQuery, a *report.AppProfile) error {
-	rows := int64(hourSeconds)
-	if q.Span.From < q.Now-(hourDays-1)*events.Day {
-		rows = daySeconds
+// appChart cuts the span of an application's chart: by the hour at the finest, and by the day where hours are no longer kept.
+func appChart(q report.AppQuery) (span report.Span, step int64) {
+	span, step = chartOf(q.Span, hourSeconds)
+	if span.From < q.Now-(hourDays-1)*events.Day {
+		span, step = chartOf(q.Span, daySeconds)
 	}
-	span, step := chartOf(q.Span, rows)
-	a.From, a.To, a.Step = span.From, span.To, step
-	for at := span.From; at < span.To; at += millis(step * 1000) {
+	return span, step
+}
+
+// appSeries reads the chart of an application, whose span is of whole steps.
+func (s *Store) appSeries(ctx context.Context, q report.AppQuery, a *report.AppProfile) error {
+	for at := a.From; at < a.To; at += millis(a.Step * 1000) {
 		a.Series = append(a.Series, report.AppPoint{Time: at})
 	}
-	where := scopedTo(q, "app_id").and("step = {rows:UInt32}", named("rows", uint32(rows))).during("bucket", span)
+	rows := hourSeconds
+	if a.Step >= daySeconds {
+		rows = daySeconds
+	}
+	where := scopedTo(q, "app_id").and("step = {rows:UInt32}", named("rows", uint32(rows))).during("bucket", q.Span)
 	return s.rows(ctx, `SELECT toInt64(intDiv(toUnixTimestamp(bucket), {chart_step:UInt32}) * {chart_step:UInt32}) AS start,
     uniqCombinedMerge(12)(events), uniqCombinedIfMerge(12)(failures)
 FROM ${database}.by_app
 WHERE `+where.String()+`
-GROUP BY start`, where.with(named("chart_step", uint32(step))), func(r rowScanner) error {
+GROUP BY start`, where.with(named("chart_step", uint32(a.Step))), func(r rowScanner) error {
 		var start int64
 		var all, failures uint64
 		if err := r.Scan(&start, &all, &failures); err != nil {
 			return err
 		}
-		if i := (start*1000 - int64(span.From)) / (step * 1000); i >= 0 && i < int64(len(a.Series)) {
+		if i := (start*1000 - int64(a.From)) / (a.Step * 1000); i >= 0 && i < int64(len(a.Series)) {
 			a.Series[i].Events, a.Series[i].Failures = all, failures
 		}
 		return nil
