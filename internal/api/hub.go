@@ -132,31 +132,52 @@ func (h *hub) send(kind, tenant string, data []byte) {
 	}
 }
 
-// join adds a reader. missed is what it has to catch up on after lastID; whole is false when that is no longer all, so
-// that the reader has to ask the REST interface for what it shows.
-func (h *hub) join(scope report.Scope, lastID string) (r *reader, missed []*message, whole bool, err error) {
+// start is what a reader gets first.
+type start struct {
+	// frame says how far the reader is, or that it has to ask the REST interface for what it shows.
+	frame []byte
+	// missed is what it has to catch up on, after frame.
+	missed []*message
+}
+
+// join adds a reader, which has all up to lastID; "" is a new one.
+func (h *hub) join(scope report.Scope, lastID string) (*reader, start, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.readers) >= h.limit {
-		return nil, nil, false, errTooManyReaders
+		return nil, start{}, errTooManyReaders
 	}
-	r = &reader{scope: scope, out: make(chan *message, h.buffer)}
+	r := &reader{scope: scope, out: make(chan *message, h.buffer)}
 	h.readers[r] = struct{}{}
 	h.metrics.liveClients.Set(float64(len(h.readers)))
+	const retry = "retry: 2000\n" // milliseconds
 	if lastID == "" {
-		return r, nil, true, nil
+		return r, start{frame: fmt.Appendf(nil, retry+"id: %s-%d\n\n", h.boot, h.last)}, nil
 	}
 	boot, text, _ := strings.Cut(lastID, "-")
-	number, parseErr := strconv.ParseUint(text, 10, 64)
-	if boot != h.boot || parseErr != nil || number > h.last || h.last-number > recentMessages {
-		return r, nil, false, nil
+	number, err := strconv.ParseUint(text, 10, 64)
+	if boot != h.boot || err != nil || number > h.last || h.last-number > recentMessages {
+		return r, start{frame: fmt.Appendf(nil, retry+"id: %s-%d\nevent: reset\ndata: {}\n\n", h.boot, h.last)}, nil
 	}
+	// Its own id once more: a later one would lose what is missed when the connection breaks now.
+	s := start{frame: fmt.Appendf(nil, retry+"id: %s-%d\n\n", h.boot, number)}
 	for n := number + 1; n <= h.last; n++ {
 		if m := h.recent[n%recentMessages]; scope.Allows(m.tenant) {
-			missed = append(missed, m)
+			s.missed = append(s.missed, m)
 		}
 	}
-	return r, missed, true, nil
+	return r, s, nil
+}
+
+// quiet is a comment for a reader that has been sent all that it took from out. It says how far the reader is: without, one
+// that sees few of the messages would come back with an id that is long gone.
+func (h *hub) quiet(r *reader) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(r.out) > 0 {
+		return []byte(": quiet\n\n")
+	}
+	return fmt.Appendf(nil, ": quiet\nid: %s-%d\n\n", h.boot, h.last)
 }
 
 func (h *hub) leave(r *reader) {

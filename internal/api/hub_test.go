@@ -27,14 +27,24 @@ func newTestHub(t *testing.T, buffer, limit int) *hub {
 
 func join(t *testing.T, h *hub, scope report.Scope, lastID string) (r *reader, missed []uint64, whole bool) {
 	t.Helper()
-	r, messages, whole, err := h.join(scope, lastID)
+	r, start, err := h.join(scope, lastID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range messages {
+	for _, m := range start.missed {
 		missed = append(missed, m.number)
 	}
-	return r, missed, whole
+	return r, missed, !strings.Contains(string(start.frame), "event: reset")
+}
+
+// idOf is how far a frame says that its reader is.
+func idOf(frame []byte) string {
+	for line := range strings.Lines(string(frame)) {
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			return strings.TrimSuffix(id, "\n")
+		}
+	}
+	return ""
 }
 
 var all = report.Scope{All: true}
@@ -115,12 +125,51 @@ func TestAReaderThatComesBackGetsWhatItMissed(t *testing.T) {
 	}
 }
 
+// Wherever a connection breaks, the reader comes back with an id by which it gets all that it did not get.
+func TestAReaderKnowsHowFarItIsFromTheFirstFrameOn(t *testing.T) {
+	t.Parallel()
+	h := newTestHub(t, 4, 100)
+	acme := report.Scope{Tenants: []string{"acme"}}
+	begin := func(lastID string) (*reader, string) {
+		t.Helper()
+		r, start, err := h.join(acme, lastID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, idOf(start.frame)
+	}
+	missed := func(what, lastID string, want ...uint64) {
+		t.Helper()
+		if _, got, whole := join(t, h, acme, lastID); !whole || !cmp.Equal(got, want) {
+			t.Errorf("%s: back with %q it gets %v, whole %v; want %v", what, lastID, got, whole, want)
+		}
+	}
+	h.send("finding", "acme", []byte("{}"))
+	reader, fresh := begin("")
+	_, reset := begin("otherone-1")
+	_, behind := begin(h.boot + "-0")
+	h.send("finding", "acme", []byte("{}"))
+	missed("a new one", fresh, 2)
+	missed("after a reset", reset, 2)
+	missed("before it caught up", behind, 1, 2)
+	if id := idOf(h.quiet(reader)); id != "" {
+		t.Errorf("a quiet moment says %q while a message waits", id)
+	}
+	<-reader.out
+	for range 2 * recentMessages {
+		h.send("finding", "globex", []byte("{}"))
+	}
+	quiet := idOf(h.quiet(reader))
+	h.send("finding", "acme", []byte("{}"))
+	missed("after much that it may not see", quiet, 2*recentMessages+3)
+}
+
 func TestReadersAreBounded(t *testing.T) {
 	t.Parallel()
 	h := newTestHub(t, 1, 2)
 	first, _, _ := join(t, h, all, "")
 	join(t, h, all, "")
-	if _, _, _, err := h.join(all, ""); err == nil {
+	if _, _, err := h.join(all, ""); err == nil {
 		t.Fatal("a third reader was let in")
 	}
 	h.leave(first)
@@ -204,7 +253,7 @@ func TestAFeedGoesOnAfterABreak(t *testing.T) {
 	}
 
 	first, lines := open("")
-	until(lines, "retry: ")
+	until(lines, "id: ")
 	send("one")
 	last := until(lines, "id: ")
 	if second, _ := open(""); second.StatusCode != http.StatusServiceUnavailable || second.Header.Get("Retry-After") == "" {
@@ -235,7 +284,7 @@ func TestAFeedGoesOnAfterABreak(t *testing.T) {
 
 func TestAFeedThatMissedTooMuchSaysSo(t *testing.T) {
 	t.Parallel()
-	_, _, base := newAPI(t, nil)
+	a, _, base := newAPI(t, nil)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/v1/live", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -248,12 +297,12 @@ func TestAFeedThatMissedTooMuchSaysSo(t *testing.T) {
 	}
 	defer res.Body.Close()
 	var seen []string
-	for lines := bufio.NewScanner(res.Body); lines.Scan() && len(seen) < 3; {
+	for lines := bufio.NewScanner(res.Body); lines.Scan() && len(seen) < 4; {
 		if text := lines.Text(); text != "" {
 			seen = append(seen, text)
 		}
 	}
-	if diff := cmp.Diff([]string{"retry: 2000", "event: reset", "data: {}"}, seen); diff != "" {
+	if diff := cmp.Diff([]string{"retry: 2000", "id: " + a.hub.boot + "-0", "event: reset", "data: {}"}, seen); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -9,16 +9,16 @@ import (
 const liveWriteTimeout = 10 * time.Second
 
 // live is the feed of what happens, as server-sent events: "finding" holds a finding, "requirement" a requirement with its new
-// status, "receipt" what an application did with one, "mark" what somebody made of a finding. "reset" says that some were missed, so that whoever shows them asks
-// for all again. A comment goes out when it is quiet. A reader that comes back says in Last-Event-ID what it has, and
-// gets the rest when that is not long ago.
+// status, "receipt" what an application did with one, "mark" what somebody made of a finding. "reset" says that some were missed,
+// so that whoever shows them asks for all again. A comment goes out when it is quiet. What is sent says how far the reader is, from the first frame on. One
+// that comes back says that in Last-Event-ID, and gets the rest when that is not long ago.
 func (a *API) live(w http.ResponseWriter, r *http.Request) {
 	who := caller(r.Context()).under(ScopeRead)
 	if who == nil {
 		problem(w, http.StatusForbidden, "This needs a token with the scope "+ScopeRead+".")
 		return
 	}
-	reader, missed, whole, err := a.hub.join(who.tenants, r.Header.Get("Last-Event-ID"))
+	reader, start, err := a.hub.join(who.tenants, r.Header.Get("Last-Event-ID"))
 	if err != nil {
 		w.Header().Set("Retry-After", retryAfter)
 		problem(w, http.StatusServiceUnavailable, "The live feed has as many readers as it can take; try again soon.")
@@ -38,15 +38,13 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) {
 		if _, err := w.Write(frame); err != nil {
 			return false
 		}
-		return out.Flush() == nil
+		// On HTTP/2 a deadline that passes ends the answer, whether anything is written or not.
+		return out.Flush() == nil && out.SetWriteDeadline(time.Time{}) == nil
 	}
-	if !send([]byte("retry: 2000\n\n")) {
+	if !send(start.frame) {
 		return
 	}
-	if !whole && !send([]byte("event: reset\ndata: {}\n\n")) {
-		return
-	}
-	for _, m := range missed {
+	for _, m := range start.missed {
 		if !send(m.frame) {
 			return
 		}
@@ -61,7 +59,7 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) {
 			}
 		case <-quiet.C:
 			// A session that has ended, or a token that is gone, ends its feed too.
-			if !a.stillIn(r) || !send([]byte(": quiet\n\n")) {
+			if !a.stillIn(r) || !send(a.hub.quiet(reader)) {
 				return
 			}
 		case <-r.Context().Done():
