@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
 	"github.com/countersign-io/countersign/internal/events"
@@ -58,6 +59,12 @@ func (a *API) writeAudit(ctx context.Context, who *principal, e events.AuditEntr
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.AuditWait)
 	defer cancel()
 	return a.deps.Publisher.Publish(ctx, events.TopicAudit, []stream.Record{{Key: []byte(e.Key()), Value: events.Encode(&e), Time: time.Now()}})
+}
+
+// forbidden refuses a request for want of something, such as a scope, and leaves a note in the trail. The error is an answer: 403.
+func (a *API) forbidden(ctx context.Context, target, want string) error {
+	a.note(ctx, events.AuditEntry{Action: "refused", Target: target, Detail: "without " + want, Outcome: events.AuditRefused})
+	return huma.Error403Forbidden("This needs " + want + ", which you do not have.")
 }
 
 // maxNotes bounds the entries of refusals that are on their way.

@@ -31,7 +31,7 @@ func (a *API) describeExport(api huma.API) {
 	file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
 	register(a, api, "export", "/v1/export/{kind}", "Take records out as a file, oldest first", ScopeExport, a.export,
 		saying("A span with more records than the limit is refused before anything is sent. When something breaks later the connection "+
-			"is cut, so that a short file never looks whole. Audit entries need the scope `audit` as well."),
+			"is cut, so that a short file never looks whole. Audit entries need the scope `audit` as well, for the same tenant."),
 		func(o *operation) {
 			o.Responses = map[string]*huma.Response{"200": {
 				Description: "The file",
@@ -47,8 +47,10 @@ func (a *API) export(ctx context.Context, who *principal, q *exportQuestion) (*h
 	if a.deps.Bulk == nil {
 		return nil, notConfigured("This installation has no exports.")
 	}
-	if q.Kind == report.ExportAudit && !who.may(ScopeAudit) {
-		return nil, huma.Error403Forbidden("Audit entries need the scope " + ScopeAudit + " as well.")
+	if q.Kind == report.ExportAudit {
+		if who = who.also(ScopeAudit); who == nil {
+			return nil, a.forbidden(ctx, "GET /v1/export/audit", "the scope "+ScopeAudit+" for the same tenant")
+		}
 	}
 	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {

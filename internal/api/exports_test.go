@@ -11,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign-io/countersign/internal/backtest"
 	"github.com/countersign-io/countersign/internal/events"
@@ -152,6 +155,61 @@ func TestAnExportThatBreaksOffDoesNotLookWhole(t *testing.T) {
 	b.fails = errors.New("something else")
 	if status, _, err := fetch(t, base+"/v1/export/audit"); err == nil && status == http.StatusOK {
 		t.Error("an unknown error looks whole")
+	}
+}
+
+// TestTheTrailIsExportedForTheTenantsOfBothScopes: one may take data out of one tenant and read the trail of another.
+func TestTheTrailIsExportedForTheTenantsOfBothScopes(t *testing.T) {
+	t.Parallel()
+	b := &bulk{size: 1, rows: 1}
+	a, base := exporting(t, b, nil)
+	signIn := func(who *principal) *http.Cookie {
+		secret, _ := a.gate.start(who, "", time.Time{}, time.Now())
+		return &http.Cookie{Name: sessionCookieName, Value: secret}
+	}
+	apart := newPrincipal("apart", events.ViaOIDC, RoleAnalyst, nil, []string{"acme"})
+	apart.with(RoleAdmin, nil, []string{"globex"})
+	strange := newPrincipal("strange", events.ViaOIDC, RoleAnalyst, nil, []string{"acme"})
+	strange.with("", []string{ScopeAudit}, []string{"globex"})
+	for _, c := range []struct {
+		who    *principal
+		path   string
+		want   int
+		scopes report.Scope
+	}{
+		{apart, "/v1/export/audit", http.StatusOK, report.Scope{Tenants: []string{"globex"}}},
+		{apart, "/v1/export/audit?tenant=globex", http.StatusOK, report.Scope{Tenants: []string{"globex"}}},
+		{apart, "/v1/export/audit?tenant=acme", http.StatusOK, report.Scope{}},
+		{apart, "/v1/export/events?tenant=acme", http.StatusOK, report.Scope{Tenants: []string{"acme"}}},
+		{strange, "/v1/export/audit?tenant=acme", http.StatusForbidden, report.Scope{}},
+		{strange, "/v1/export/audit", http.StatusForbidden, report.Scope{}},
+	} {
+		b.mu.Lock()
+		b.query = report.ExportQuery{}
+		b.mu.Unlock()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.AddCookie(signIn(c.who))
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if diff := cmp.Diff(b.asked().Scope, c.scopes); res.StatusCode != c.want || diff != "" {
+			t.Errorf("%s by %s: %d, asked for (-got, +want)\n%s", c.path, c.who.name, res.StatusCode, diff)
+		}
+	}
+	eventually(t, "the notes do not end", func() bool { return len(a.notes) == 0 })
+	refused := 0
+	for _, e := range a.deps.Publisher.(*ledger).audited(t) {
+		if e.Outcome == events.AuditRefused && e.Actor == "strange" && e.Target == "GET /v1/export/audit" {
+			refused++
+		}
+	}
+	if refused != 2 {
+		t.Errorf("%d refusals are in the trail, want 2", refused)
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"github.com/countersign-io/countersign/internal/events"
 )
 
 // operation is a registered operation and what this package adds to it.
@@ -76,8 +74,7 @@ func register[I, O any](a *API, api huma.API, id, pattern, summary, scope string
 	huma.Register(api, o.Operation, func(ctx context.Context, q *I) (*O, error) {
 		who := caller(ctx).under(scope)
 		if who == nil {
-			a.note(ctx, events.AuditEntry{Action: "refused", Target: method + " " + path, Detail: "without the scope " + scope, Outcome: events.AuditRefused})
-			return nil, huma.Error403Forbidden("This needs the scope " + scope + ", which you do not have.")
+			return nil, a.forbidden(ctx, method+" "+path, "the scope "+scope)
 		}
 		if o.aside {
 			return answer(ctx, who, q)

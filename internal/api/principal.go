@@ -76,10 +76,6 @@ type grant struct {
 	tenants report.Scope
 }
 
-func (p *principal) may(scope string) bool {
-	return slices.ContainsFunc(p.grants, func(g grant) bool { return slices.Contains(g.scopes, scope) })
-}
-
 // under is the principal with the tenants for which it has a scope; nil without any.
 func (p *principal) under(scope string) *principal {
 	if p == nil {
@@ -99,11 +95,23 @@ func (p *principal) under(scope string) *principal {
 	return &narrowed
 }
 
+// also is the principal with those of its tenants for which it has another scope as well, by whichever grants; nil without any.
+func (p *principal) also(scope string) *principal {
+	other := p.under(scope)
+	if other == nil {
+		return nil
+	}
+	if other.tenants = intersection(p.tenants, other.tenants); !other.tenants.All && len(other.tenants.Tenants) == 0 {
+		return nil
+	}
+	return other
+}
+
 // scopes are those of all grants, in the order of Scopes.
 func (p *principal) scopes() []string {
 	list := []string{}
 	for _, s := range Scopes {
-		if p.may(s) {
+		if slices.ContainsFunc(p.grants, func(g grant) bool { return slices.Contains(g.scopes, s) }) {
 			list = append(list, s)
 		}
 	}
@@ -149,6 +157,13 @@ func union(list []report.Scope) report.Scope {
 		all = append(all, s.Tenants...)
 	}
 	return scopeOf(all)
+}
+
+func intersection(x, y report.Scope) report.Scope {
+	if x.All {
+		return y
+	}
+	return report.Scope{Tenants: slices.DeleteFunc(slices.Clone(x.Tenants), func(t string) bool { return !y.Allows(t) })}
 }
 
 // covers reports whether somebody has every scope for every one of the tenants, so that they may hand it on.
