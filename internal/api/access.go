@@ -214,6 +214,17 @@ func (b *accessBook) find(secret string, now time.Time) (who *principal, ends ti
 	return t.who, t.Expires.Time(), nil
 }
 
+// works reports whether the token with an id lets its bearer in. The error is errAway.
+func (b *accessBook) works(id string, now time.Time) (bool, error) {
+	if !b.ready(now) {
+		return false, errAway
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	t := b.byID[id]
+	return t != nil && b.byHash[t.hash] == t && !t.ended(events.MillisOf(now)), nil
+}
+
 // list are the tokens that somebody may manage, the newest first: those that give nothing they do not have.
 func (b *accessBook) list(who *principal) []*accessToken {
 	b.mu.RLock()

@@ -418,10 +418,10 @@ func TestTheLiveFeedShowsWhatTheCallerMaySee(t *testing.T) {
 func TestConfigNamesEveryProblem(t *testing.T) {
 	t.Parallel()
 	cfg := DefaultConfig()
-	cfg.Listen, cfg.TLSCertFile, cfg.MaxQuestions = "here", "x", 0
+	cfg.Listen, cfg.TLSCertFile, cfg.MaxQuestions, cfg.LiveHeartbeat = "here", "x", 0, time.Hour
 	cfg.Tokens = []Token{{SHA256: "zz", Tenants: []string{"a/b"}, Scopes: []string{"all"}}, {Name: "two", File: "f", SHA256: strings.Repeat("0", 64)}}
 	err := cfg.Validate()
-	for _, path := range []string{"listen: ", "tls_cert_file: ", "max_questions: ", "tokens[0].name: ", "tokens[0].sha256: ", "tokens[0].tenants: ", "tokens[0].scopes: ", "tokens[1].file: "} {
+	for _, path := range []string{"listen: ", "tls_cert_file: ", "max_questions: ", "live_heartbeat: ", "tokens[0].name: ", "tokens[0].sha256: ", "tokens[0].tenants: ", "tokens[0].scopes: ", "tokens[1].file: "} {
 		if err == nil || !strings.Contains("\n"+err.Error(), "\n"+path) {
 			t.Errorf("nothing about %q in\n%v", path, err)
 		}

@@ -53,46 +53,54 @@ func (g *gate) configured(secret string) *principal {
 	return found
 }
 
-// bearer finds out whose a bearer token is, and when it ends; zero is never. Nobody's is nil; the error wraps errAway.
-func (g *gate) bearer(ctx context.Context, secret string, now time.Time) (who *principal, ends time.Time, err error) {
-	switch who := g.configured(secret); {
-	case who != nil:
-		return who, ends, nil
+// bearer finds out whose a bearer token is, and when it ends. Nobody's has no principal; the error wraps errAway.
+func (g *gate) bearer(ctx context.Context, secret string, now time.Time) (standing, error) {
+	s := standing{who: g.configured(secret)}
+	var err error
+	switch {
+	case s.who != nil:
 	case strings.HasPrefix(secret, secretPrefix):
-		return g.access.find(secret, now)
+		s.who, s.ends, err = g.access.find(secret, now)
 	case g.provider != nil && g.provider.cfg.AcceptBearer && strings.Count(secret, ".") == 2:
-		return g.provider.bearer(ctx, secret)
+		s.who, s.ends, err = g.provider.bearer(ctx, secret)
 	}
-	return nil, ends, nil
+	s.tokenEnds = s.ends
+	return s, err
 }
 
-// identify finds out who asks, and when that ends; zero is never. A request with an Authorization header stands and falls
-// with it. use keeps a browser's session from going idle. The error wraps errAway.
-func (g *gate) identify(r *http.Request, use bool, now time.Time) (who *principal, ends time.Time, err error) {
+// identify finds out who asks. A request with an Authorization header stands and falls with it; a browser's session that
+// began with a token made at run time ends with that. use keeps a session from going idle. The error wraps errAway.
+func (g *gate) identify(r *http.Request, use bool, now time.Time) (standing, error) {
 	if values, ok := r.Header["Authorization"]; ok {
 		if len(values) != 1 {
-			return nil, ends, nil
+			return standing{}, nil
 		}
 		scheme, secret, _ := strings.Cut(values[0], " ")
 		if !strings.EqualFold(scheme, "Bearer") || secret == "" {
-			return nil, ends, nil
+			return standing{}, nil
 		}
 		return g.bearer(r.Context(), secret, now)
 	}
-	who, ends = g.find(sessionCookie(r), use, now)
-	return who, ends, nil
+	s := g.find(sessionCookie(r), use, now)
+	if s.who == nil || s.who.via != events.ViaToken || s.who.subject == "" {
+		return s, nil
+	}
+	if works, err := g.access.works(s.who.subject, now); err != nil || !works {
+		return standing{}, err
+	}
+	return s, nil
 }
 
 // authenticated lets through who is known; it tells the handler who it is.
 func (a *API) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, ends, err := a.gate.identify(r, true, time.Now())
+		s, err := a.gate.identify(r, true, time.Now())
 		switch {
 		case errors.Is(err, errAway):
 			w.Header().Set("Retry-After", retryAfter)
-			problem(w, http.StatusServiceUnavailable, "Whether this token is valid cannot be found out now. Ask again soon.")
+			problem(w, http.StatusServiceUnavailable, "Whether this token, or the one that you signed in with, is valid cannot be found out now. Ask again soon.")
 			return
-		case who == nil:
+		case s.who == nil:
 			a.metrics.denied.Inc()
 			w.Header().Set("WWW-Authenticate", `Bearer realm="countersign"`)
 			problem(w, http.StatusUnauthorized, "Give a bearer token in the Authorization header, or sign in on the page.")
@@ -101,13 +109,13 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 		if !a.orderly(w, r) {
 			return
 		}
-		if wait := a.pace.take(paceKey(who), time.Now()); wait > 0 {
+		if wait := a.pace.take(paceKey(s.who), time.Now()); wait > 0 {
 			a.metrics.throttled.Inc()
 			tooMany(w, wait, "You ask faster than is allowed.")
 			return
 		}
 		v := *visitOf(r.Context())
-		v.who, v.ends = who, ends
+		v.standing = s
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &v)))
 	})
 }
@@ -115,6 +123,6 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 // stillIn reports whether a request that goes on, such as a feed, would be let in now. While that cannot be found out it
 // goes on.
 func (a *API) stillIn(r *http.Request) bool {
-	who, _, err := a.gate.identify(r, false, time.Now())
-	return who != nil || err != nil
+	s, err := a.gate.identify(r, false, time.Now())
+	return s.who != nil || err != nil
 }

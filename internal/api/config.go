@@ -52,7 +52,7 @@ type Config struct {
 	// MaxLiveClients bounds the readers of the live feed, LiveBuffer what is held for one that is slow.
 	MaxLiveClients int `yaml:"max_live_clients"`
 	LiveBuffer     int `yaml:"live_buffer"`
-	// LiveHeartbeat is the pause after which a quiet feed shows that it lives.
+	// LiveHeartbeat is the pause after which a feed shows that it lives; at most a minute, after which many proxies cut a quiet one.
 	LiveHeartbeat time.Duration `yaml:"live_heartbeat"`
 
 	// PolicyFile is the policy file of the detectors, to be shown and compared with; empty means the policies that ship. It
@@ -174,6 +174,9 @@ func (c Config) Validate() error {
 		if d.value < d.min {
 			add("%s: is %v, must be at least %v", d.path, d.value, d.min)
 		}
+	}
+	if c.LiveHeartbeat > time.Minute {
+		add("live_heartbeat: is %v, must be at most %v", c.LiveHeartbeat, time.Minute)
 	}
 	for _, d := range []struct {
 		path       string

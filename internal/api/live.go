@@ -8,6 +8,9 @@ import (
 // liveWriteTimeout is how long one write to a reader may take.
 const liveWriteTimeout = 10 * time.Second
 
+// liveCheck is how often a feed looks whether its reader would still be let in.
+const liveCheck = time.Second
+
 // live is the feed of what happens, as server-sent events: "finding" holds a finding, "requirement" a requirement with its new
 // status, "receipt" what an application did with one, "mark" what somebody made of a finding. "reset" says that some were missed,
 // so that whoever shows them asks for all again. A comment goes out when it is quiet. What is sent says how far the reader is, from the first frame on. One
@@ -49,8 +52,9 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	quiet := time.NewTicker(a.cfg.LiveHeartbeat)
+	quiet, check := time.NewTicker(a.cfg.LiveHeartbeat), time.NewTicker(liveCheck)
 	defer quiet.Stop()
+	defer check.Stop()
 	for {
 		select {
 		case m, ok := <-reader.out:
@@ -58,8 +62,12 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		case <-quiet.C:
+			if !send(a.hub.quiet(reader)) {
+				return
+			}
+		case <-check.C:
 			// A session that has ended, or a token that is gone, ends its feed too.
-			if !a.stillIn(r) || !send(a.hub.quiet(reader)) {
+			if !a.stillIn(r) {
 				return
 			}
 		case <-r.Context().Done():

@@ -418,7 +418,7 @@ func TestSessionsEnd(t *testing.T) {
 		cfg := DefaultConfig()
 		s := newSessions(&cfg)
 		ann := newPrincipal("ann", events.ViaOIDC, RoleViewer, nil, []string{"acme"})
-		in := func(secret string) bool { who, _ := s.find(secret, true, time.Now()); return who != nil }
+		in := func(secret string) bool { return s.find(secret, true, time.Now()).who != nil }
 		idle, _ := s.start(ann, "", time.Time{}, time.Now())
 		busy, until := s.start(ann, "", time.Time{}, time.Now())
 		watched, _ := s.start(ann, "", time.Time{}, time.Now())

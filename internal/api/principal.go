@@ -182,15 +182,21 @@ func (p *principal) covers(scopes []string, tenants report.Scope) bool {
 	return true
 }
 
-// visit is one request: who asks, from where, until when they may.
-type visit struct {
+// standing is somebody who is let in.
+type standing struct {
 	who *principal
+	// ends is when the session or the token ends that they come with; tokenEnds is when the token ends that they, or their
+	// session, came in with, whichever lasts longer here. Zero is never, or no token.
+	ends, tokenEnds time.Time
+}
+
+// visit is one request: who asks, until when they may, and from where.
+type visit struct {
+	standing
 	// request is the id of the request, address where it came from.
 	request, address string
 	// tls says that the way here was encrypted, the browser's to a trusted proxy included.
 	tls bool
-	// ends is when the session or the token ends; zero is never.
-	ends time.Time
 }
 
 type visitKey struct{}

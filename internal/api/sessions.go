@@ -20,10 +20,9 @@ type sessions struct {
 }
 
 type session struct {
-	who    *principal
-	opened time.Time
-	ends   time.Time // whatever happens
-	seen   time.Time
+	standing // ends whatever happens
+	opened   time.Time
+	seen     time.Time
 }
 
 // over reports whether a session has ended.
@@ -66,12 +65,13 @@ func (s *sessions) follow(code string, now time.Time) *principal {
 }
 
 // start opens a session and returns its secret. before is the secret of the browser's session so far, which ends: a secret
-// that somebody has put into the browser is worth nothing. ends, when set, is the last moment the session may last to.
-func (s *sessions) start(who *principal, before string, ends, now time.Time) (secret string, until time.Time) {
+// that somebody has put into the browser is worth nothing. tokenEnds is the end of the token that it begins with, which it does
+// not outlive; zero without one, or without an end.
+func (s *sessions) start(who *principal, before string, tokenEnds, now time.Time) (secret string, until time.Time) {
 	secret = rand.Text() + rand.Text()
 	until = now.Add(s.ttl)
-	if !ends.IsZero() && ends.Before(until) {
-		until = ends
+	if !tokenEnds.IsZero() && tokenEnds.Before(until) {
+		until = tokenEnds
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +92,7 @@ func (s *sessions) start(who *principal, before string, ends, now time.Time) (se
 		delete(s.open, oldest)
 	}
 	evict(s.open, maxSessions, func(o *session) time.Time { return o.ends }, now)
-	s.open[sha256.Sum256([]byte(secret))] = &session{who: who, opened: now, ends: until, seen: now}
+	s.open[sha256.Sum256([]byte(secret))] = &session{standing: standing{who, until, tokenEnds}, opened: now, seen: now}
 	return secret, until
 }
 
@@ -109,23 +109,23 @@ func (s *sessions) end(secret string) *principal {
 	return o.who
 }
 
-// find is whose session has the secret, and when it ends whatever happens; nil without one. use keeps it from going idle.
-func (s *sessions) find(secret string, use bool, now time.Time) (who *principal, ends time.Time) {
+// find is whose session has the secret; nobody without one. use keeps it from going idle.
+func (s *sessions) find(secret string, use bool, now time.Time) standing {
 	h := sha256.Sum256([]byte(secret))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.open[h]
 	if o == nil {
-		return nil, ends
+		return standing{}
 	}
 	if o.over(now, s.idle) {
 		delete(s.open, h)
-		return nil, ends
+		return standing{}
 	}
 	if use {
 		o.seen = now
 	}
-	return o.who, o.ends
+	return o.standing
 }
 
 // evict makes room for one more: it drops what has ended, and else what ends next.

@@ -43,13 +43,12 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
-	var who *principal
-	var ends time.Time
+	var s standing
 	var err error
 	if r.Method == http.MethodGet {
-		who = a.gate.follow(r.URL.Query().Get("code"), now)
+		s.who = a.gate.follow(r.URL.Query().Get("code"), now)
 	} else if err = r.ParseForm(); err == nil {
-		who, ends, err = a.gate.bearer(r.Context(), r.PostForm.Get("token"), now)
+		s, err = a.gate.bearer(r.Context(), r.PostForm.Get("token"), now)
 	}
 	switch {
 	case errors.Is(err, errAway):
@@ -58,7 +57,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 			Title: "Not now", Text: "Whether this token is valid cannot be found out now, because the log or the provider does not answer. Try again soon.",
 			To: "/", ToText: "Sign in",
 		}.serve(w, http.StatusServiceUnavailable)
-	case who == nil:
+	case s.who == nil:
 		a.metrics.denied.Inc()
 		a.note(r.Context(), events.AuditEntry{Action: "sign_in", Detail: "by a link or a token that is not valid", Outcome: events.AuditRefused})
 		signPage{
@@ -67,19 +66,19 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 			To:    "/", ToText: "Sign in another way",
 		}.serve(w, http.StatusForbidden)
 	default:
-		a.admit(w, r, who, ends, "/", "")
+		a.admit(w, r, s.who, s.tokenEnds, "/", "")
 	}
 }
 
-// admit starts a session for somebody who has proven who they are, and sends the browser on.
-func (a *API) admit(w http.ResponseWriter, r *http.Request, who *principal, ends time.Time, to, detail string) {
+// admit starts a session for somebody who has proven who they are, by a token that ends or not, and sends the browser on.
+func (a *API) admit(w http.ResponseWriter, r *http.Request, who *principal, tokenEnds time.Time, to, detail string) {
 	if err := a.writeAudit(r.Context(), who, events.AuditEntry{Action: "sign_in", Detail: detail}); err != nil {
 		// Nobody is kept out for it: what they read and do needs an entry of its own.
 		a.metrics.unaudited.Inc()
 		a.log.Warn("writing an audit entry", zap.String("action", "sign_in"), zap.Error(err))
 	}
 	now := time.Now()
-	secret, until := a.gate.start(who, sessionCookie(r), ends, now)
+	secret, until := a.gate.start(who, sessionCookie(r), tokenEnds, now)
 	setCookie(w, r, sessionCookieName, secret, until.Sub(now), http.SameSiteStrictMode)
 	// A page that goes on by itself, not a redirect: a browser that came from elsewhere sends a strict cookie only with
 	// a request that this site has started.

@@ -106,8 +106,8 @@ func (a *API) manageTokens() error {
 	return nil
 }
 
-// createToken makes a token that may do nothing that its maker may not, and that lives no longer than a maker who is a
-// token too.
+// createToken makes a token that may do nothing that its maker may not, and that lives no longer than the token that its maker
+// came in with.
 func (a *API) createToken(ctx context.Context, who *principal, q *tokenOrder) (*tokenCreated, error) {
 	if err := a.manageTokens(); err != nil {
 		return nil, err
@@ -129,8 +129,8 @@ func (a *API) createToken(ctx context.Context, who *principal, q *tokenOrder) (*
 		return nil, wrong("tenants", "has one that is no tenant", order.Tenants)
 	case ends.After(at.Add(a.cfg.MaxTokenTTL)):
 		return nil, wrong("expires_days", fmt.Sprintf("may be %d at most here", a.cfg.MaxTokenTTL/(24*time.Hour)), order.ExpiresDays)
-	case me.who.via == events.ViaToken && !me.ends.IsZero() && ends.After(me.ends):
-		return nil, wrong("expires_days", "is longer than you have yourself", order.ExpiresDays)
+	case !me.tokenEnds.IsZero() && ends.After(me.tokenEnds):
+		return nil, wrong("expires_days", "is longer than the token lives that you came in with", order.ExpiresDays)
 	case !me.who.covers(whole.scopes(), whole.tenants):
 		a.note(ctx, events.AuditEntry{Action: "token.create", Target: t.ID, Detail: describeToken(&t), Outcome: events.AuditRefused})
 		return nil, huma.Error403Forbidden("A token may do nothing that you may not: you lack one of its scopes for one of its tenants.")

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
+	"github.com/countersign-io/countersign/internal/api/oidctest"
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/stream"
 )
@@ -407,4 +410,176 @@ func TestTheBookKnowsWhenItKnowsNothing(t *testing.T) {
 			t.Error("a token is forgotten at the wrong time")
 		}
 	})
+}
+
+// signIn signs a browser in by the form, with a token, and returns how it asks from then on.
+func signIn(t *testing.T, client *http.Client, base, secret string) func(method, path, body string) (*http.Response, string) {
+	t.Helper()
+	do := func(req *http.Request) (*http.Response, string) {
+		t.Helper()
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, string(text)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/login", strings.NewReader(url.Values{"token": {secret}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, text := do(req)
+	if res.StatusCode != http.StatusOK || len(res.Cookies()) != 1 {
+		t.Fatalf("signing in: %d %s", res.StatusCode, text)
+	}
+	cookie := res.Cookies()[0]
+	return func(method, path, body string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body != "" {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		req.AddCookie(cookie)
+		return do(req)
+	}
+}
+
+func TestARevokedTokenEndsTheSessionsThatBeganWithIt(t *testing.T) {
+	t.Parallel()
+	log := newSharedLog()
+	slow := func(c *Config) { c.LiveHeartbeat = time.Minute } // it is not what ends the feed
+	a, here := replica(t, log, slow)
+	b, there := replica(t, log, slow)
+	eventually(t, "the topic is not read", func() bool { return a.gate.access.ready(time.Now()) && b.gate.access.ready(time.Now()) })
+	made := make1(t, here, wholeSecret, `{"name":"siem","role":"viewer","tenants":["acme"],"expires_days":30}`)
+	other := make1(t, here, wholeSecret, `{"name":"other","role":"viewer","tenants":["acme"],"expires_days":30}`)
+	eventually(t, "the other API does not take the tokens", func() bool {
+		res, _ := get(t, there+"/v1/me", other.Token)
+		return res.StatusCode == http.StatusOK
+	})
+	asks := signIn(t, http.DefaultClient, there, made.Token)
+	stays, configured := signIn(t, http.DefaultClient, there, other.Token), signIn(t, http.DefaultClient, there, acmeSecret)
+	if res, text := asks(http.MethodGet, "/v1/overview", ""); res.StatusCode != http.StatusOK {
+		t.Fatalf("signed in: %d %s", res.StatusCode, text)
+	}
+	fed := make(chan int, 1)
+	go func() {
+		defer close(fed)
+		res, _ := asks(http.MethodGet, "/v1/live", "") // until it ends
+		fed <- res.StatusCode
+	}()
+	eventually(t, "the feed has no reader", func() bool {
+		b.hub.mu.Lock()
+		defer b.hub.mu.Unlock()
+		return len(b.hub.readers) == 1
+	})
+	if res, text := send(t, http.MethodDelete, here+"/v1/tokens/"+made.ID, wholeSecret, ""); res.StatusCode != http.StatusNoContent {
+		t.Fatalf("revoking: %d %s", res.StatusCode, text)
+	}
+	eventually(t, "the session goes on at the other API", func() bool {
+		res, _ := asks(http.MethodGet, "/v1/overview", "")
+		return res.StatusCode == http.StatusUnauthorized
+	})
+	if status := <-fed; status != http.StatusOK {
+		t.Errorf("the feed: %d", status)
+	}
+	for name, ask := range map[string]func(method, path, body string) (*http.Response, string){"another token's": stays, "a configured token's": configured} {
+		if res, text := ask(http.MethodGet, "/v1/overview", ""); res.StatusCode != http.StatusOK {
+			t.Errorf("%s session: %d %s", name, res.StatusCode, text)
+		}
+	}
+	// Whether a token still holds is not known without the topic.
+	log.set(errors.New("no broker"))
+	b.gate.access.clear()
+	if res, _ := stays(http.MethodGet, "/v1/overview", ""); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+		t.Errorf("without the topic, a session by a token of it: %d", res.StatusCode)
+	}
+	if res, _ := configured(http.MethodGet, "/v1/overview", ""); res.StatusCode != http.StatusOK {
+		t.Errorf("without the topic, a session by a configured token: %d", res.StatusCode)
+	}
+}
+
+// TestATokenLivesNoLongerThanTheOneItsMakerCameInWith, whether that came in a header or by the form.
+func TestATokenLivesNoLongerThanTheOneItsMakerCameInWith(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(c *Config, _ *oidctest.Provider) {
+		c.OIDC.Mappings = []RoleMapping{{Value: "security", Role: RoleAdmin, Tenants: []string{"*"}}}
+	})
+	h.gate.access.mu.Lock()
+	h.gate.access.loaded, h.gate.access.heard = true, time.Now().Add(time.Hour) // as if it followed the topic
+	h.gate.access.mu.Unlock()
+	bearer := func(secret string) func(method, path, body string) (*http.Response, string) {
+		return func(method, path, body string) (*http.Response, string) {
+			req, err := http.NewRequestWithContext(t.Context(), method, h.base+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+secret)
+			req.Header.Set("Content-Type", "application/json")
+			res, err := h.browser().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			text, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res, string(text)
+		}
+	}
+	order := func(name string, days int) string {
+		return fmt.Sprintf(`{"name":%q,"role":"viewer","tenants":["acme"],"expires_days":%d}`, name, days)
+	}
+	_, text := bearer(wholeSecret)(http.MethodPost, "/v1/tokens", `{"name":"two days","role":"admin","tenants":["*"],"expires_days":2}`)
+	var twoDays created
+	if err := json.Unmarshal([]byte(text), &twoDays); err != nil || twoDays.Token == "" {
+		t.Fatalf("%s %v", text, err)
+	}
+	access := h.provider.Sign(h.provider.Claims(audience, nil))
+	client := &http.Client{Transport: h.browser().Transport}
+	for name, c := range map[string]struct {
+		ask  func(method, path, body string) (*http.Response, string)
+		days int
+		want int
+	}{
+		"a configured token":                  {bearer(wholeSecret), 300, http.StatusCreated},
+		"the session of a configured token":   {signIn(t, client, h.base, wholeSecret), 300, http.StatusCreated},
+		"a token of two days":                 {bearer(twoDays.Token), 1, http.StatusCreated},
+		"a token of two days, too long":       {bearer(twoDays.Token), 3, http.StatusUnprocessableEntity},
+		"its session":                         {signIn(t, client, h.base, twoDays.Token), 1, http.StatusCreated},
+		"its session, too long":               {signIn(t, client, h.base, twoDays.Token), 3, http.StatusUnprocessableEntity},
+		"an access token of the provider":     {bearer(access), 1, http.StatusUnprocessableEntity},
+		"the session of such an access token": {signIn(t, client, h.base, access), 1, http.StatusUnprocessableEntity},
+	} {
+		if res, text := c.ask(http.MethodPost, "/v1/tokens", order(name, c.days)); res.StatusCode != c.want {
+			t.Errorf("%s makes one of %d days: %d %s, want %d", name, c.days, res.StatusCode, text, c.want)
+		}
+	}
+	// A person who signed in at the provider came with no token.
+	b := h.browser()
+	h.visit(b, "/oidc/login")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.base+"/v1/tokens", strings.NewReader(order("by a person", 300)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	res, err := b.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusCreated {
+		t.Errorf("a person: %d", res.StatusCode)
+	}
 }

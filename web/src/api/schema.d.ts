@@ -241,7 +241,7 @@ export interface paths {
         };
         /**
          * Take records out as a file, oldest first
-         * @description A span with more records than the limit is refused before anything is sent. When something breaks later the connection is cut, so that a short file never looks whole. Audit entries need the scope `audit` as well. Needs the scope `export`.
+         * @description A span with more records than the limit is refused before anything is sent. When something breaks later the connection is cut, so that a short file never looks whole. Audit entries need the scope `audit` as well, for the same tenant. Needs the scope `export`.
          */
         get: operations["export"];
         put?: never;
