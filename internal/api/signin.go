@@ -42,12 +42,13 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	if !a.unhurried(w, r) {
 		return
 	}
-	now := time.Now()
+	now, to := time.Now(), "/"
 	var s standing
 	var err error
 	if r.Method == http.MethodGet {
 		s.who = a.gate.follow(r.URL.Query().Get("code"), now)
 	} else if err = r.ParseForm(); err == nil {
+		to = localPath(r.PostForm.Get("return"))
 		s, err = a.gate.bearer(r.Context(), r.PostForm.Get("token"), now)
 	}
 	switch {
@@ -55,18 +56,23 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", retryAfter)
 		signPage{
 			Title: "Not now", Text: "Whether this token is valid cannot be found out now, because the log or the provider does not answer. Try again soon.",
-			To: "/", ToText: "Sign in",
+			To: to, ToText: "Sign in",
 		}.serve(w, http.StatusServiceUnavailable)
 	case s.who == nil:
-		a.metrics.denied.Inc()
-		a.note(r.Context(), events.AuditEntry{Action: "sign_in", Detail: "by a link or a token that is not valid", Outcome: events.AuditRefused})
-		signPage{
+		a.refuseSignIn(w, r, "by a link or a token that is not valid", signPage{
 			Title: "That did not work",
 			Text:  "A link works once and for a limited time, and a token must be one that the API knows. `countersign up` prints a new link each time it starts.",
-			To:    "/", ToText: "Sign in another way",
-		}.serve(w, http.StatusForbidden)
+			To:    to, ToText: "Sign in another way",
+		}, http.StatusForbidden)
+	case len(s.who.scopes()) == 0:
+		// A provider's token may be good, and its bearer have no role here.
+		page := signPage{Title: "You have no access", Text: "Your token is good, and gives you no role here.", To: to, ToText: "Back to the sign-in"}
+		if p := a.gate.provider; p != nil && p.cfg.Help != "" {
+			page.Text += " " + p.cfg.Help
+		}
+		a.refuseSignIn(w, r, s.who.name+" has no role; by a token", page, http.StatusForbidden)
 	default:
-		a.admit(w, r, s.who, s.tokenEnds, "/", "")
+		a.admit(w, r, s.who, s.tokenEnds, to, "")
 	}
 }
 

@@ -415,26 +415,7 @@ func TestTheBookKnowsWhenItKnowsNothing(t *testing.T) {
 // signIn signs a browser in by the form, with a token, and returns how it asks from then on.
 func signIn(t *testing.T, client *http.Client, base, secret string) func(method, path, body string) (*http.Response, string) {
 	t.Helper()
-	do := func(req *http.Request) (*http.Response, string) {
-		t.Helper()
-		req.Header.Set("Sec-Fetch-Site", "same-origin")
-		res, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res, string(text)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/login", strings.NewReader(url.Values{"token": {secret}}.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	res, text := do(req)
+	res, text := form(t, client, base, url.Values{"token": {secret}})
 	if res.StatusCode != http.StatusOK || len(res.Cookies()) != 1 {
 		t.Fatalf("signing in: %d %s", res.StatusCode, text)
 	}
@@ -448,8 +429,18 @@ func signIn(t *testing.T, client *http.Client, base, secret string) func(method,
 		if body != "" {
 			req.Header.Set("Content-Type", "application/json")
 		}
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
 		req.AddCookie(cookie)
-		return do(req)
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, string(text)
 	}
 }
 

@@ -127,10 +127,15 @@ test("a viewer looks, may do nothing, and is told so", async ({ page, stranger }
   });
   const { token, id } = await made.json();
   const found = await ask(page, "/v1/findings?limit=1", a => a.findings.length > 0);
-  await stranger.goto(`${origin()}/rules`);
+  await stranger.goto(`${origin()}/rules?find=travel`);
+  // Where one wanted to go survives the sign-in, also one that goes wrong at first.
+  await stranger.getByLabel("Token").fill("not-a-token-of-anybody");
+  await stranger.getByRole("button", { name: "Sign in", exact: true }).click();
+  await stranger.getByRole("link", { name: "Sign in another way" }).click();
   await stranger.getByLabel("Token").fill(token);
   await stranger.getByRole("button", { name: "Sign in", exact: true }).click();
-  await expect(stranger.getByRole("navigation").getByRole("link", { name: "Rules" })).toBeVisible();
+  await expect(stranger.getByRole("heading", { level: 1, name: "Rules" })).toBeVisible();
+  expect(stranger.url()).toBe(`${origin()}/rules?find=travel`);
   for (const name of ["Streams", "Dead letters", "Audit", "API tokens", "Erasures"])
     await expect(stranger.getByRole("navigation").getByRole("link", { name })).toHaveCount(0);
   await stranger.goto(`${origin()}/policies`);

@@ -36,6 +36,7 @@ export function SignIn() {
       )}
       {!ways.data?.oidc && <p>Open the one-time link that countersign printed when it started, or sign in with a token.</p>}
       <form method="post" action="/login">
+        <input name="return" type="hidden" value={pathname + search} />
         <label className="field">
           <span>Token</span>
           <input name="token" type="password" autoComplete="current-password" required maxLength={512} />
