@@ -1,4 +1,4 @@
-import { useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { type Schemas, signedOutStore } from "./client";
 
@@ -22,15 +22,20 @@ const comeBack = 3_000; // milliseconds
 
 type Handler = (record: never) => void;
 
+const youngFor = 10_000; // milliseconds
+const youngMost = 1_000;
+
 /** Feed is the one connection of this page. It opens with its first listener and is kept; the browser resumes it. */
-class Feed {
+export class Feed {
   #source: EventSource | undefined;
   #handlers = new Map<LiveKind, Set<Handler>>(kinds.map(kind => [kind, new Set()]));
   #watchers = new Set<() => void>();
   #state: LiveState = "connecting";
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #hiding: ReturnType<typeof setTimeout> | undefined;
+  #coming: ReturnType<typeof setTimeout> | undefined;
   #begun = false;
   #wasLive = false;
+  #young = new Map<string, number>();
 
   state = () => this.#state;
 
@@ -47,14 +52,20 @@ class Feed {
     return () => handlers?.delete(handler as Handler);
   }
 
+  /** young tells whether the feed has brought a record of this id, or of this user, a moment ago: the history is behind it. */
+  young(id: string): boolean {
+    const came = this.#young.get(id);
+    return came !== undefined && Date.now() - came < youngFor;
+  }
+
   #begin() {
     if (this.#begun) return;
     this.#begun = true;
     document.addEventListener("visibilitychange", () => {
-      clearTimeout(this.#timer);
+      clearTimeout(this.#hiding);
       if (document.hidden) {
-        this.#timer = setTimeout(() => this.#close("quiet"), hiddenFor);
-      } else if (!this.#source) {
+        this.#hiding = setTimeout(() => document.hidden && this.#close("quiet"), hiddenFor);
+      } else {
         this.#open();
       }
     });
@@ -64,6 +75,7 @@ class Feed {
 
   #open() {
     if (this.#source || signedOutStore.get()) return;
+    clearTimeout(this.#coming);
     this.#set("connecting");
     const source = new EventSource("/v1/live");
     this.#source = source;
@@ -81,7 +93,7 @@ class Feed {
       }
       this.#close("away");
       this.#wasLive = true;
-      this.#timer = setTimeout(() => this.#open(), comeBack);
+      this.#coming = setTimeout(() => this.#open(), comeBack);
     };
     for (const kind of kinds) {
       source.addEventListener(kind, event => {
@@ -91,12 +103,27 @@ class Feed {
         } catch {
           return; // not ours
         }
+        this.#remember(record as { id?: string; tenant?: string; user?: string | { id: string } });
         this.#tell(kind, record);
       });
     }
   }
 
+  #remember({ id, tenant, user }: { id?: string; tenant?: string; user?: string | { id: string } }) {
+    const names = [id, user && `${tenant}/${typeof user === "string" ? user : user.id}`];
+    for (const name of names) {
+      if (!name) continue;
+      this.#young.delete(name); // the newest are last
+      this.#young.set(name, Date.now());
+    }
+    for (const name of this.#young.keys()) {
+      if (this.#young.size <= youngMost) break;
+      this.#young.delete(name);
+    }
+  }
+
   #close(state: LiveState) {
+    clearTimeout(this.#coming);
     this.#source?.close();
     this.#source = undefined;
     this.#set(state);
@@ -129,29 +156,70 @@ export function useLive<K extends LiveKind>(kind: K, handler: (record: LiveRecor
   useEffect(() => feed.on(kind, record => newest.current(record)), [kind]);
 }
 
+/** young tells whether the feed has brought this id, or this user as "tenant/id", a moment ago: the history may not have it yet. */
+export const young = (id: string) => feed.young(id);
+
+/**
+ * Live says for which records of the feed a question is asked again: for all of a kind, or for those that a test takes,
+ * which also sees what was answered. A page about one person must not ask again for others: what it reads is audited.
+ */
+export type Live<Answered = never> = {
+  [K in Exclude<LiveKind, "reset">]?: true | ((record: LiveRecords[K], answer: Answered | undefined) => boolean);
+};
+
+/** ofUser takes what is about one user, of the kinds that are named. */
+export function ofUser(tenant: string, user: string, ...kinds: Exclude<LiveKind, "reset">[]): Live<unknown> {
+  const about = (record: LiveRecords[Exclude<LiveKind, "reset">]) =>
+    record.tenant === tenant && (typeof record.user === "string" ? record.user : record.user.id) === user;
+  return Object.fromEntries(kinds.map(kind => [kind, about]));
+}
+
 const refreshAfter = 3_000; // milliseconds
 
-/** useLiveRefresh asks a question again when the feed brings one of the kinds, at most every 3 s, and after a reset. */
-export function useLiveRefresh(wanted: LiveKind[], queryKey: readonly unknown[]): void {
+/** keepFresh asks a question again when the feed brings what it wants, at most every 3 s, and after a reset, until it is stopped. */
+export function keepFresh(
+  feed: Feed,
+  client: Pick<QueryClient, "invalidateQueries" | "isFetching" | "getQueryData">,
+  queryKey: readonly unknown[],
+  kinds: Exclude<LiveKind, "reset">[],
+  live: () => Live<unknown>,
+): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const ask = () => {
+    timer = undefined;
+    // A hidden page asks when it is seen again.
+    if (document.hidden) client.invalidateQueries({ queryKey, refetchType: "none" });
+    // A slow answer is waited for: asked anew all the time, it would never come.
+    else if (client.isFetching({ queryKey, exact: true }) > 0) soon();
+    else client.invalidateQueries({ queryKey });
+  };
+  const soon = () => {
+    timer ??= setTimeout(ask, refreshAfter);
+  };
+  const stop = kinds.map(kind =>
+    feed.on(kind, record => {
+      const wants = live()[kind] as true | ((record: unknown, answer: unknown) => boolean) | undefined;
+      if (wants === true || wants?.(record, client.getQueryData(queryKey))) soon();
+    }),
+  );
+  stop.push(feed.on("reset", soon));
+  return () => {
+    clearTimeout(timer);
+    for (const end of stop) end();
+  };
+}
+
+/** useLiveRefresh is keepFresh while the component is shown. */
+export function useLiveRefresh(live: Live<unknown>, queryKey: readonly unknown[]): void {
   const client = useQueryClient();
-  const list = wanted.join();
+  const newest = useRef(live);
+  useEffect(() => {
+    newest.current = live;
+  });
+  const list = Object.keys(live).join();
   useEffect(() => {
     if (!list) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const ask = () => {
-      timer = undefined;
-      if (document.hidden) return;
-      // A slow answer is waited for: asked anew all the time, it would never come.
-      if (client.isFetching({ queryKey, exact: true }) > 0) soon();
-      else client.invalidateQueries({ queryKey });
-    };
-    const soon = () => {
-      timer ??= setTimeout(ask, refreshAfter);
-    };
-    const stop = [...(list.split(",") as LiveKind[]), "reset" as const].map(kind => feed.on(kind, soon));
-    return () => {
-      clearTimeout(timer);
-      for (const end of stop) end();
-    };
+    const kinds = list.split(",") as Exclude<LiveKind, "reset">[];
+    return keepFresh(feed, client, queryKey, kinds, () => newest.current);
   }, [client, list, queryKey]);
 }

@@ -3,7 +3,7 @@ import type { PathsWithMethod } from "openapi-typescript-helpers";
 import { useMemo } from "react";
 import type { Span } from "../shell/span";
 import { api, Problem, unwrap } from "./client";
-import { type LiveKind, useLiveRefresh } from "./live";
+import { type Live, useLiveRefresh, young } from "./live";
 import type { paths } from "./schema";
 
 /** GetPath is an operation that answers a question. */
@@ -20,13 +20,15 @@ type Parameters<P extends GetPath> = paths[P] extends { get: { parameters: infer
   ? Pick<All, Extract<keyof All, "path" | "query">>
   : never;
 
-export interface GetOptions {
+export interface GetOptions<Answered = never> {
   /** Adds from, to and tenant of the header's pickers, as they are when the question is asked. */
   span?: Span;
   /** Asks again, at most every 3 s, when the live feed brings one of these. */
-  live?: LiveKind[];
-  /** Asks again this often while the page is visible, in milliseconds. */
-  every?: number;
+  live?: Live<Answered>;
+  /** Asks again this often while the page is visible, in milliseconds; false is never. */
+  every?: number | ((answer: Answered | undefined) => number | false);
+  /** What the question is about, by its id or as "tenant/user": when the live feed has just brought it, the history may be behind. */
+  about?: string;
   /** Asks only when true. */
   enabled?: boolean;
 }
@@ -43,10 +45,14 @@ export const queries = new QueryClient({
   },
 });
 
-function again(error: Error | null, every: number | undefined): number | false {
+function again<A>(error: Error | null, every: GetOptions<A>["every"], answer: A | undefined): number | false {
   if (error instanceof Problem && error.passes) return (error.retryAfter ?? 5) * 1000;
-  return every ?? false;
+  return (typeof every === "function" ? every(answer) : every) ?? false;
 }
+
+/** behind tells whether what is not there may come yet. */
+const behind = (error: Error, about: string | undefined) =>
+  error instanceof Problem && error.status === 404 && about !== undefined && young(about);
 
 /** spanOf is what a question takes of the span: a path that names its tenant takes the time alone. */
 function spanOf(params: object, span: Span | undefined): Record<string, string> {
@@ -83,16 +89,18 @@ const call = api.GET as unknown as (
  * useGet asks one question: useGet("/v1/overview", {}, { span }). Show it with <Answered>. A path that names its tenant
  * takes the time of the span alone.
  */
-export function useGet<P extends GetPath>(path: P, params: Parameters<P>, options: GetOptions = {}) {
-  const { span, live = [], every, enabled = true } = options;
+export function useGet<P extends GetPath>(path: P, params: Parameters<P>, options: GetOptions<Answer<P>> = {}) {
+  const { span, live = {}, every, about, enabled = true } = options;
   const key = useKey(path, params, span, "one");
-  useLiveRefresh(live, key);
+  useLiveRefresh(live as Live<unknown>, key);
   return useQuery<Answer<P>, Error, Answer<P>, typeof key>({
     queryKey: key,
     queryFn: ({ signal }) => unwrap(call(path, { params: initOf(params, spanOf(params, span)), signal })) as Promise<Answer<P>>,
     enabled,
     placeholderData: (data, query) => (sameThing(key, query?.queryKey) ? data : undefined),
-    refetchInterval: query => again(query.state.error, every),
+    refetchInterval: query => again(query.state.error, every, query.state.data),
+    retry: (tries, error) => tries < 10 && behind(error, about),
+    retryDelay: 1_000,
   });
 }
 
@@ -104,11 +112,11 @@ export function usePages<P extends GetPath, Row>(
   path: P,
   params: Parameters<P>,
   rowsOf: (page: Answer<P>) => Row[] | null | undefined,
-  options: GetOptions = {},
+  options: Omit<GetOptions, "about"> = {},
 ) {
-  const { span, live = [], every, enabled = true } = options;
+  const { span, live = {}, every, enabled = true } = options;
   const key = useKey(path, params, span, "pages");
-  useLiveRefresh(live, key);
+  useLiveRefresh(live as Live<unknown>, key);
   const query = useInfiniteQuery({
     queryKey: key,
     initialPageParam: undefined as { cursor: string; asked: Record<string, string> } | undefined,
@@ -123,7 +131,7 @@ export function usePages<P extends GetPath, Row>(
     },
     enabled,
     placeholderData: (data, query) => (sameThing(key, query?.queryKey) ? data : undefined),
-    refetchInterval: query => again(query.state.error, every),
+    refetchInterval: query => again(query.state.error, every, undefined),
   });
   const pages = query.data?.pages;
   // biome-ignore lint/correctness/useExhaustiveDependencies: rowsOf is the same question in another closure

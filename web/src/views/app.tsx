@@ -16,7 +16,7 @@ export function Component() {
 
 function App({ tenant, app }: { tenant: string; app: string }) {
   const span = useSpan();
-  const query = useGet("/v1/apps/{tenant}/{app}", { path: { tenant, app } }, { span, live: ["receipt", "finding"] });
+  const query = useGet("/v1/apps/{tenant}/{app}", { path: { tenant, app } }, { span, live: { receipt: true, finding: true } });
   return (
     <Page
       title={query.data?.name || app}

@@ -6,7 +6,7 @@ import { useSpan } from "../shell/span";
 
 export function Component() {
   const span = useSpan();
-  const query = useGet("/v1/apps", {}, { span, live: ["receipt"] });
+  const query = useGet("/v1/apps", {}, { span, live: { receipt: true } });
   return (
     <Page title="Apps" lead="What people sign in to, and how fast each app acts on a demand for a second proof.">
       <Answered query={query} loading="Looking for apps">

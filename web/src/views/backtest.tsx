@@ -28,10 +28,13 @@ type Counts = Schemas["BacktestCounts"];
 /** interrupts is how often people are asked for a proof or lose a session. */
 export const interrupts = (c: Counts) => c.step_up + c.revoke_session + c.revoke_all;
 
+/** under tells whether a backtest is still under way; what came of one does not change, and reading it is audited. */
+export const under = (state: Schemas["Backtest"]["state"] | undefined) => state === "queued" || state === "running";
+
 /** Component is one backtest: how far it is, and what the policies that were tried would have decided beside what was. */
 export function Component() {
   const { id = "" } = useParams();
-  const job = useGet("/v1/backtests/{id}", { path: { id } }, { every: 1_000 });
+  const job = useGet("/v1/backtests/{id}", { path: { id } }, { every: b => (under(b?.state) ? 1_000 : false) });
   const refresh = useRefresh();
   const navigate = useNavigate();
   return (
@@ -56,7 +59,7 @@ export function Component() {
                   ["Why it failed", b.error && <Text value={b.error} limit={1000} />],
                 ]}
               />
-              {(b.state === "queued" || b.state === "running") && (
+              {under(b.state) && (
                 <div>
                   <progress value={b.progress} max={1} aria-label="How far the backtest is" /> {percent(b.progress)}{" "}
                   <Act

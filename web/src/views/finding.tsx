@@ -43,7 +43,18 @@ export function Component() {
 }
 
 function Finding({ id }: { id: string }) {
-  const query = useGet("/v1/findings/{id}/details", { path: { id } }, { live: ["requirement", "receipt", "mark"] });
+  const query = useGet(
+    "/v1/findings/{id}/details",
+    { path: { id } },
+    {
+      about: id,
+      live: {
+        mark: m => m.finding === id,
+        requirement: (r, d) => r.id === d?.finding.decision?.requirement,
+        receipt: (r, d) => r.requirement === d?.finding.decision?.requirement,
+      },
+    },
+  );
   const finding = query.data?.finding;
   // While a question is asked again after a problem, it has none; what could be done meanwhile stays.
   const problem = useRef<Error | null>(null);

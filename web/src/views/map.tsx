@@ -39,7 +39,7 @@ export function Component() {
   const span = useSpan();
   const [severity] = useFilter("severity");
   const chosenSeverities = severity ? (severity.split(",") as (typeof severities)[number][]) : undefined;
-  const world = useGet("/v1/map", { query: { severity: chosenSeverities } }, { span, live: ["finding"], every: 60_000 });
+  const world = useGet("/v1/map", { query: { severity: chosenSeverities } }, { span, live: { finding: true }, every: 60_000 });
   return (
     <Page
       title="Map"

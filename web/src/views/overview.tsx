@@ -45,7 +45,7 @@ export function Component() {
 
 function Start() {
   const span = useSpan();
-  const overview = useGet("/v1/overview", {}, { span, live: ["finding", "requirement"], every: 15_000 });
+  const overview = useGet("/v1/overview", {}, { span, live: { finding: true, requirement: true }, every: 15_000 });
   return (
     <Page title="Overview">
       <div className="overview-first">
@@ -223,7 +223,7 @@ function LatestFindings({ span }: { span: Span }) {
   const findings = useGet(
     "/v1/findings",
     { query: { limit: 12, disposition: "active" } },
-    { span, live: ["finding"], every: 60_000 },
+    { span, live: { finding: true }, every: 60_000 },
   );
   return (
     <Panel
@@ -257,7 +257,7 @@ function OpenStepUps({ span }: { span: Span }) {
   const open = useGet(
     "/v1/revocations",
     { query: { limit: 5, status: "open" } },
-    { span, live: ["requirement"], every: 30_000 },
+    { span, live: { requirement: true }, every: 30_000 },
   );
   return (
     <Panel
@@ -297,7 +297,7 @@ const stageNames: Record<Schemas["Stage"]["stage"], [name: string, what: string]
 
 /** How long it takes from an event to a decision, and from there until the app has asked and the person has answered. */
 function EnforcementPanel({ span }: { span: Span }) {
-  const enforcement = useGet("/v1/enforcement", {}, { span, live: ["receipt"], every: 30_000 });
+  const enforcement = useGet("/v1/enforcement", {}, { span, live: { receipt: true }, every: 30_000 });
   return (
     <Panel title="From event to enforcement" note="half, and 95 of 100, within">
       <Answered query={enforcement}>

@@ -35,7 +35,7 @@ export function matches(r: Pick<Rule, "detection" | "title">, typed: string): bo
 /** Component is the record of the detections: what each found, whom, and how often people said that it was right. */
 export function Component() {
   const span = useSpan();
-  const rules = useGet("/v1/rules", {}, { span, live: ["finding"], every: 30_000 });
+  const rules = useGet("/v1/rules", {}, { span, live: { finding: true }, every: 30_000 });
   const [find] = useFilter("find");
   const [judgement] = useFilter("judged");
   return (

@@ -17,7 +17,17 @@ export function Component() {
 
 function Session({ tenant, session }: { tenant: string; session: string }) {
   const path = { tenant, session };
-  const profile = useGet("/v1/sessions/{tenant}/{session}", { path }, { live: ["requirement", "finding"] });
+  const profile = useGet(
+    "/v1/sessions/{tenant}/{session}",
+    { path },
+    {
+      live: {
+        finding: f => f.tenant === tenant && f.evidence.sight.session === session,
+        // One without a session holds for all of the user's.
+        requirement: (r, s) => r.tenant === tenant && (r.session ? r.session === session : r.user === s?.user),
+      },
+    },
+  );
   const events = usePages("/v1/sessions/{tenant}/{session}/events", { path }, rowsOf);
   return (
     <Page

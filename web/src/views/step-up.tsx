@@ -22,7 +22,11 @@ import { duration } from "../format/numbers";
 /** One demand for a second proof: why, of whom, what the apps did, and how long it took. */
 export function Component() {
   const { id = "" } = useParams();
-  const one = useGet("/v1/revocations/{id}", { path: { id } }, { live: ["requirement", "receipt"] });
+  const one = useGet(
+    "/v1/revocations/{id}",
+    { path: { id } },
+    { about: id, live: { requirement: r => r.id === id, receipt: r => r.requirement === id } },
+  );
   return (
     <Page title="Step-up">
       <Answered query={one}>

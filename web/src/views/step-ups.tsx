@@ -32,7 +32,7 @@ export function Component() {
     "/v1/revocations",
     { query: { status: statuses.find(s => s === status), user: user || undefined } },
     page => page.revocations,
-    { span, live: ["requirement"], every: 60_000 },
+    { span, live: { requirement: true }, every: 60_000 },
   );
   return (
     <Page title="Step-ups" lead="Who was asked for a second proof of identity, or signed out, and what became of it.">

@@ -1,6 +1,7 @@
 import "./people.css";
 import { useParams, useSearchParams } from "react-router";
 import type { Schemas } from "../api/client";
+import { ofUser } from "../api/live";
 import { useGet } from "../api/queries";
 import { Answered, Code, Empty, Facts, Page, Panel, Severity, Status, Tag, Text, Time, To } from "../components";
 import { count } from "../format/numbers";
@@ -25,7 +26,11 @@ function User({ tenant, user }: { tenant: string; user: string }) {
   const [search] = useSearchParams();
   const mayErase = useMay("erase");
   const { span } = useZoom();
-  const profile = useGet("/v1/users/{tenant}/{user}", { path: { tenant, user } }, { live: ["requirement", "finding"] });
+  const profile = useGet(
+    "/v1/users/{tenant}/{user}",
+    { path: { tenant, user } },
+    { live: ofUser(tenant, user, "requirement", "finding"), about: `${tenant}/${user}` },
+  );
   const name = profile.data?.name;
   return (
     <Page
@@ -128,7 +133,7 @@ function Timeline({ profile: p }: { profile: Profile }) {
   const lanes = useGet(
     "/v1/users/{tenant}/{user}/lanes",
     { path: { tenant: p.tenant, user: p.user } },
-    { span, live: ["requirement", "finding"] },
+    { span, live: ofUser(p.tenant, p.user, "requirement", "finding") },
   );
   const last = p.last ? Date.parse(p.last) : undefined;
   const nothing = lanes.data && Object.values(lanes.data.lanes).every(rows => rows.length === 0);

@@ -1,5 +1,6 @@
 import { useMemo } from "react";
 import type { Schemas } from "../../api/client";
+import { ofUser } from "../../api/live";
 import { usePages } from "../../api/queries";
 import {
   Answered,
@@ -33,7 +34,10 @@ export function Entries({ tenant, user, span, kind }: { tenant: string; user: st
     const chosen = kind.split(",").filter(isKind);
     return { path: { tenant, user }, query: chosen.length > 0 ? { kind: chosen } : {} };
   }, [tenant, user, kind]);
-  const list = usePages("/v1/users/{tenant}/{user}/timeline", params, rowsOf, { span });
+  const list = usePages("/v1/users/{tenant}/{user}/timeline", params, rowsOf, {
+    span,
+    live: ofUser(tenant, user, "finding", "requirement", "receipt"),
+  });
   return (
     <Panel
       title="All that happened"
