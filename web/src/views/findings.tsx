@@ -94,15 +94,17 @@ export function Component() {
     if (may) void bulk.run(ids, id => triage.get(id), verdict);
   };
 
-  const arrivals = useArrivals(
-    `${span.key}/${text}/${list.dataUpdatedAt}`,
-    finding => span.preset !== undefined && finding.time >= span.query().from && matches(finding, filter, span.tenant),
-    id => rows.some(row => row.id === id),
-  );
+  const arrivals = useArrivals({
+    key: `${span.key}/${text}`,
+    rows,
+    hasMore: list.hasNextPage,
+    first: list.data?.pages[0],
+    takes: finding => span.preset !== undefined && finding.time >= span.query().from && matches(finding, filter, span.tenant),
+    ask: () => refresh("/v1/findings"),
+  });
   const showNew = () => {
-    arrivals.clear();
     scrollTo({ top: 0 });
-    void refresh("/v1/findings");
+    arrivals.show();
   };
 
   const focused = () => rowOf(frame)?.querySelector("[data-finding]")?.getAttribute("data-finding") ?? undefined;
@@ -137,7 +139,7 @@ export function Component() {
         <Typed name="app" label="App id" />
         <Typed name="session" label="Session" />
       </Filters>
-      <Arrivals count={arrivals.count} missed={arrivals.missed} show={showNew} />
+      <Arrivals of={arrivals} show={showNew} />
       <BulkBar
         chosen={shown.length}
         may={may}
