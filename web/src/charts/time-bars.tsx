@@ -1,6 +1,6 @@
 import { type KeyboardEvent, type PointerEvent, useMemo, useState } from "react";
 import { compact, count } from "../format/numbers";
-import { useZone, when } from "../format/time";
+import { useZone, when, whenElse } from "../format/time";
 import { niceMax, tickLabel, timeScale } from "./scale";
 import { useWidth } from "./width";
 
@@ -154,7 +154,7 @@ export function TimeBars({
             role="status"
             style={middle > width / 2 ? { right: width - middle + step / 2 + 6 } : { left: middle + step / 2 + 6 }}
           >
-            <strong>{when(edge(shown), "short", zone)}</strong>
+            <strong>{when(edge(shown), "short", zone)}</strong> <span className="soft">{whenElse(edge(shown), zone)}</span>
             {bands.flatMap(band =>
               band.series.map(s => (
                 <span key={band.name + s.name} className="tip-line">

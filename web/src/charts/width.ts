@@ -1,16 +1,13 @@
-import { type RefObject, useLayoutEffect, useRef, useState } from "react";
+import { type RefCallback, useCallback, useState } from "react";
 
-/** useWidth measures an element as long as it is shown: charts are drawn to their room, in CSS pixels. */
-export function useWidth<E extends HTMLElement>(initial = 800): [RefObject<E | null>, number] {
-  const ref = useRef<E>(null);
+/** useWidth measures an element whenever one is shown: charts are drawn to their room, in CSS pixels. */
+export function useWidth<E extends HTMLElement>(initial = 800): [RefCallback<E>, number] {
   const [width, setWidth] = useState(initial);
-  useLayoutEffect(() => {
-    const element = ref.current;
+  const ref = useCallback((element: E | null) => {
     if (!element) return;
-    setWidth(Math.max(200, Math.floor(element.clientWidth)));
-    const observer = new ResizeObserver(([entry]) => {
-      if (entry) setWidth(Math.max(200, Math.floor(entry.contentRect.width)));
-    });
+    const measure = (width: number) => setWidth(Math.max(200, Math.floor(width)));
+    measure(element.clientWidth);
+    const observer = new ResizeObserver(([entry]) => entry && measure(entry.contentRect.width));
     observer.observe(element);
     return () => observer.disconnect();
   }, []);

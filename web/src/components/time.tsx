@@ -1,12 +1,12 @@
 import { useEffect, useState } from "react";
-import { ago, type TimeStyle, useZone, utc, when } from "../format/time";
+import { ago, type TimeStyle, useZone, when, whenElse } from "../format/time";
 
 /** Time shows a time by the viewer's clock, and UTC while it is pointed at or what it is in has the focus. */
 export function Time({ value, style = "short" }: { value: string | undefined | null; style?: TimeStyle | "ago" }) {
   const zone = useZone();
   if (!value) return <span className="soft">–</span>;
   return (
-    <time dateTime={value} className="time" data-utc={zone === "utc" ? when(value, "full", "local") : utc(value)}>
+    <time dateTime={value} className="time" data-utc={whenElse(value, zone)}>
       {style === "ago" ? <Ago value={value} /> : when(value, style, zone)}
     </time>
   );

@@ -58,10 +58,13 @@ function format(style: TimeStyle, of: Zone): Intl.DateTimeFormat {
 }
 
 /** when writes a time of RFC 3339 by the viewer's clock or UTC. What is no time is returned as it is. */
-export function when(text: string, style: TimeStyle = "full", of: Zone = "local"): string {
+export function when(text: string, style: TimeStyle, of: Zone): string {
   const t = new Date(text);
   return Number.isNaN(t.getTime()) ? text : format(style, of).format(t);
 }
+
+/** whenElse writes a time by the other clock than `of`, for where it is looked at closely. */
+export const whenElse = (text: string, of: Zone) => (of === "utc" ? when(text, "full", "local") : utc(text));
 
 /** utc writes a time of RFC 3339 as 2026-11-23 22:04:09 UTC. */
 export function utc(text: string): string {

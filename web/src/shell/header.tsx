@@ -108,6 +108,7 @@ function local(time: string | undefined): string {
 
 function RangePicker() {
   const span = useSpan();
+  const zone = useZone();
   const [, setSearch] = useSearchParams();
   const [own, setOwn] = useState(false);
   const [from, setFrom] = useState("");
@@ -151,7 +152,7 @@ function RangePicker() {
           <option value="own">
             {span.preset
               ? "another time…"
-              : `${when(span.from ?? "", "short").slice(0, -3)} – ${when(span.to ?? "", "short").slice(0, -3)}`}
+              : `${when(span.from ?? "", "short", zone).slice(0, -3)} – ${when(span.to ?? "", "short", zone).slice(0, -3)}${zone === "utc" ? " UTC" : ""}`}
           </option>
         </select>
       </label>

@@ -22,7 +22,7 @@ import {
 } from "../components";
 import { compact, count, duration, percent } from "../format/numbers";
 import { country } from "../format/places";
-import { when } from "../format/time";
+import { useZone, when } from "../format/time";
 import { type Span, useSpan } from "../shell/span";
 import "./overview.css";
 
@@ -75,6 +75,7 @@ function Counts({ of: o, span }: { of: Overview; span: Span }) {
       next.set("to", to);
       return next;
     });
+  const zone = useZone();
   const series = useMemo(() => o.series ?? [], [o.series]);
   const times = useMemo(() => series.map(p => p.time), [series]);
   const bands = useMemo(() => bandsOf(series), [series]);
@@ -127,7 +128,7 @@ function Counts({ of: o, span }: { of: Overview; span: Span }) {
         <Panel
           title="Sign-ins and findings"
           className="overview-chart"
-          note={`${when(o.from, "short").slice(0, -3)} to ${when(o.to, "short").slice(0, -3)}${span.tenant ? `, tenant ${span.tenant}` : ""}`}
+          note={`${when(o.from, "short", zone).slice(0, -3)} to ${when(o.to, "short", zone).slice(0, -3)}${zone === "utc" ? " UTC" : ""}${span.tenant ? `, tenant ${span.tenant}` : ""}`}
         >
           <TimeBars
             caption={`${count(o.events)} events and ${count(o.findings)} active findings over time`}

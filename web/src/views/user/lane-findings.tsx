@@ -1,6 +1,6 @@
 import type { Schemas } from "../../api/client";
 import { FindingLink, rank, To } from "../../components";
-import { when } from "../../format/time";
+import { useZone, when } from "../../format/time";
 import { clusters, type Extent, share } from "./lane-layout";
 
 type LaneFinding = Schemas["LaneFinding"];
@@ -60,20 +60,21 @@ export function FindingMarks({
 }
 
 function Mark({ group, worst, tenant, user }: { group: LaneFinding[]; worst: LaneFinding; tenant: string; user: string }) {
+  const zone = useZone();
   const times = group.map(f => Date.parse(f.time));
   const first = new Date(Math.min(...times)).toISOString();
   if (group.length === 1 || times.every(t => t === times[0])) {
     const others = group.length > 1 ? ` and ${group.length - 1} more of the same event` : "";
     return (
       <FindingLink id={worst.id}>
-        <span aria-hidden="true" title={`${worst.detection}, ${worst.severity}, ${when(first, "short")}${others}`}>
+        <span aria-hidden="true" title={`${worst.detection}, ${worst.severity}, ${when(first, "short", zone)}${others}`}>
           {shapes[worst.severity] ?? "○"}
         </span>
-        <span className="visually-hidden">{`${worst.detection}, ${worst.severity}, ${when(first, "short")}${others}`}</span>
+        <span className="visually-hidden">{`${worst.detection}, ${worst.severity}, ${when(first, "short", zone)}${others}`}</span>
       </FindingLink>
     );
   }
-  const said = `${group.length} findings from ${when(first, "short")} on, the worst ${worst.severity}`;
+  const said = `${group.length} findings from ${when(first, "short", zone)} on, the worst ${worst.severity}`;
   const range = { from: first, to: new Date(Math.max(...times) + 1000).toISOString(), range: undefined };
   return (
     <To path="/findings" query={{ tenant, user, ...range }} label={said}>

@@ -35,15 +35,18 @@ test("ticks are round by the viewer's clock", () => {
   expect(ticks({ from: t0, to: t0 + 9999 * 24 * hour }, 1).length).toBeLessThanOrEqual(64);
 });
 
-test("zooming and moving stay within bounds", () => {
-  const bounds = { from: t0 - 48 * hour, to: t0 + 24 * hour };
+test("zooming and moving stay within bounds, and where they are however long ago that is", () => {
+  const bounds = { to: t0 + 24 * hour, longest: 72 * hour };
+  const widest = { from: t0 - 48 * hour, to: t0 + 24 * hour };
   expect(zoom(day, 0.5, 0.5, bounds)).toEqual({ from: t0 + 6 * hour, to: t0 + 18 * hour });
   expect(zoom(day, 2, 0.5, bounds)).toEqual({ from: t0 - 24 * hour, to: t0 + 24 * hour });
-  expect(zoom(day, 1000, 0.5, bounds)).toEqual(bounds);
+  expect(zoom(day, 1000, 0.5, bounds)).toEqual(widest);
   expect(zoom({ from: t0, to: t0 + 6 * 60_000 }, 0.5, 0.5, bounds).to).toBe(t0 + 5.5 * 60_000);
   expect(shift(day, 1, bounds)).toEqual(day);
   expect(shift(day, -0.5, bounds)).toEqual({ from: t0 - 12 * hour, to: t0 + 12 * hour });
-  expect(within({ from: 0, to: t0 * 2 }, bounds)).toEqual(bounds);
+  expect(within({ from: t0, to: t0 * 2 }, bounds)).toEqual(widest);
+  const longAgo = { from: t0 - 150 * 24 * hour, to: t0 - 149 * 24 * hour };
+  expect(within(longAgo, bounds)).toEqual(longAgo);
 });
 
 test("a brush in either direction is a part of the time; a click is none", () => {

@@ -7,6 +7,12 @@ export interface Extent {
   to: number;
 }
 
+/** Bounds are how late an extent may end, and how wide it may be. */
+export interface Bounds {
+  to: number;
+  longest: number;
+}
+
 /** A bar of a lane: neighbouring steps together, with the heaviest one's share of the lane's heaviest. */
 export interface Bar {
   from: number;
@@ -82,22 +88,22 @@ export const tickStyle = (found: number[]): "day" | "clock" => ((found[1] ?? 0) 
 const narrowest = 5 * minute;
 
 /** zoom makes an extent narrower or wider around a share of it, within bounds. A factor of 0.5 halves it. */
-export function zoom(extent: Extent, factor: number, around: number, bounds: Extent): Extent {
-  const width = Math.min(Math.max((extent.to - extent.from) * factor, narrowest), bounds.to - bounds.from);
+export function zoom(extent: Extent, factor: number, around: number, bounds: Bounds): Extent {
+  const width = Math.min(Math.max((extent.to - extent.from) * factor, narrowest), bounds.longest);
   const middle = extent.from + (extent.to - extent.from) * around;
   return within({ from: middle - width * around, to: middle + width * (1 - around) }, bounds);
 }
 
 /** shift moves an extent by a share of its width, within bounds. */
-export function shift(extent: Extent, by: number, bounds: Extent): Extent {
+export function shift(extent: Extent, by: number, bounds: Bounds): Extent {
   const width = extent.to - extent.from;
   return within({ from: extent.from + width * by, to: extent.to + width * by }, bounds);
 }
 
-/** within moves an extent into bounds, and narrows it where it must. */
-export function within(extent: Extent, bounds: Extent): Extent {
-  const width = Math.min(extent.to - extent.from, bounds.to - bounds.from);
-  const from = Math.min(Math.max(extent.from, bounds.from), bounds.to - width);
+/** within moves an extent before the end of the bounds, and narrows it where it must. However long ago it is, it stays there. */
+export function within(extent: Extent, { to: latest, longest }: Bounds): Extent {
+  const width = Math.min(extent.to - extent.from, longest);
+  const from = Math.min(extent.from, latest - width);
   return { from: Math.round(from), to: Math.round(from + width) };
 }
 

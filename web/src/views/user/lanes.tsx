@@ -3,10 +3,24 @@ import type { Schemas } from "../../api/client";
 import { useWidth } from "../../charts/width";
 import { Empty, NetworkLink, SessionLink, Text, To } from "../../components";
 import { duration } from "../../format/numbers";
-import { useZone, when } from "../../format/time";
+import { useZone, when, type Zone } from "../../format/time";
 import { actionName } from "../finding/words";
 import { FindingMarks } from "./lane-findings";
-import { bars, brushed, type Extent, heat, lifetime, place, share, shift, stack, tickStyle, ticks, zoom } from "./lane-layout";
+import {
+  type Bounds,
+  bars,
+  brushed,
+  type Extent,
+  heat,
+  lifetime,
+  place,
+  share,
+  shift,
+  stack,
+  tickStyle,
+  ticks,
+  zoom,
+} from "./lane-layout";
 
 type Lanes = Schemas["Lanes"];
 type Lane = Schemas["Lane"];
@@ -27,10 +41,11 @@ export function LaneChart({
   tenant: string;
   user: string;
   onZoom: (extent: Extent) => void;
-  bounds: () => Extent;
+  bounds: () => Bounds;
 }) {
   const extent = { from: Date.parse(data.from), to: Date.parse(data.to) };
   const step = data.step_seconds * 1000;
+  const zone = useZone();
   const [ref, width] = useWidth<HTMLDivElement>(600);
   const brush = useBrush(extent, onZoom);
   const findings = data.findings.map(f => share(Date.parse(f.time), extent));
@@ -88,13 +103,13 @@ export function LaneChart({
         {...brush.handlers}
       >
         <div className="lane-row axis-row">
-          <span className="lane-label soft">{axisDay(extent)}</span>
+          <span className="lane-label soft">{axisDay(extent, zone)}</span>
           <div ref={ref} className="lane-track" data-track>
             <Axis extent={extent} width={width} />
           </div>
         </div>
         <FindingMarks findings={data.findings} extent={extent} width={width} tenant={tenant} user={user} />
-        <StepUps requirements={data.requirements} extent={extent} findings={findings} />
+        <StepUps requirements={data.requirements} extent={extent} width={width} findings={findings} />
         {group("Places", data.lanes.places, lane => (
           <Text value={lane.label || lane.key} limit={60} />
         ))}
@@ -125,7 +140,11 @@ export function LaneChart({
   );
 }
 
-const axisDay = ({ from, to }: Extent) => (to - from < 2 * 86400_000 ? when(new Date(from).toISOString(), "day") : "");
+/** axisDay names the day of an axis that shows hours, and the clock when it is not the viewer's. */
+const axisDay = ({ from, to }: Extent, zone: Zone) =>
+  [to - from < 2 * 86400_000 && when(new Date(from).toISOString(), "day", zone), zone === "utc" && "UTC"]
+    .filter(Boolean)
+    .join(" ");
 
 function Axis({ extent, width }: { extent: Extent; width: number }) {
   const zone = useZone();
@@ -207,6 +226,7 @@ function Track({
   heaviest: number;
   findings: number[];
 }) {
+  const zone = useZone();
   const all = bars(lane.points, step);
   const events = lane.points.reduce((sum, p) => sum + p.events, 0);
   const failures = lane.points.reduce((sum, p) => sum + p.failures, 0);
@@ -233,7 +253,7 @@ function Track({
               rx="2"
               style={{ opacity: heat(b.events, heaviest) }}
             >
-              <title>{`${when(new Date(b.from).toISOString(), "short")}: ${b.events} events${b.failures ? `, ${b.failures} failed` : ""}`}</title>
+              <title>{`${when(new Date(b.from).toISOString(), "short", zone)}: ${b.events} events${b.failures ? `, ${b.failures} failed` : ""}`}</title>
             </rect>
           )
         );
@@ -251,14 +271,16 @@ function Marks({ findings, width, height }: { findings: number[]; width: number;
 function StepUps({
   requirements,
   extent,
+  width,
   findings,
 }: {
   requirements: Lanes["requirements"];
   extent: Extent;
+  width: number;
   findings: number[];
 }) {
   const now = Date.now();
-  const [ref, width] = useWidth<HTMLDivElement>(600);
+  const zone = useZone();
   if (requirements.length === 0) return null;
   const rows = stack(requirements, r => lifetime(r, now), 4);
   const height = Math.max(1, ...rows.map(r => r.row + 1)) * 20 + 2;
@@ -271,7 +293,7 @@ function StepUps({
             {requirements.length} asked, {requirements.filter(r => r.status === "open").length} open
           </span>
         </span>
-        <div className="lane-track" ref={ref}>
+        <div className="lane-track">
           <svg
             viewBox={`0 0 ${width} ${height}`}
             width={width}
@@ -293,7 +315,7 @@ function StepUps({
                     height="15"
                     rx="3"
                   >
-                    <title>{`${actionName(r.action)}, ${r.status}: opened ${when(r.not_before, "short")}${r.closed ? `, closed ${when(r.closed, "short")}` : ""}`}</title>
+                    <title>{`${actionName(r.action)}, ${r.status}: opened ${when(r.not_before, "short", zone)}${r.closed ? `, closed ${when(r.closed, "short", zone)}` : ""}`}</title>
                   </rect>
                 )
               );

@@ -1,9 +1,9 @@
 import { useCallback } from "react";
 import { useSearchParams } from "react-router";
 import { spanNames, useSpan } from "../../shell/span";
-import { type Extent, within } from "./lane-layout";
+import { type Bounds, type Extent, within } from "./lane-layout";
 
-const longest = 90 * 86400_000; // what the API answers at once
+const longest = 400 * 86400_000; // what the API answers at once, unless its max_span says less
 
 /** useZoom reads and sets the part of time that is shown: the from and to of the address, as the header's picker does. */
 export function useZoom() {
@@ -25,9 +25,6 @@ export function useZoom() {
       ),
     [setSearch],
   );
-  const bounds = (): Extent => {
-    const now = Date.now() + 60_000;
-    return { from: now - longest, to: now };
-  };
+  const bounds = (): Bounds => ({ to: Date.now() + 60_000, longest });
   return { span, set: (next: Extent) => set(within(next, bounds())), reset: () => set(undefined), bounds };
 }
