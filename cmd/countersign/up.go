@@ -42,7 +42,7 @@ func upCommand() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&f.DataDir, "data", "data", "directory of log, history and tokens")
 	flags.IntVar(&f.KafkaPort, "kafka-port", 9092, "port of the broker on loopback, 0 for any free one")
-	flags.StringVar(&f.APIListen, "api", "127.0.0.1:8080", "address of the page and the API")
+	flags.StringVar(&f.APIListen, "api", "127.0.0.1:8080", "address of the dashboard and the API")
 	flags.StringVar(&f.IngestListen, "ingest", "127.0.0.1:8081", "address of the HTTP ingest")
 	flags.StringVar(&f.CourierListen, "courier", "127.0.0.1:8443", "address where receivers of Shared Signals are served")
 	flags.StringSliceVar(&f.Tenants, "tenants", []string{"acme"}, "tenants whose decisions receivers may have")
@@ -56,7 +56,7 @@ func upCommand() *cobra.Command {
 	flags.BoolVar(&f.check, "check", false, "with --demo: attack the bank, see the challenge and its end, print one JSON line, exit; free ports and a temporary directory, whatever --data says")
 	flags.StringVar(&f.live.BankListen, "bank", "127.0.0.1:8082", "with --demo: address of the sample bank")
 	flags.StringVar(&f.live.VaultListen, "vault", "127.0.0.1:8444", "with --demo: address of the sample vault, which subscribes by Shared Signals")
-	flags.IntVar(&f.live.Users, "users", 1000, "with --demo: people in the simulated company")
+	flags.IntVar(&f.live.Users, "users", 300, "with --demo: people in the simulated company")
 	flags.IntVar(&f.live.History, "history", 15, "with --demo: days of the company's life to send first")
 	flags.Float64Var(&f.live.Speed, "speed", 60, "with --demo: how fast the last six hours of these days pass")
 	flags.DurationVar(&f.live.AttackEvery, "attack-every", 20*time.Second, "with --demo: pause between attacks on the company")
@@ -148,22 +148,22 @@ func (f *upFlags) runCheck(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	f.DataDir = dir
-	f.live.Users, f.live.AttackEvery = 200, 2*time.Second
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	f.live.AttackEvery = 2 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	began := time.Now()
 	var ready time.Duration
 	var report *demo.Report
 	err = f.run(ctx, began, func(_ *standalone.Standalone, _ *demo.Demo, took time.Duration) { ready = took },
 		func(ctx context.Context, s *standalone.Standalone, d *demo.Demo) (err error) {
-			report, err = d.Check(ctx, bank.ClientConfig{User: "ada", Password: bank.DemoPassword}, s)
+			report, err = d.Check(ctx, bank.ClientConfig{User: "ada", Password: bank.DemoPassword}, s, began)
 			return err
 		})
 	if err != nil {
 		return err
 	}
 	if report == nil {
-		return errors.New("the check did not finish within a minute")
+		return errors.New("the check did not finish within two minutes")
 	}
 	report.ReadyMs, report.TookMs = float64(ready.Milliseconds()), float64(time.Since(began).Milliseconds())
 	return json.NewEncoder(os.Stdout).Encode(report)

@@ -9,8 +9,13 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/countersign-io/countersign/examples/bank/bank"
+	"github.com/countersign-io/countersign/internal/detector"
+	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
+	"github.com/countersign-io/countersign/internal/report"
 	"github.com/countersign-io/countersign/internal/standalone"
 )
 
@@ -32,14 +37,44 @@ type Report struct {
 	ChallengedMs float64 `json:"challenged_ms"`
 	SteppedUpMs  float64 `json:"stepped_up_ms"`
 	ClearedMs    float64 `json:"cleared_ms"`
+	// LifeMs is the time from the start to a history that has the last day of the company, its events and findings.
+	LifeMs float64 `json:"life_ms"`
 	// ReadyMs is the time from the start to everything running, TookMs that of the whole check.
 	ReadyMs float64 `json:"ready_ms"`
 	TookMs  float64 `json:"took_ms"`
 }
 
 // Check does what a person would do by hand: signs in at the bank, is attacked, is challenged, proves itself and is let
-// in, and then looks whether the history has it all.
-func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalone.Standalone) (*Report, error) {
+// in, and then looks whether the history has it all. began is when the demo was started.
+func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalone.Standalone, began time.Time) (*Report, error) {
+	store, err := s.Process.Store()
+	if err != nil {
+		return nil, err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	var life time.Duration
+	group.Go(func() error {
+		err := d.awaitLife(groupCtx, store)
+		life = time.Since(began)
+		return err
+	})
+	var r *Report
+	group.Go(func() (err error) {
+		r, err = d.walk(groupCtx, person)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	r.LifeMs = ms(life)
+	if err := d.count(ctx, store, r); err != nil {
+		return nil, err
+	}
+	return r, d.breakersRest(ctx, s)
+}
+
+// walk is the person's way through the bank.
+func (d *Demo) walk(ctx context.Context, person bank.ClientConfig) (*Report, error) {
 	person.BaseURL = d.BankURL()
 	var vaultTook time.Duration
 	walked, err := bank.Walk{Person: person, Challenged: func(ctx context.Context, token, requirement string) error {
@@ -51,14 +86,51 @@ func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalon
 	if err != nil {
 		return nil, fmt.Errorf("walking through the bank: %w", err)
 	}
-	r := &Report{
+	return &Report{
 		Requirement: walked.Requirement, VaultMs: ms(vaultTook),
 		Challenge: walked.Header, ChallengedMs: ms(walked.Challenged), SteppedUpMs: ms(walked.SteppedUp), ClearedMs: ms(walked.Cleared),
+	}, nil
+}
+
+// awaitLife waits until the history has the company's last day, but for the hours that are played.
+func (d *Demo) awaitLife(ctx context.Context, store *history.Store) error {
+	select {
+	case <-d.present:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	store, err := s.Process.Store()
+	scope := report.Scope{Tenants: []string{Tenant}}
+	var seen *report.Overview
+	if err := await(ctx, func() (bool, error) {
+		now := events.MillisOf(time.Now())
+		o, err := store.Overview(ctx, scope, report.Span{From: d.today(), To: now}, now)
+		if err != nil {
+			return false, err
+		}
+		seen = o
+		return o.Events >= d.lastDay && o.Findings > 0, nil
+	}); err != nil {
+		return fmt.Errorf("waiting for %d events of the company's last day and what was found in them, there are %+v: %w", d.lastDay, seen, err)
+	}
+	return nil
+}
+
+// breakersRest is an error when the company's past has tripped a breaker: from then on the demo would ask for nothing.
+func (d *Demo) breakersRest(ctx context.Context, s *standalone.Standalone) error {
+	states, err := detector.ReadBreakers(ctx, s.Process.Cluster.Table(nil))
 	if err != nil {
-		return nil, err
+		return err
 	}
+	for _, b := range states {
+		if b.Tripped > 0 {
+			return fmt.Errorf("%s: %s", b.Tenant, b.Reason)
+		}
+	}
+	return nil
+}
+
+// count waits until the history has it all.
+func (d *Demo) count(ctx context.Context, store *history.Store, r *Report) error {
 	for _, want := range []struct {
 		table history.Table
 		count *uint64
@@ -76,10 +148,10 @@ func (d *Demo) Check(ctx context.Context, person bank.ClientConfig, s *standalon
 			*want.count = n
 			return n >= want.least, err
 		}); err != nil {
-			return nil, fmt.Errorf("waiting for %d %s in the history, there are %d: %w", want.least, want.table, *want.count, err)
+			return fmt.Errorf("waiting for %d %s in the history, there are %d: %w", want.least, want.table, *want.count, err)
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // awaitVault waits until the vault refuses the token that the bank has refused, for the same requirement.
@@ -116,7 +188,7 @@ func (d *Demo) awaitVault(ctx context.Context, token, requirement string) error 
 }
 
 func await(ctx context.Context, there func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

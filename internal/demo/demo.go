@@ -12,13 +12,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/countersign-io/countersign/examples/bank/bank"
 	"github.com/countersign-io/countersign/internal/eval/company"
 	"github.com/countersign-io/countersign/internal/events"
+	"github.com/countersign-io/countersign/internal/ingest"
 	"github.com/countersign-io/countersign/internal/lifecycle"
 	"github.com/countersign-io/countersign/internal/revocation"
 	"github.com/countersign-io/countersign/internal/simulate"
@@ -34,8 +37,15 @@ const (
 	BankTenant = "acme"
 )
 
-// catchUp is how much of the company's past is not sent at once but played.
-const catchUp = 6 * events.Hour
+const (
+	// catchUp is how much of the company's past is not sent at once but played.
+	catchUp = 6 * events.Hour
+	// pastBatch is how many events of the past go out at a time: a broker that writes every batch to the disk takes large
+	// ones faster.
+	pastBatch = 4000
+	// source is the name by which ingest knows the sender of what is simulated (see standalone).
+	source = "demo"
+)
 
 // Config of the demo.
 type Config struct {
@@ -64,6 +74,13 @@ type Demo struct {
 	people *company.Company
 	state  state
 	now    atomic.Int64 // the newest simulated time that went out
+
+	already events.Millis // what a run before has sent
+
+	// present is closed when the past is on the log; lastDay is then how many of its events are of the last day.
+	present  chan struct{}
+	caughtUp sync.Once
+	lastDay  uint64
 }
 
 // state is what makes a second start go on with the same company.
@@ -76,10 +93,11 @@ type state struct {
 
 // Add adds the company and the bank to a standalone countersign that does not run yet.
 func Add(s *standalone.Standalone, cfg Config) (*Demo, error) {
-	d := &Demo{cfg: cfg, s: s, bankUp: make(chan struct{})}
+	d := &Demo{cfg: cfg, s: s, bankUp: make(chan struct{}), present: make(chan struct{})}
 	if err := d.loadState(); err != nil {
 		return nil, err
 	}
+	d.already = d.state.Sent
 	conf := company.DefaultConfig()
 	conf.Seed, conf.Users, conf.Tenants = d.state.Seed, cfg.Users, []string{Tenant}
 	conf.Start, conf.Days = d.state.Start, 0
@@ -152,34 +170,76 @@ func (d *Demo) play(ctx context.Context) error {
 	if err := send(ctx, d.customers()); err != nil {
 		return d.unlessStopped(ctx, fmt.Errorf("sending the bank customers' past: %w", err))
 	}
-	already, sent := d.state.Sent, 0
+	log := simulate.Kafka(d.s.Process.Cluster.Publisher(stream.PublisherConfig{}))
+	sent := 0
 	p := simulate.Player{
 		Company: d.people,
-		Pace: simulate.Pace{
-			Speed: d.cfg.Speed, Live: true, Skip: max(already, d.state.Start+events.Millis(d.cfg.History)*events.Day-catchUp),
-		},
+		Pace:    simulate.Pace{Speed: d.cfg.Speed, Live: true, Skip: max(d.already, d.past())},
+		Batch:   pastBatch,
 		Sink: func(ctx context.Context, batch []events.Event) error {
-			fresh := batch
-			for len(fresh) > 0 && fresh[0].Time <= already {
-				fresh = fresh[1:]
-			}
+			fresh := after(batch, d.already)
 			if len(fresh) == 0 {
 				return nil
 			}
-			if err := send(ctx, fresh); err != nil {
+			present := after(fresh, d.past())
+			past := fresh[:len(fresh)-len(present)]
+			if err := d.remember(ctx, d.s.Ingest.Pipeline(), log, past); err != nil {
 				return err
+			}
+			if len(present) > 0 {
+				if err := send(ctx, present); err != nil {
+					return err
+				}
 			}
 			sent += len(fresh)
 			if d.cfg.Sent != nil {
 				d.cfg.Sent(sent)
 			}
-			d.state.Sent = batch[len(batch)-1].Time
+			d.state.Sent = fresh[len(fresh)-1].Time
 			d.now.Store(int64(d.state.Sent))
+			if len(present) > 0 {
+				d.caughtUp.Do(func() { close(d.present) })
+			}
 			return nil
 		},
 	}
 	err = d.unlessStopped(ctx, p.Run(ctx))
 	return errors.Join(err, d.saveState())
+}
+
+// past is the time until which the company's life is sent at once.
+func (d *Demo) past() events.Millis { return d.today() + events.Day - catchUp }
+
+// today is when the last of the days of history begins.
+func (d *Demo) today() events.Millis {
+	return d.state.Start + events.Millis(d.cfg.History-1)*events.Day
+}
+
+// after is what of a batch, which is in the order of time, is later than a time.
+func after(batch []events.Event, t events.Millis) []events.Event {
+	i, _ := slices.BinarySearchFunc(batch, t, func(e events.Event, t events.Millis) int {
+		if e.Time <= t {
+			return -1
+		}
+		return 1
+	})
+	return batch[i:]
+}
+
+// remember puts a past on the log as if countersign had been there: as ingest would make it, but without a time of acceptance,
+// so that what is decided is of its own time. Accepted now, two weeks of step-ups within seconds would trip the breaker.
+func (d *Demo) remember(ctx context.Context, pipeline *ingest.Pipeline, log simulate.Sink, past []events.Event) error {
+	from := ingest.Source{Name: source, Format: ingest.FormatEvent, TrustedPlaces: true}
+	for i := range past {
+		if err := pipeline.Prepare(from, &past[i]); err != nil {
+			return fmt.Errorf("preparing a simulated event: %w", err)
+		}
+		past[i].Ingested = 0
+		if past[i].Time >= d.today() {
+			d.lastDay++
+		}
+	}
+	return log(ctx, past)
 }
 
 // unlessStopped is err, unless the demo stops: what was cut off is sent again by the next start, and its ids make the
@@ -213,20 +273,31 @@ func (d *Demo) customers() []events.Event {
 	return list
 }
 
-// answer makes the simulated people meet their challenges, some seconds later.
+// answer makes the simulated people meet their challenges: those of the past in the hours that are played, the others some
+// seconds later.
 func (d *Demo) answer(ctx context.Context) error {
 	table := d.s.Process.Cluster.Table(nil)
-	began := events.MillisOf(time.Now()) / events.Second
+	open := d.today() // what was asked before that, nobody answers any more
+	if d.already > 0 {
+		open = events.MillisOf(time.Now().Truncate(time.Second)) // a run before has dealt with the others
+	}
 	return table.Follow(ctx, events.TopicRevocations, func(rec stream.Record) error {
 		if rec.Value == nil {
 			return nil
 		}
 		c, err := revocation.ParseClaims(rec.Value)
-		if err != nil || c.Tenant != Tenant || c.Status != revocation.Open || c.Action != events.StepUp || c.IssuedAt < int64(began) {
+		if err != nil || c.Tenant != Tenant || c.Status != revocation.Open || c.Action != events.StepUp {
 			return nil //nolint:nilerr // not ours
+		}
+		issued := events.Millis(c.IssuedAt * events.Second)
+		if issued < open {
+			return nil
 		}
 		// The proof must be later than the requirement, which is stamped with the time of acceptance.
 		at := max(events.Millis(d.now.Load()), events.Millis(c.NotBefore*events.Second)) + (10+events.Millis(rand.IntN(50)))*events.Second
+		if issued < d.past() {
+			at = d.past() + events.Millis(rand.Int64N(int64(catchUp)))
+		}
 		if _, err := d.people.Respond(c.Tenant, c.User, c.Session, at); err != nil {
 			return fmt.Errorf("answering a challenge: %w", err)
 		}

@@ -101,6 +101,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	return s, nil
 }
 
+// Pipeline is what the server puts events through.
+func (s *Server) Pipeline() *Pipeline { return s.pipeline }
+
 // Addr waits until the server listens, and returns where; nil when ctx ends first.
 func (s *Server) Addr(ctx context.Context) net.Addr {
 	select {

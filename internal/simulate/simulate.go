@@ -4,6 +4,7 @@ package simulate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,9 +32,10 @@ type Pace struct {
 	Live bool
 }
 
-// maxBatch is how many events go to the sink at a time, maxPause how long a due event may wait for its batch.
 const (
-	maxBatch = 500
+	// usualBatch fits the body that an ingest takes.
+	usualBatch = 500
+	// maxPause is how long a due event may wait for its batch.
 	maxPause = 250 * time.Millisecond
 )
 
@@ -42,6 +44,8 @@ type Player struct {
 	Company *company.Company
 	Sink    Sink
 	Pace    Pace
+	// Batch is how many events go to the sink at a time; 0 means 500.
+	Batch int
 	// Labels, when set, is told of every event with its label, before the event goes out.
 	Labels func(e *events.Event, label company.Label)
 	// Progress, when set, is told the number of events that went out.
@@ -52,7 +56,7 @@ type Player struct {
 func (p *Player) Run(ctx context.Context) error {
 	clock := simClock{pace: p.Pace, last: p.Pace.Skip}
 	var batch []events.Event
-	sent := 0
+	sent, full := 0, cmp.Or(p.Batch, usualBatch)
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -84,7 +88,7 @@ func (p *Player) Run(ctx context.Context) error {
 		if p.Labels != nil {
 			p.Labels(&e, label)
 		}
-		if batch = append(batch, e); len(batch) == maxBatch {
+		if batch = append(batch, e); len(batch) >= full {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -151,7 +155,8 @@ func Lines(w io.Writer) Sink {
 	}
 }
 
-// Kafka publishes events straight to the event topic. They must carry the time of acceptance.
+// Kafka publishes events straight to the event topic. They must carry the time of acceptance, or be of a past of which
+// nobody knows it: countersign then takes the time of the event.
 func Kafka(p *stream.Publisher) Sink {
 	return func(ctx context.Context, batch []events.Event) error {
 		records := make([]stream.Record, len(batch))

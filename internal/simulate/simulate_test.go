@@ -66,6 +66,28 @@ func TestLiveTimeNeverRunsAhead(t *testing.T) {
 	})
 }
 
+func TestBatchesAreAsLargeAsAsked(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[int]int{0: 500, 70: 70} {
+		var sizes []int
+		p := &Player{Company: small(time.Now().Add(-10*24*time.Hour), 10), Batch: asked, Sink: func(_ context.Context, batch []events.Event) error {
+			sizes = append(sizes, len(batch))
+			return nil
+		}}
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range sizes {
+			if last := i == len(sizes)-1; n != want && (!last || n > want) {
+				t.Errorf("batch %d of %d has %d events, want %d", i, len(sizes), n, want)
+			}
+		}
+		if len(sizes) < 3 {
+			t.Errorf("%d batches", len(sizes))
+		}
+	}
+}
+
 func TestHTTPComesBackUntilItIsHeard(t *testing.T) {
 	var calls atomic.Int32
 	var got bytes.Buffer
