@@ -283,7 +283,7 @@ func (a *API) writeAccess(ctx context.Context, t accessToken) error {
 	defer cancel()
 	if err := a.deps.Publisher.Publish(ctx, events.TopicAccess, append(a.gate.access.forgotten(at), record)); err != nil {
 		a.log.Warn("writing an access token", zap.Error(err))
-		return unavailable("The log is not available now: the token is as it was, or will be changed soon. Look again.")
+		return unavailable(logAway, "The log is not available now: the token is as it was, or will be changed soon. Look again.")
 	}
 	return a.gate.access.take(record)
 }

@@ -28,7 +28,7 @@ func (a *API) audit(ctx context.Context, who *principal, e events.AuditEntry) er
 	if err := a.writeAudit(ctx, who, e); err != nil {
 		a.metrics.unaudited.Inc()
 		a.log.Warn("writing an audit entry", zap.String("action", e.Action), zap.Error(err))
-		return unavailable("The log is not available now, and nothing is shown or done that it cannot record. Ask again soon.")
+		return unavailable(logAway, "The log is not available now, and nothing is shown or done that it cannot record. Ask again soon.")
 	}
 	return nil
 }

@@ -97,8 +97,7 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 		s, err := a.gate.identify(r, true, time.Now())
 		switch {
 		case errors.Is(err, errAway):
-			w.Header().Set("Retry-After", retryAfter)
-			problem(w, http.StatusServiceUnavailable, "Whether this token, or the one that you signed in with, is valid cannot be found out now. Ask again soon.")
+			away(w, logAway, "Whether this token, or the one that you signed in with, is valid cannot be found out now. Ask again soon.")
 			return
 		case s.who == nil:
 			a.metrics.denied.Inc()

@@ -133,7 +133,7 @@ func (a *API) startBacktest(ctx context.Context, who *principal, q *startBacktes
 	if errors.Is(err, jobs.ErrFull) {
 		err = huma.ErrorWithHeaders(huma.Error429TooManyRequests("Too many backtests wait: cancel one, or ask again later."), http.Header{"Retry-After": {"60"}})
 	} else if err != nil {
-		err = unavailable("The server is stopping; ask again soon.")
+		err = unavailable(stopping, "The server is stopping; ask again soon.")
 	}
 	if err != nil {
 		a.note(ctx, events.AuditEntry{Tenant: about.tenant, Action: "backtest.start", Target: id, Outcome: events.AuditFailed})

@@ -126,16 +126,16 @@ func (a *API) revocation(ctx context.Context, who *principal, q *revocationQuest
 	h := a.deps.History
 	requirement, err := h.Requirement(ctx, who.tenants, q.ID, now())
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	scope := who.tenants.Narrow(requirement.Tenant)
 	receipts, err := h.RequirementReceipts(ctx, scope, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	findings, err := h.RequirementFindings(ctx, scope, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	answer := &revocationAnswer{}
 	answer.Body.Requirement = requirement
@@ -150,7 +150,7 @@ func (a *API) revocation(ctx context.Context, who *principal, q *revocationQuest
 func (a *API) sources(ctx context.Context, who *principal, _ *struct{}) (*sourcesAnswer, error) {
 	list, err := a.deps.History.Sources(ctx, who.tenants, now())
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	answer := &sourcesAnswer{}
 	answer.Body.Sources = append([]report.SourceHealth{}, list...)

@@ -73,7 +73,7 @@ func (a *API) erase(ctx context.Context, who *principal, q *eraseRequest) (*eras
 		a.log.Warn("writing an erasure", zap.Error(err))
 		entry.Outcome = events.AuditFailed
 		a.note(ctx, entry)
-		return nil, unavailable("The log is not available now; erase again soon, twice does no harm.")
+		return nil, unavailable(logAway, "The log is not available now; erase again soon, twice does no harm.")
 	}
 	answer := &erasedAnswer{}
 	answer.Body.Before = e.Time
@@ -83,7 +83,7 @@ func (a *API) erase(ctx context.Context, who *principal, q *eraseRequest) (*eras
 func (a *API) erasures(ctx context.Context, who *principal, q *erasuresQuestion) (*erasuresAnswer, error) {
 	list, err := a.deps.History.Erasures(ctx, who.tenants.Narrow(q.Tenant))
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	answer := &erasuresAnswer{}
 	answer.Body.Erasures = append([]report.Erasure{}, list...)

@@ -154,16 +154,16 @@ func (a *API) exportRefusal(err error) error {
 
 // answerError answers with an error of this package's handlers.
 func (a *API) answerError(w huma.Context, err error) {
-	status := http.StatusInternalServerError
-	if known, ok := errors.AsType[huma.StatusError](err); ok {
-		status = known.GetStatus()
+	p, ok := errors.AsType[*huma.ErrorModel](err)
+	if !ok {
+		p = &huma.ErrorModel{Status: http.StatusInternalServerError, Title: http.StatusText(http.StatusInternalServerError), Detail: err.Error()}
 	}
-	if status == http.StatusServiceUnavailable {
+	if p.Status == http.StatusServiceUnavailable {
 		w.SetHeader("Retry-After", retryAfter)
 	}
 	w.SetHeader("Content-Type", "application/problem+json")
-	w.SetStatus(status)
-	_ = json.NewEncoder(w.BodyWriter()).Encode(huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: err.Error()}) // the reader may be gone
+	w.SetStatus(p.Status)
+	_ = json.NewEncoder(w.BodyWriter()).Encode(p) // the reader may be gone
 }
 
 // exportWriter sends a file: its headers with the first bytes, and each piece in a time of its own.

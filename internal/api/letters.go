@@ -139,7 +139,7 @@ func (a *API) letter(ctx context.Context, who *principal, q *letterQuestion) (*l
 	}
 	d, err := a.deps.History.DeadLetter(ctx, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	return &letterAnswer{WholeLetter{DeadLetter: a.letterView(d, true), Bytes: d.Bytes, Text: preview(d.Bytes), Cut: len(d.Bytes) < d.Size}}, nil
 }

@@ -23,8 +23,7 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) {
 	}
 	reader, start, err := a.hub.join(who.tenants, r.Header.Get("Last-Event-ID"))
 	if err != nil {
-		w.Header().Set("Retry-After", retryAfter)
-		problem(w, http.StatusServiceUnavailable, "The live feed has as many readers as it can take; try again soon.")
+		away(w, busy, "The live feed has as many readers as it can take; try again soon.")
 		return
 	}
 	defer a.hub.leave(reader)

@@ -85,7 +85,7 @@ func register[I, O any](a *API, api huma.API, id, pattern, summary, scope string
 		case a.questions <- struct{}{}:
 			defer func() { <-a.questions }()
 		case <-wait.C:
-			return nil, unavailable("Too many questions are being worked on; ask again soon.")
+			return nil, unavailable(busy, "Too many questions are being worked on; ask again soon.")
 		case <-ctx.Done():
 			return nil, a.refusal(ctx.Err())
 		}

@@ -118,7 +118,7 @@ func (a *API) user(ctx context.Context, who *principal, q *UserPath) (*userAnswe
 	}
 	u, err := a.deps.History.User(ctx, who.tenants, q.Tenant, q.User, now())
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	return &userAnswer{u}, nil
 }
@@ -200,7 +200,7 @@ func (a *API) session(ctx context.Context, who *principal, q *SessionPath) (*ses
 	}
 	s, err := a.deps.History.Session(ctx, who.tenants, q.Tenant, q.Session, now())
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	return &sessionAnswer{s}, nil
 }
@@ -232,7 +232,7 @@ func (a *API) sessionEvents(ctx context.Context, who *principal, q *sessionEvent
 		Scope: who.tenants, Tenant: q.Tenant, Session: q.Session, After: after, Limit: q.Limit,
 	})
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	answer := &eventsAnswer{}
 	answer.Body.Events = make([]eventJSON, len(page.Events))

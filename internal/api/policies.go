@@ -167,7 +167,7 @@ func (a *API) parsePolicies(ctx context.Context, text string) (*policy.Set, []Po
 	case a.parsing <- struct{}{}:
 		defer func() { <-a.parsing }()
 	case <-wait.C:
-		return nil, nil, unavailable("Other policies are being checked; ask again soon.")
+		return nil, nil, unavailable(busy, "Other policies are being checked; ask again soon.")
 	case <-ctx.Done():
 		return nil, nil, a.refusal(ctx.Err())
 	}

@@ -80,7 +80,7 @@ func (a *API) replayLetter(ctx context.Context, who *principal, q *replayLetter)
 	}
 	d, err := a.deps.History.DeadLetter(ctx, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	way, hint := a.wayOf(d, true)
 	if way == nowhere {
@@ -173,7 +173,7 @@ func (a *API) produceAgain(ctx context.Context, d *events.DeadLetter) (string, e
 		return "", err
 	}
 	if err := a.deps.Publisher.Publish(ctx, d.Topic, []stream.Record{{Key: key, Value: d.Bytes}}); err != nil {
-		return "", unavailable("The log does not take it now; it may or may not be there. Ask again soon.")
+		return "", unavailable(logAway, "The log does not take it now; it may or may not be there. Ask again soon.")
 	}
 	return "written to " + d.Topic + " again", nil
 }
@@ -191,7 +191,7 @@ func (a *API) keyOf(ctx context.Context, d *events.DeadLetter) (key []byte, err 
 	})
 	switch {
 	case err != nil:
-		return nil, unavailable("The log does not answer. Ask again soon.")
+		return nil, unavailable(logAway, "The log does not answer. Ask again soon.")
 	case !found || len(key) == 0:
 		return nil, huma.Error409Conflict("Its bytes are no event, and the record is not on the log any more, so that nobody knows its key.")
 	}

@@ -256,11 +256,11 @@ func network(text string) (netip.Prefix, error) {
 func (a *API) finding(ctx context.Context, who *principal, q *findingQuestion) (*findingAnswer, error) {
 	f, err := a.deps.History.Finding(ctx, who.tenants, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	holds, err := a.holding(ctx, who.tenants, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	return &findingAnswer{etag(holds), findingJSON(f)}, nil
 }

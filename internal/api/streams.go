@@ -152,10 +152,14 @@ func (q *operateStream) content() ([]byte, error) {
 
 // peerRefusal turns what another process said into what a caller may know of it.
 func (a *API) peerRefusal(name string, err error) error {
+	why := courierAway
+	if name == "ingest" {
+		why = ingestAway
+	}
 	said, ok := errors.AsType[*peer.Error](err)
 	if !ok {
 		a.log.Warn("asking the "+name, zap.Error(err))
-		return unavailable("The " + name + " does not answer. Ask again soon.")
+		return unavailable(why, "The "+name+" does not answer. Ask again soon.")
 	}
 	switch said.Status {
 	case http.StatusNotFound:
@@ -168,8 +172,8 @@ func (a *API) peerRefusal(name string, err error) error {
 		return huma.ErrorWithHeaders(huma.Error429TooManyRequests(said.Problem), http.Header{"Retry-After": {cmp.Or(said.RetryAfter, retryAfter)}})
 	case http.StatusUnauthorized, http.StatusForbidden:
 		a.log.Error("the "+name+" refuses our token", zap.String("section", "api."+name), zap.Error(err))
-		return unavailable("The " + name + " refuses this API: look at api." + name + ".token_file.")
+		return unavailable(why, "The "+name+" refuses this API: look at api."+name+".token_file.")
 	}
 	a.log.Warn("asking the "+name, zap.Error(err))
-	return unavailable("The " + name + " cannot do it now: " + said.Problem)
+	return unavailable(why, "The "+name+" cannot do it now: "+said.Problem)
 }

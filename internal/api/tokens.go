@@ -101,7 +101,7 @@ func (a *API) tokens(ctx context.Context, who *principal, _ *nothing) (*tokensAn
 // manageTokens reports whether the tokens are known, as an answer.
 func (a *API) manageTokens() error {
 	if !a.gate.access.ready(time.Now()) {
-		return unavailable("The tokens are on the log, which is not available now. Ask again soon.")
+		return unavailable(logAway, "The tokens are on the log, which is not available now. Ask again soon.")
 	}
 	return nil
 }

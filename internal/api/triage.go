@@ -137,11 +137,11 @@ func (a *API) details(ctx context.Context, who *principal, q *findingQuestion) (
 	h := a.deps.History
 	raw, err := h.Finding(ctx, who.tenants, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	f, err := events.DecodeFinding(raw)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	if err := a.audit(ctx, who, events.AuditEntry{Tenant: f.Tenant, User: f.User.ID, Target: f.ID, Action: "finding.details"}); err != nil {
 		return nil, err
@@ -152,12 +152,12 @@ func (a *API) details(ctx context.Context, who *principal, q *findingQuestion) (
 	body.Finding, body.Receipts, body.Siblings = findingJSON(raw), []report.ReceiptLine{}, []findingJSON{}
 	event, err := h.Event(ctx, scope, f.EventID)
 	if err != nil && !errors.Is(err, report.ErrNotFound) {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	body.Event = eventJSON(event.Raw)
 	others, err := h.EventFindings(ctx, scope, f.EventID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	for _, r := range others {
 		if other, err := events.DecodeFinding(r.Raw); err == nil && other.ID != f.ID {
@@ -166,7 +166,7 @@ func (a *API) details(ctx context.Context, who *principal, q *findingQuestion) (
 	}
 	marks, err := h.Marks(ctx, scope, f.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	body.Marks = append([]events.Mark{}, together(marks, a.recent.of(f.Tenant, f.ID))...)
 	var holds *events.Mark
@@ -176,12 +176,12 @@ func (a *API) details(ctx context.Context, who *principal, q *findingQuestion) (
 	body.Triage, answer.ETag = report.TriageOf(holds), etag(holds)
 	if f.Decision != nil && f.Decision.Requirement != "" {
 		if err := a.enforced(ctx, scope, f.Decision.Requirement, answer); err != nil {
-			return nil, a.refusal(err)
+			return nil, a.refusalOfOne(err)
 		}
 	}
 	body.Near, err = h.Neighbours(ctx, scope, f.Tenant, f.User.ID, report.Cursor{Time: f.Time, ID: f.ID})
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	return answer, nil
 }
@@ -211,7 +211,7 @@ func (a *API) explanation(ctx context.Context, who *principal, q *findingQuestio
 	ctx, cancel := context.WithTimeout(ctx, explanationTimeout)
 	defer cancel()
 	if err := take(ctx, a.explaining, a.cfg.QuestionWait); err != nil {
-		return nil, unavailable("Another explanation is being made; ask again soon.")
+		return nil, unavailable(busy, "Another explanation is being made; ask again soon.")
 	}
 	defer func() { <-a.explaining }()
 	x, err := a.deps.Explainer.Explain(ctx, who.tenants, q.ID, now())
@@ -226,9 +226,9 @@ func (a *API) explanation(ctx context.Context, who *principal, q *findingQuestio
 		}
 		return &explanationAnswer{x}, nil
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, unavailable("The explanation takes too long now; ask again later.")
+		return nil, unavailable(tooLong, "The explanation takes too long now; ask again later.")
 	}
-	return nil, a.refusal(err)
+	return nil, a.refusalOfOne(err)
 }
 
 // errBusy says that a place did not get free in time.
@@ -272,12 +272,12 @@ func (a *API) triage(ctx context.Context, who *principal, q *triageQuestion) (*t
 	}
 	f, err := a.markable(ctx, who, q.ID)
 	if err != nil {
-		return nil, a.refusal(err)
+		return nil, a.refusalOfOne(err)
 	}
 	// One at a time, so that of two who saw the same triage here one is told that the other was first. Over several APIs the
 	// later one holds, and both marks are kept.
 	if err := take(ctx, a.marking, a.cfg.QuestionWait); err != nil {
-		return nil, unavailable("Another mark is being written; try again soon.")
+		return nil, unavailable(busy, "Another mark is being written; try again soon.")
 	}
 	defer func() { <-a.marking }()
 
@@ -287,7 +287,7 @@ func (a *API) triage(ctx context.Context, who *principal, q *triageQuestion) (*t
 	switch {
 	case q.IfMatch == "":
 	case err != nil:
-		return nil, a.refusal(err) // whether it matches is not known
+		return nil, a.refusalOfOne(err) // whether it matches is not known
 	case !permits(q.IfMatch, etag(holds)):
 		return nil, huma.Error412PreconditionFailed("Somebody else has marked the finding meanwhile; look at what they said.")
 	}
@@ -325,7 +325,7 @@ func (a *API) mark(ctx context.Context, m *events.Mark) error {
 	err := a.deps.Publisher.Publish(ctx, events.TopicMarks, []stream.Record{{Key: []byte(m.Key()), Value: events.Encode(m)}})
 	if err != nil {
 		a.log.Warn("writing a mark", zap.Error(err))
-		return unavailable("The log is not available now, and the mark may not be written. Look again soon.")
+		return unavailable(logAway, "The log is not available now, and the mark may not be written. Look again soon.")
 	}
 	a.recent.see(m)
 	return nil
