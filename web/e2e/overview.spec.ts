@@ -74,7 +74,12 @@ test("while the history is away the page says so, and comes back by itself", asy
       ? route.fulfill({
           status: 503,
           headers: { "Retry-After": "1", "Content-Type": "application/problem+json" },
-          body: JSON.stringify({ status: 503, title: "Service Unavailable", detail: "The history is not available now." }),
+          body: JSON.stringify({
+            status: 503,
+            type: "urn:countersign:problem:history-away",
+            title: "The history is away",
+            detail: "It is not available now.",
+          }),
         })
       : route.fallback(),
   );

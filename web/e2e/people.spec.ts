@@ -278,7 +278,12 @@ test("without the history the page says so, and marks are taken all the same", a
     route.fulfill({
       status: 503,
       headers: { "Retry-After": "1", "Content-Type": "application/problem+json" },
-      body: JSON.stringify({ title: "Service Unavailable", status: 503, detail: "The history is not available now." }),
+      body: JSON.stringify({
+        type: "urn:countersign:problem:history-away",
+        title: "The history is away",
+        status: 503,
+        detail: "The history is not available now.",
+      }),
     }),
   );
   await stranger.goto(page.url());

@@ -6,10 +6,18 @@ const answer = (status: number, headers: Record<string, string> = {}) => ({ stat
 
 test("a problem says what the server said", () => {
   const problem = problemOf(answer(503, { "Retry-After": "5" }), {
-    title: "Service Unavailable",
-    detail: "The history is away.",
+    type: "urn:countersign:problem:history-away",
+    title: "The history is away",
+    detail: "It is not available now.",
   });
-  expect(problem).toMatchObject({ status: 503, detail: "The history is away.", retryAfter: 5, passes: true });
+  expect(problem).toMatchObject({
+    status: 503,
+    kind: "history-away",
+    title: "The history is away",
+    detail: "It is not available now.",
+    retryAfter: 5,
+    passes: true,
+  });
   const refused = problemOf(answer(422), {
     detail: "validation failed",
     errors: [{ location: "query.from", message: "too early" }],
@@ -20,6 +28,8 @@ test("a problem says what the server said", () => {
 
 test("an answer that is no problem document is told too", () => {
   expect(problemOf(answer(502), "<html>").detail).toBe("The server answered 502.");
+  const proxys = problemOf(answer(503), { type: "https://proxy.example/away", title: "Away", detail: "Not now." });
+  expect(proxys).toMatchObject({ kind: undefined, title: undefined, detail: "Not now." });
   expect(problemOf(answer(429, { "Retry-After": "soon" }), null).retryAfter).toBeUndefined();
   expect(problemOf(answer(503, { "Retry-After": "999999" }), null).retryAfter).toBe(300);
 });

@@ -8,16 +8,26 @@ export type Schemas = components["schemas"];
 export class Problem extends Error {
   readonly status: number;
   readonly detail: string;
+  /** Of what kind it is, for what the API names: "history-away", "busy" and others, see docs/api.md. */
+  readonly kind: string | undefined;
+  /** The API's short words for that kind. */
+  readonly title: string | undefined;
   /** What is wrong with single fields. */
   readonly fields: { location: string; message: string }[];
   /** Seconds after which to ask again, for a state that passes by itself. */
   readonly retryAfter: number | undefined;
 
-  constructor(status: number, detail: string, options: { fields?: Problem["fields"]; retryAfter?: number } = {}) {
+  constructor(
+    status: number,
+    detail: string,
+    options: { kind?: string; title?: string; fields?: Problem["fields"]; retryAfter?: number } = {},
+  ) {
     super(detail);
     this.name = "Problem";
     this.status = status;
     this.detail = detail;
+    this.kind = options.kind;
+    this.title = options.title;
     this.fields = options.fields ?? [];
     this.retryAfter = options.retryAfter;
   }
@@ -28,11 +38,16 @@ export class Problem extends Error {
   }
 }
 
+const kinds = "urn:countersign:problem:";
+
 /** problemOf reads an answer that is no success. body is its JSON, if it had one. */
 export function problemOf(response: Pick<Response, "status" | "headers">, body: unknown): Problem {
   const said = (typeof body === "object" && body !== null ? body : {}) as Partial<Schemas["ErrorModel"]>;
   const seconds = Number(response.headers.get("Retry-After"));
+  const kind = said.type?.startsWith(kinds) ? said.type.slice(kinds.length) : undefined;
   return new Problem(response.status, said.detail || said.title || `The server answered ${response.status}.`, {
+    kind,
+    title: kind && said.title,
     fields: (said.errors ?? []).map(e => ({ location: e.location ?? "", message: e.message ?? "" })),
     retryAfter: Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, 300) : undefined,
   });

@@ -21,22 +21,21 @@ const advice: Record<number, string> = {
   404: "It may have been deleted, be of another tenant, or be older than what is kept.",
   422: "Ask for a shorter time, or filter more.",
   429: "This page asks again by itself.",
-  503: "Sign-ins are still watched and challenged. This page asks again by itself.",
+  503: "This page asks again by itself.",
 };
+
+/** What to say of a 503 whose kind the API names. */
+const adviceOf: Record<string, string> = {
+  "history-away": "Sign-ins are still watched and challenged. This page asks again by itself.",
+  "log-away": "Nothing is shown or done that the log cannot record. Applications go on with what they know.",
+};
+
+const titles: Record<number, string> = { 0: "No answer", 403: "Not yours to see", 404: "Not found", 503: "Not available now" };
 
 /** ErrorNote says what went wrong and what to do. Give it `retry` where asking again may help. */
 export function ErrorNote({ error, retry }: { error: unknown; retry?: () => void }) {
   const problem = error instanceof Problem ? error : undefined;
-  const title =
-    problem?.status === 503 || problem?.status === 0
-      ? problem.status === 503
-        ? "The history is away"
-        : "No answer"
-      : problem?.status === 403
-        ? "Not yours to see"
-        : problem?.status === 404
-          ? "Not found"
-          : "That did not work";
+  const title = problem?.title ?? titles[problem?.status ?? -1] ?? "That did not work";
   return (
     <div className="error-note" role={problem?.passes ? "status" : "alert"}>
       <strong>{title}.</strong> {problem?.detail ?? (error instanceof Error ? error.message : String(error))}
@@ -50,7 +49,9 @@ export function ErrorNote({ error, retry }: { error: unknown; retry?: () => void
         </ul>
       )}
       <div className="error-advice">
-        {problem ? advice[problem.status] : "Reload the page; if it stays, the browser's console says more."}
+        {problem
+          ? (adviceOf[problem.kind ?? ""] ?? advice[problem.status])
+          : "Reload the page; if it stays, the browser's console says more."}
         {retry && (
           <button type="button" className="quiet" onClick={retry}>
             Try now

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { Problem } from "../../api/client";
-import { etagOf, markAll, newer, type Triage, untouched } from "./marking";
+import { etagOf, markAll, markPossible, newer, type Triage, untouched } from "./marking";
 
 const made = (verdict: Triage["verdict"], time: string): Triage => ({ ...untouched, mark: "m", verdict, by: "me", time });
 
@@ -43,4 +43,41 @@ test("what concerns all of them ends it at once", async () => {
   const result = await markAll(targets, "acknowledged", () => {}, put);
   expect(put).toHaveBeenCalledTimes(1);
   expect(result.failed.size).toBe(1);
+});
+
+test("only while the history is away a mark may replace what it has not seen", async () => {
+  vi.useFakeTimers();
+  try {
+    const next = { verdict: "acknowledged" as const, comment: "", assignee: "" };
+    const run = async (...answers: (Problem | undefined)[]) => {
+      const asked: (string | undefined)[] = [];
+      const put = vi.fn(async (_id: string, _next: unknown, seen: Triage | undefined) => {
+        asked.push(seen && etagOf(seen));
+        const problem = answers.shift();
+        if (problem) throw problem;
+        return made("acknowledged", "2026-11-23T10:00:00Z");
+      });
+      const result = markPossible("a", next, untouched, put).catch((error: Problem) => error.detail);
+      await vi.runAllTimersAsync();
+      return { asked, result: await result };
+    };
+    const busy = () => new Problem(503, "another is written", { kind: "busy", retryAfter: 5 });
+    const away = () => new Problem(503, "away", { kind: "history-away" });
+    expect(await run(busy(), undefined)).toMatchObject({ asked: ['"open"', '"open"'], result: { blind: false } });
+    expect(await run(busy(), new Problem(412, "somebody was first"))).toEqual({
+      asked: ['"open"', '"open"'],
+      result: "somebody was first",
+    });
+    expect(await run(away(), busy(), undefined)).toMatchObject({
+      asked: ['"open"', undefined, undefined],
+      result: { blind: true },
+    });
+    for (const other of [new Problem(503, "log", { kind: "log-away" }), new Problem(503, "a proxy's")]) {
+      expect(await run(other)).toEqual({ asked: ['"open"'], result: other.detail });
+    }
+    const often = await run(...Array.from({ length: 9 }, busy));
+    expect(often).toEqual({ asked: Array.from({ length: 5 }, () => '"open"'), result: "another is written" });
+  } finally {
+    vi.useRealTimers();
+  }
 });

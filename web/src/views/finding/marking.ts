@@ -37,6 +37,40 @@ export async function mark(
   );
 }
 
+/** waits tells that a mark was held back by others, so that the same one may be taken soon. */
+const waits = (error: unknown): error is Problem =>
+  error instanceof Problem && (error.status === 429 || (error.status === 503 && error.kind === "busy"));
+
+/** patient tries a mark again that was held back, as often as `tries` says, and always as the one that replaces seen. */
+async function patient(put: typeof mark, ...of: Parameters<typeof mark>): Promise<Triage> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await put(...of);
+    } catch (error) {
+      if (!waits(error) || attempt >= tries) throw error;
+      await new Promise(resolve => setTimeout(resolve, Math.max(wait, (error.retryAfter ?? 0) * 1000)));
+    }
+  }
+}
+
+/**
+ * markPossible says what a finding is, also while the history is away: then nobody knows what is replaced, and blind says so.
+ * For no other reason it replaces anything but seen.
+ */
+export async function markPossible(
+  id: string,
+  next: Pick<Triage, "verdict" | "comment" | "assignee">,
+  seen: Triage | undefined,
+  put: typeof mark = mark,
+): Promise<{ made: Triage; blind: boolean }> {
+  try {
+    return { made: await patient(put, id, next, seen), blind: false };
+  } catch (error) {
+    if (!(error instanceof Problem && error.kind === "history-away" && seen)) throw error;
+    return { made: await patient(put, id, next, undefined), blind: true };
+  }
+}
+
 /** What came of several marks. */
 export interface Marked {
   done: Map<string, Triage>;
@@ -57,21 +91,15 @@ export async function markAll(
 ): Promise<Marked> {
   const result: Marked = { done: new Map(), conflicts: [], failed: new Map() };
   for (const { id, seen } of findings) {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        result.done.set(id, await put(id, { ...seen, verdict }, seen));
-      } catch (error) {
-        if (error instanceof Problem && error.status === 412) {
-          result.conflicts.push(id);
-        } else if (error instanceof Problem && error.status === 429 && attempt < tries) {
-          await new Promise(resolve => setTimeout(resolve, Math.max(wait, (error.retryAfter ?? 0) * 1000)));
-          continue;
-        } else {
-          result.failed.set(id, error as Error);
-          if (error instanceof Problem && (error.status === 0 || error.status === 401 || error.status === 403)) return result;
-        }
+    try {
+      result.done.set(id, await patient(put, id, { ...seen, verdict }, seen));
+    } catch (error) {
+      if (error instanceof Problem && error.status === 412) {
+        result.conflicts.push(id);
+      } else {
+        result.failed.set(id, error as Error);
+        if (error instanceof Problem && (error.status === 0 || error.status === 401 || error.status === 403)) return result;
       }
-      break;
     }
     told(result.done.size);
   }
@@ -111,17 +139,8 @@ export function useMarking(id: string, kept: Triage | undefined, me: string) {
     const seen = kept && !over ? shown : undefined;
     setState({ is: "saving", next });
     try {
-      let blind = !seen && !over;
-      let made: Triage;
-      try {
-        made = await mark(id, next, seen);
-      } catch (error) {
-        // While the history is away nobody knows what is replaced; the mark is taken all the same.
-        if (!(error instanceof Problem && error.status === 503 && seen)) throw error;
-        made = await mark(id, next, undefined);
-        blind = true;
-      }
-      setState({ is: "saved", next: made, at: Date.now(), blind });
+      const { made, blind } = await markPossible(id, next, seen);
+      setState({ is: "saved", next: made, at: Date.now(), blind: blind || (!seen && !over) });
       void again();
       return true;
     } catch (error) {
