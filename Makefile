@@ -28,8 +28,9 @@ help: ## list the targets
 build: web ## compile every binary into bin/
 	$(BUILD) -o bin/ ./cmd/...
 
+# With the dashboard in it, whole: make -j must not embed one that is half built.
 .PHONY: bin/countersign
-bin/countersign:
+bin/countersign: | web
 	@$(BUILD) -o $@ ./cmd/countersign
 
 # The dashboard is built again only when something that it is made of has changed.
@@ -43,21 +44,23 @@ web/dist/index.html: web/node_modules/.locked $(WEB_SOURCES)
 	@cd web && npm run --silent build
 
 web/node_modules/.locked: web/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit((a === 20 && b >= 19) || (a === 22 && b >= 12) || a > 22 ? 0 : 1)' \
+		2>/dev/null || { echo "the dashboard needs Node.js 20.19, or 22.12 or newer, to be built; here is $$(node --version 2>/dev/null || echo none)" >&2; exit 1; }
 	@cd web && npm ci --ignore-scripts --no-audit --no-fund --no-progress --loglevel=error
 	@touch $@
 
 .PHONY: demo
-demo: assets web bin/countersign ## run the whole pipeline with a simulated company and a sample app (Ctrl-C ends it)
+demo: assets bin/countersign ## run the whole pipeline with a simulated company and a sample app (Ctrl-C ends it)
 	@bin/countersign up --demo
 
 .PHONY: demo-check
-demo-check: assets web bin/countersign ## the demo headless: an attack must be challenged and cleared; prints one JSON line
+demo-check: assets bin/countersign ## the demo headless: an attack must be challenged and cleared; prints one JSON line
 	@bin/countersign up --demo --check
 
 .PHONY: compose-up
-compose-up: ## run the services on Apache Kafka and ClickHouse in containers (see deploy/README.md)
+compose-up: ## run the services on Apache Kafka and ClickHouse in containers (see deploy/README.md); SCALE=detector=3
 	@deploy/secrets.sh
-	COUNTERSIGN_VERSION=$(VERSION) docker compose up --build --detach --wait
+	COUNTERSIGN_VERSION=$(VERSION) docker compose up --build --detach --wait $(addprefix --scale ,$(SCALE))
 
 .PHONY: compose-down
 compose-down: ## stop the containers and keep their data
@@ -96,15 +99,15 @@ test-rules: ## the alert rules and the queries of the dashboards, by Prometheus'
 	@cd tools/promtool && $(TEST) ./...
 
 .PHONY: test-web
-test-web: assets web bin/countersign ## the dashboard: unit tests, then headless Chromium with a demo behind it
+test-web: assets bin/countersign ## the dashboard: unit tests, then headless Chromium with a demo behind it
 	@web/e2e/run.sh
 
 .PHONY: fuzz-api
-fuzz-api: ## send the API what its document allows and what it does not, for FUZZAPI_SECONDS (60); needs python3
+fuzz-api: assets ## send the API what its document allows and what it does not, for FUZZAPI_SECONDS (60); needs python3
 	@GO="$(GO)" tools/fuzzapi/run.sh $(FUZZAPI_SECONDS)
 
 .PHONY: screenshots
-screenshots: assets web bin/countersign ## the pictures of docs/dashboard.md, by the tests of the dashboard
+screenshots: assets bin/countersign ## the pictures of docs/dashboard.md, by the tests of the dashboard
 	@mkdir -p docs/images $(CACHE)/web/shots
 	@SHOTS=$(CACHE)/web/shots web/e2e/run.sh views.spec.ts
 	@for f in $$(grep -o 'images/[a-z-]*[.]png' docs/dashboard.md | sort -u); do cp $(CACHE)/web/shots/$${f#images/} docs/$$f; done
