@@ -17,7 +17,7 @@ import (
 // Config says how to reach ClickHouse and how long it keeps what.
 type Config struct {
 	// URLs are the servers of one cluster, each such as "http://host:8123", "https://host:8443" or "clickhouse://host:9000"
-	// (the native protocol). All have one scheme. The first that answers is used.
+	// (the native protocol). All have one scheme. The first that answers is used; several are servers of Cluster.
 	URLs []string `yaml:"urls"`
 	// User and PasswordFile authenticate; one trailing line break in the file is ignored.
 	User         string `yaml:"user"`
@@ -165,6 +165,9 @@ func (c Config) Validate() error {
 		if t.EventDays < 1 || t.EventDays >= c.Retention.EventDays {
 			add("tiering.event_days: is %d, must be between 1 and retention.event_days less one, %d", t.EventDays, c.Retention.EventDays-1)
 		}
+	}
+	if len(c.URLs) > 1 && c.Cluster == "" {
+		add("cluster: empty although there are %d urls, name the cluster that they are of, or one address: without one each server would hold a part of the history", len(c.URLs))
 	}
 	if c.Cluster != "" && !identifier.MatchString(c.Cluster) {
 		add("cluster: %.80q is no name, use letters, digits and underscores, at most 63", c.Cluster)

@@ -363,3 +363,17 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 		t.Errorf("the problems name a secret:\n%v", err)
 	}
 }
+
+// Servers that are no cluster would each take the rows of a while, and none would have them all.
+func TestSeveralServersAreOneCluster(t *testing.T) {
+	t.Parallel()
+	cfg := history.DefaultConfig()
+	cfg.URLs = []string{"http://a:8123", "http://b:8123"}
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "cluster: empty although there are 2 urls") {
+		t.Errorf("two servers without a cluster: %v", err)
+	}
+	cfg.Cluster = "countersign"
+	if err := cfg.Validate(); err != nil {
+		t.Errorf("two servers of a cluster: %v", err)
+	}
+}
