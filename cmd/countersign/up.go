@@ -56,7 +56,7 @@ func upCommand() *cobra.Command {
 	flags.BoolVar(&f.check, "check", false, "with --demo: attack the bank, see the challenge and its end, print one JSON line, exit; free ports and a temporary directory, whatever --data says")
 	flags.StringVar(&f.live.BankListen, "bank", "127.0.0.1:8082", "with --demo: address of the sample bank")
 	flags.StringVar(&f.live.VaultListen, "vault", "127.0.0.1:8444", "with --demo: address of the sample vault, which subscribes by Shared Signals")
-	flags.IntVar(&f.live.Users, "users", 300, "with --demo: people in the simulated company")
+	flags.IntVar(&f.live.Users, "users", 500, "with --demo: people in the simulated company")
 	flags.IntVar(&f.live.History, "history", 15, "with --demo: days of the company's life to send first")
 	flags.Float64Var(&f.live.Speed, "speed", 60, "with --demo: how fast the last six hours of these days pass")
 	flags.DurationVar(&f.live.AttackEvery, "attack-every", 20*time.Second, "with --demo: pause between attacks on the company")
