@@ -152,7 +152,7 @@ func (s *Store) App(ctx context.Context, q report.AppQuery) (*report.AppProfile,
 	a := &report.AppProfile{
 		AppSummary: report.AppSummary{Tenant: q.Tenant, App: q.App, Name: name},
 		From:       q.Span.From, To: q.Span.To, Step: step,
-		Series:     []report.AppPoint{}, Receipts: []report.Count{}, Findings: []report.FindingLine{},
+		Series: []report.AppPoint{}, Receipts: []report.Count{}, Findings: []report.FindingLine{},
 	}
 	apps, err := s.appSums(ctx, q)
 	if err != nil {
