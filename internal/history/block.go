@@ -23,11 +23,13 @@ const (
 )
 
 // The tables that the server itself fills from every insert into events, for questions that start elsewhere than at a
-// person and a time. Their rows sum up: ask with GROUP BY, never for single rows.
+// person and a time, and of findings for how fast they were decided. Their rows sum up: ask with GROUP BY, never for single
+// rows.
 const (
-	TableBySession Table = "by_session"
-	TableByUser    Table = "by_user"
-	TableByPrefix  Table = "by_prefix"
+	TableBySession    Table = "by_session"
+	TableByUser       Table = "by_user"
+	TableByPrefix     Table = "by_prefix"
+	TableFindingTimes Table = "finding_times"
 )
 
 // Tables lists every table that blocks are for.

@@ -10,12 +10,12 @@ import (
 )
 
 // decisions is a query for when the decisions that opened requirements entered the log: when the first finding of the event
-// that a requirement is about did. What the detector wrote twice, after a crash, counts as it was written last. requirements is a
+// that a requirement is about did. What the detector wrote twice, after a crash, counts as it was written first. requirements is a
 // query for tenant, requirement and event of these requirements; scope are the caller's tenants, within which findings are looked
 // for.
 func decisions(scope *conditions, requirements string) string {
-	return `SELECT tenant, q.requirement AS requirement, min(logged) AS decided
-FROM (SELECT tenant, event_id, logged FROM ${database}.findings WHERE ` + scope.String() + `
+	return `SELECT tenant, q.requirement AS requirement, min(f.decided) AS decided
+FROM (SELECT tenant, event_id, decided FROM ${database}.finding_times WHERE ` + scope.String() + `
     AND event_id IN (SELECT toFixedString(unhex(event), 16) FROM (` + requirements + `))) AS f
 INNER JOIN (SELECT tenant, requirement, toFixedString(unhex(event), 16) AS event_id FROM (` + requirements + `)) AS q
     ON f.tenant = q.tenant AND f.event_id = q.event_id
@@ -126,13 +126,13 @@ func scanStage(r rowScanner, e *report.Enforcement) error {
 
 // decidedStage measures from an event's acceptance to its finding's place on the log.
 func (s *Store) decidedStage(ctx context.Context, scope report.Scope, e *report.Enforcement) error {
-	where := within(scope).during("time", report.Span{From: e.From, To: e.To}).and("ingested > toDateTime64(0, 3, 'UTC')")
-	return s.rows(ctx, `SELECT 'decided', count(), quantilesExact(0.5, 0.95, 0.99)(greatest(0, took))
+	where := within(scope).during("time", report.Span{From: e.From, To: e.To}).and("t.took IS NOT NULL")
+	return s.rows(ctx, `SELECT 'decided', count(), quantilesExact(0.5, 0.95, 0.99)(assumeNotNull(took))
 FROM (
-    SELECT min(toUnixTimestamp64Milli(logged) - toUnixTimestamp64Milli(ingested)) AS took
-    FROM ${database}.findings
+    SELECT min(t.took) AS took
+    FROM ${database}.finding_times AS t
     WHERE `+where.String()+`
-    GROUP BY tenant, id
+    GROUP BY tenant, time, event_id, id
 )`, where.with(), func(r rowScanner) error { return scanStage(r, e) })
 }
 

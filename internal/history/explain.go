@@ -11,9 +11,12 @@ import (
 // byHash is the condition for a column with the 16 bytes of an id.
 func byHash(column string) string { return column + " = toFixedString(unhex({id:String}), 16)" }
 
-// Event answers with one event as it is on the log.
+// Event answers with one event as it is on the log. Of one that entered it more than once, the server keeps the last record in
+// the end: when it entered is then not the first time.
 func (s *Store) Event(ctx context.Context, scope report.Scope, id string) (report.Record, error) {
-	list, err := s.logged(ctx, scope, TableEvents, "id", id)
+	list, err := s.logged(ctx, scope, "id", id, `SELECT toUnixTimestamp64Milli(logged), raw
+FROM ${database}.events
+WHERE `)
 	if err != nil {
 		return report.Record{}, err
 	}
@@ -23,21 +26,24 @@ func (s *Store) Event(ctx context.Context, scope report.Scope, id string) (repor
 	return list[0], nil
 }
 
-// EventFindings answers with the findings of one event as they are on the log, by their ids.
+// EventFindings answers with the findings of one event as they are on the log, by their ids, and when each entered it first.
 func (s *Store) EventFindings(ctx context.Context, scope report.Scope, event string) ([]report.Record, error) {
-	return s.logged(ctx, scope, TableFindings, "event_id", event)
+	return s.logged(ctx, scope, "event_id", event, `SELECT toUnixTimestamp64Milli(if(t.decided = toDateTime64(0, 3, 'UTC'), logged, least(logged, t.decided))), raw
+FROM ${database}.findings
+LEFT JOIN (
+    SELECT tenant, id, min(finding_times.decided) AS decided FROM ${database}.finding_times WHERE `+byHash("event_id")+` GROUP BY tenant, id
+) AS t USING (tenant, id)
+WHERE `)
 }
 
-// logged reads the records whose column is an id, each once: as it entered the log first.
-func (s *Store) logged(ctx context.Context, scope report.Scope, table Table, column, id string) ([]report.Record, error) {
+// logged reads the records whose column is an id, each once, by a query up to its condition.
+func (s *Store) logged(ctx context.Context, scope report.Scope, column, id, query string) ([]report.Record, error) {
 	if _, err := hash("id", id); err != nil {
 		return nil, report.ErrNotFound
 	}
 	where := within(scope).and(byHash(column), named("id", id))
 	var list []report.Record
-	err := s.rows(ctx, `SELECT toUnixTimestamp64Milli(logged), raw
-FROM ${database}.`+string(table)+`
-WHERE `+where.String()+`
+	err := s.rows(ctx, query+where.String()+`
 ORDER BY id, logged
 LIMIT 1 BY id`, where.with(), func(r rowScanner) error {
 		var at int64

@@ -28,8 +28,10 @@ type slice struct {
 }
 
 // Replay gives take the record of every event with a time in q's span, in the order of the log: by when they entered it,
-// within a millisecond by their own times. A row that repeats is given once. The bytes are valid during the call. progress
-// is told how much is done, from 0 to 1. It takes as long as it takes: ctx ends it, and no time-out does.
+// within a millisecond by their own times. A row that repeats is given once. An event that entered the log more than once,
+// because a source sent it again, is given where it entered last, and until the server has merged its rows at the former
+// places too. The bytes are valid during the call. progress is told how much is done, from 0 to 1. It takes as long as it
+// takes: ctx ends it, and no time-out does.
 func (s *Store) Replay(ctx context.Context, q report.ReplayQuery, take func(raw []byte) error, progress func(done float64)) error {
 	slices, total, err := s.slices(ctx, q)
 	if err != nil {
