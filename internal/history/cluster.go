@@ -19,6 +19,7 @@ var (
 	createTable    = regexp.MustCompile(`(?s)^CREATE TABLE IF NOT EXISTS \$\{database\}\.(\w+)\n\((.*)\n\)\nENGINE = (\w*)MergeTree(\(([^)]*)\))?\n(.*)$`)
 	createFill     = regexp.MustCompile(`(?s)^CREATE MATERIALIZED VIEW IF NOT EXISTS \$\{database\}\.(\w+) TO \$\{database\}\.(\w+) AS\n(.*)$`)
 	createView     = regexp.MustCompile(`(?s)^CREATE OR REPLACE VIEW \$\{database\}\.(\w+) AS\n(.*)$`)
+	alterFill      = regexp.MustCompile(`(?s)^ALTER TABLE \$\{database\}\.(\w+) MODIFY QUERY\n(.*)$`)
 	alterTable     = regexp.MustCompile(`(?s)^ALTER TABLE \$\{database\}\.(\w+)\s(.*)$`)
 	fromTable      = regexp.MustCompile(`FROM \$\{database\}\.(\w+)`)
 	orderBy        = regexp.MustCompile(`(?m)^ORDER BY (?:\(([^)]*)\)|(\w+))`)
@@ -62,10 +63,13 @@ func (c Config) statements(statement string) ([]string, error) {
 	}
 	if m := createFill.FindStringSubmatch(text); m != nil {
 		return []string{fmt.Sprintf("CREATE MATERIALIZED VIEW IF NOT EXISTS ${database}.%s%s TO ${database}.%s AS\n%s",
-			m[1], on, c.local(Table(m[2])), fromTable.ReplaceAllString(m[3], "FROM $${database}.${1}"+localSuffix))}, nil
+			m[1], on, c.local(Table(m[2])), local(m[3]))}, nil
 	}
 	if m := createView.FindStringSubmatch(text); m != nil {
 		return []string{fmt.Sprintf("CREATE OR REPLACE VIEW ${database}.%s%s AS\n%s", m[1], on, m[2])}, nil
+	}
+	if m := alterFill.FindStringSubmatch(text); m != nil {
+		return []string{fmt.Sprintf("ALTER TABLE ${database}.%s%s MODIFY QUERY\n%s", m[1], on, local(m[2]))}, nil
 	}
 	if m := alterTable.FindStringSubmatch(text); m != nil {
 		name := Table(m[1])
@@ -81,6 +85,11 @@ func (c Config) statements(statement string) ([]string, error) {
 		return append(list, c.distributed("CREATE OR REPLACE TABLE", name, key)), nil
 	}
 	return nil, fmt.Errorf("a statement has no form on a cluster: %.80q", text)
+}
+
+// local is what a view selects, from the table with the rows of its server.
+func local(query string) string {
+	return fromTable.ReplaceAllString(query, "FROM $${database}.${1}"+localSuffix)
 }
 
 // local is the table with the rows of this server.

@@ -11,6 +11,7 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/history/historytest"
+	"github.com/countersign-io/countersign/internal/report"
 )
 
 // seen is an event with all that is summed up.
@@ -84,8 +85,7 @@ var wantSummed = map[string]string{
 86400 0 DE München 48.1 11.5 2 1
 86400 86400 DE München 48.1 11.5 1 1`,
 	"weeks": "3 2 0",
-	"days": `0  20 1
-0 failure 4001 1
+	"days": `0 failure 4001 1
 0 success 10 1
 86400 success 90000 1`,
 }
@@ -96,6 +96,14 @@ func TestTheServerSumsUpEveryInsert(t *testing.T) {
 	insertSeen(t, s, time.Now())
 	if diff := cmp.Diff(wantSummed, summed(t, s)); diff != "" {
 		t.Errorf("summaries (-want +got):\n%s", diff)
+	}
+	// Neither by minutes nor by days does the overview count what countersign itself writes.
+	begin := events.MillisOf(recent)
+	for _, days := range []events.Millis{2, 200} {
+		o, err := s.Overview(t.Context(), everything, report.Span{From: begin + (2-days)*events.Day, To: begin + 2*events.Day}, begin)
+		if err != nil || o.Events != 3 || o.Newest != begin+90000*events.Second {
+			t.Errorf("the overview of %d days counts %d events until %v, %v", days, o.Events, o.Newest, err)
+		}
 	}
 }
 

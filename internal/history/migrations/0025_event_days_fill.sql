@@ -7,4 +7,5 @@ SELECT
     max(time) AS newest,
     uniqCombinedState(14)(id) AS events
 FROM ${database}.events
+WHERE kind NOT IN ('verdict', 'context', 'erasure')
 GROUP BY tenant, day, outcome

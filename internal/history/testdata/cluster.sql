@@ -572,6 +572,7 @@ SELECT
     max(time) AS newest,
     uniqCombinedState(14)(id) AS events
 FROM countersign.events_local
+WHERE kind NOT IN ('verdict', 'context', 'erasure')
 GROUP BY tenant, day, outcome;
 
 ALTER TABLE countersign.findings_local ON CLUSTER main
@@ -822,3 +823,48 @@ SELECT
 FROM countersign.events_local AS e
 WHERE (country != '' OR e.lat != 0 OR e.lon != 0) AND kind NOT IN ('verdict', 'context', 'erasure')
 GROUP BY tenant, step, bucket, country, region, city;
+
+CREATE TABLE IF NOT EXISTS countersign.finding_times_local ON CLUSTER main
+(
+    tenant   LowCardinality(String),
+    time     DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    event_id FixedString(16) CODEC(NONE),
+    id       FixedString(16) CODEC(NONE),
+    decided  SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
+    took     SimpleAggregateFunction(min, Nullable(Int64)) CODEC(ZSTD(1)),
+    INDEX by_event event_id TYPE bloom_filter(0.001) GRANULARITY 4
+)
+ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')
+PARTITION BY toYYYYMM(time)
+ORDER BY (tenant, time, event_id, id)
+TTL toDateTime(decided) + INTERVAL 400 DAY
+SETTINGS
+    ttl_only_drop_parts = 1,
+    fsync_after_insert = 1,
+    fsync_part_directory = 1;
+
+CREATE TABLE IF NOT EXISTS countersign.finding_times ON CLUSTER main AS countersign.finding_times_local
+ENGINE = Distributed('main', 'countersign', 'finding_times_local', cityHash64(tenant, time, event_id, id));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS countersign.finding_times_fill ON CLUSTER main TO countersign.finding_times_local AS
+SELECT
+    tenant,
+    time,
+    event_id,
+    id,
+    min(logged) AS decided,
+    min(if(ingested > toDateTime64(0, 3, 'UTC'), greatest(0, toUnixTimestamp64Milli(logged) - toUnixTimestamp64Milli(ingested)), NULL)) AS took
+FROM countersign.findings_local
+GROUP BY tenant, time, event_id, id;
+
+ALTER TABLE countersign.event_counts_fill ON CLUSTER main MODIFY QUERY
+SELECT
+    tenant,
+    toStartOfFiveMinutes(toDateTime(time, 'UTC')) AS bucket,
+    outcome,
+    country,
+    max(time) AS newest,
+    uniqState(id) AS events
+FROM countersign.events_local
+WHERE kind NOT IN ('verdict', 'context', 'erasure')
+GROUP BY tenant, bucket, outcome, country;
