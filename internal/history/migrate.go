@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -186,25 +187,50 @@ SELECT {version:UInt32}, {name:String}, {checksum:String}, now64(3)`,
 		clickhouse.Named("version", m.version), clickhouse.Named("name", m.name), clickhouse.Named("checksum", m.checksum))
 }
 
-// retain sets the configured retention and tiering where they differ. It changes what the next merges drop and move, and
-// rewrites nothing.
-func (s *Store) retain(ctx context.Context) error {
+// sumDays is how long sums that name nobody are kept at least, from the time that they are about; longer where what they sum up is.
+const sumDays = 800
+
+// retain sets the configured retention and tiering where they differ. The parts that are there take the new retention from the
+// times that are noted with them: no row is written anew.
+func (s *Store) retain(ctx context.Context) (err error) {
+	conn, err := s.patient()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	r := s.cfg.Retention
-	for table, days := range map[Table]int{
-		TableEvents: r.EventDays, TableFindings: r.DecisionDays, TableRevocations: r.DecisionDays,
-		TableReceipts: r.DecisionDays, TableDeadLetters: r.DeadLetterDays,
-		TableMarks: r.DecisionDays, TableAudit: r.DecisionDays, TableAlerts: r.DecisionDays,
-		TableBySession: r.EventDays, TableByUser: r.EventDays, TableByPrefix: r.EventDays,
+	for _, t := range []struct {
+		table Table
+		since string
+		days  int
+		rest  string
+	}{
+		{table: TableEvents, days: r.EventDays}, {table: TableBySession, days: r.EventDays},
+		{table: TableByUser, days: r.EventDays}, {table: TableByPrefix, days: r.EventDays},
+		{table: TableFindings, days: r.DecisionDays}, {table: TableRevocations, days: r.DecisionDays},
+		{table: TableReceipts, days: r.DecisionDays}, {table: TableMarks, days: r.DecisionDays},
+		{table: TableAudit, days: r.DecisionDays}, {table: TableAlerts, days: r.DecisionDays},
+		{table: TableFindingTimes, since: "toDateTime(decided)", days: r.DecisionDays},
+		{table: TableDeadLetters, days: r.DeadLetterDays},
+		{table: "event_counts", since: "bucket", days: max(sumDays, r.EventDays)},
+		{table: "event_days", since: "day", days: max(sumDays, r.EventDays)},
+		{table: "by_app", since: "bucket", days: max(sumDays, r.EventDays), rest: hoursGo},
+		{table: "by_place", since: "bucket", days: max(sumDays, r.EventDays), rest: hoursGo},
+		{table: "finding_counts", since: "bucket", days: max(sumDays, r.DecisionDays)},
 	} {
-		if err := s.retainTable(ctx, table, days); err != nil {
-			return fmt.Errorf("setting the retention of %s to %d days: %w", table, days, err)
+		ttl := fmt.Sprintf("TTL %s + toIntervalDay(%d)%s", cmp.Or(t.since, "toDateTime(logged)"), t.days, t.rest)
+		if err := s.retainTable(ctx, conn, t.table, ttl); err != nil {
+			return fmt.Errorf("setting the retention of %s to %d days: %w", t.table, t.days, err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) retainTable(ctx context.Context, table Table, days int) error {
-	want := fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d)", days)
+// hoursGo is how long hours are kept besides days and weeks.
+var hoursGo = fmt.Sprintf(", bucket + toIntervalDay(%d) WHERE step = %d", hourDays, hourSeconds)
+
+// retainTable sets what a table says of its retention, as the server writes it.
+func (s *Store) retainTable(ctx context.Context, conn driver.Conn, table Table, want string) error {
 	// The parts of statements are ours: names of a closed set or checked by Config.Validate, and numbers.
 	alter := "ALTER TABLE ${database}." + s.cfg.local(table) + s.cfg.onCluster() + " MODIFY "
 	var have string
@@ -214,18 +240,23 @@ func (s *Store) retainTable(ctx context.Context, table Table, days int) error {
 	if err != nil || have == "" {
 		return err // or not made yet
 	}
+	var changes []string
 	if t := s.cfg.Tiering; t != (Tiering{}) && table == TableEvents {
-		want = fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d) TO VOLUME '%s', toDateTime(logged) + toIntervalDay(%d)", t.EventDays, t.Volume, days)
+		want = strings.Replace(want, "TTL ", fmt.Sprintf("TTL toDateTime(logged) + toIntervalDay(%d) TO VOLUME '%s', ", t.EventDays, t.Volume), 1)
 		if policy := "storage_policy = '" + t.StoragePolicy + "'"; !strings.Contains(have, policy) {
-			if err := s.Exec(ctx, alter+"SETTING "+policy); err != nil {
-				return err
-			}
+			changes = append(changes, "SETTING "+policy)
 		}
 	}
-	if strings.Contains(have, want+" SETTINGS ") {
-		return nil
+	if !strings.Contains(have, want+" SETTINGS ") {
+		// Else the server would write all rows anew, or, told not to, hold the parts that are there to the former retention.
+		changes = append(changes, "SETTING materialize_ttl_recalculate_only = 1", want)
 	}
-	return s.Exec(ctx, alter+want+" SETTINGS materialize_ttl_after_modify = 0")
+	for _, change := range changes {
+		if err := conn.Exec(ctx, s.sql(alter+change)); err != nil {
+			return classify(err)
+		}
+	}
+	return nil
 }
 
 // Exec runs a statement of an operator or a test. ${database} in it stands for the database's name.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/history/historytest"
 	"github.com/countersign-io/countersign/internal/report"
@@ -43,6 +44,9 @@ func TestSecondMigrationAppliesNothing(t *testing.T) {
 		t.Errorf("a migrated server is not ready: %v", err)
 	}
 	before := schema(t, s, cfg.Database)
+	if strings.Contains(before, "materialize_ttl_recalculate_only") {
+		t.Error("retention was changed although it is the default: retain does not know what it has")
+	}
 	done, err = s.Migrate(t.Context())
 	if err != nil || len(done) != 0 {
 		t.Errorf("second run: %v, %v: want no step", done, err)
@@ -133,6 +137,55 @@ func TestRetentionFollowsTheConfiguration(t *testing.T) {
 		}
 		if err := other.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// What is there is held to a changed retention as well, without being written anew.
+func TestAChangedRetentionReachesWhatIsThere(t *testing.T) {
+	t.Parallel()
+	cfg := historytest.Config(t)
+	s := historytest.OpenConfig(t, cfg)
+	e := seen("acme", "ana", 10, events.Success)
+	insertEvents(t, s, e)
+	insertFindings(t, s, finding(e, "LOC-01", events.High))
+	// until is when the parts of a table are to go, in whole days from now.
+	until := func(table string) string {
+		text, err := s.Text(t.Context(), `SELECT toString(round((toUnixTimestamp(max(delete_ttl_info_max)) - toUnixTimestamp(now())) / 86400))
+FROM system.parts WHERE database = '${database}' AND table = '`+table+`' AND active`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	tables := []string{"events", "findings", "by_session", "by_user", "by_prefix", "finding_times", "event_counts", "event_days", "by_app", "by_place", "finding_counts"}
+	for _, c := range []struct {
+		events, decisions int
+		want              []string
+	}{
+		{90, 400, []string{"90", "400", "90", "90", "90", "400", "797", "797", "797", "797", "797"}},
+		{2000, 1000, []string{"2000", "1000", "2000", "2000", "2000", "1000", "1997", "1997", "1997", "1997", "997"}},
+		{30, 60, []string{"30", "60", "30", "30", "30", "60", "797", "797", "797", "797", "797"}},
+	} {
+		cfg.Retention.EventDays, cfg.Retention.DecisionDays = c.events, c.decisions
+		changed, err := history.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(changed.Retain(t.Context()), changed.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for busy := "1"; busy != "0"; {
+			if busy, err = s.Text(t.Context(), "SELECT toString(count()) FROM system.mutations WHERE database = '${database}' AND NOT is_done"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		for _, table := range tables {
+			got = append(got, until(table))
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("of %v with %d and %d days (-want +got):\n%s", tables, c.events, c.decisions, diff)
 		}
 	}
 }
