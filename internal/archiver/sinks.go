@@ -142,7 +142,7 @@ var sinks = []*sink{
 			if err := json.Unmarshal(r.Value, i); err != nil {
 				return fmt.Errorf("reading an incident: %w", err)
 			}
-			return b.Append(i, r.Value, logged, r.Offset)
+			return b.Append(i, logged, r.Offset)
 		}}
 	}},
 }

@@ -31,9 +31,10 @@ func NewAlerts() *Alerts {
 	return a
 }
 
-// Append adds an incident as it is now. raw is its record; logged and offset say when and where it entered the log, which has
-// one partition: of an incident's rows the last one holds. See [Events.Append].
-func (b *Alerts) Append(i *incident.Incident, raw []byte, logged time.Time, offset int64) error {
+// Append adds an incident as it is now, but for the names of some of its users, which nobody asks the history for and no erasure
+// would find. logged and offset say when and where it entered the log, which has one partition: of an incident's rows the last
+// one holds. See [Events.Append].
+func (b *Alerts) Append(i *incident.Incident, logged time.Time, offset int64) error {
 	id, err := hash("id", i.ID)
 	if err != nil {
 		return err
@@ -46,6 +47,12 @@ func (b *Alerts) Append(i *incident.Incident, raw []byte, logged time.Time, offs
 	}
 	if !events.ValidTenant(i.Tenant) {
 		return fmt.Errorf("tenant: is %.80q, which is no tenant", i.Tenant)
+	}
+	kept := *i
+	kept.Sample = nil
+	raw, err := json.Marshal(&kept)
+	if err != nil {
+		return fmt.Errorf("writing an incident: %w", err)
 	}
 	const offsetBits = 20
 	b.tenant.add(i.Tenant)

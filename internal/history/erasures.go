@@ -28,6 +28,21 @@ var personal = map[Table]string{
 	TableAlerts: "since",
 }
 
+// entered are those of them that say exactly when a row entered the log: what was there before the erasure goes as well, though
+// a source's clock that is ahead may call it later.
+var entered = map[Table]bool{
+	TableEvents: true, TableFindings: true, TableRevocations: true, TableReceipts: true, TableMarks: true, TableAlerts: true,
+}
+
+// past is the condition for a table's rows that an erasure reaches, by expressions for the two times up to which it does.
+func past(table Table, row, until, logged string) string {
+	condition := row + personal[table] + " <= " + until
+	if entered[table] {
+		condition = "(" + condition + " OR " + row + "logged <= " + logged + ")"
+	}
+	return condition
+}
+
 // Erasures is a block of rows for the table of erasures.
 type Erasures struct {
 	Block
@@ -107,18 +122,18 @@ func (s *Store) eraseFrom(ctx context.Context, table Table) (rows uint64, err er
 // toErase tells of the persons who have rows in a table that are to go.
 func (s *Store) toErase(ctx context.Context, table Table, scope report.Scope, tell func(*report.Erasure)) error {
 	where := within(scope)
-	return s.rows(ctx, `SELECT tenant, user_id, toUnixTimestamp64Milli(any(erased.until)), count()
+	return s.rows(ctx, `SELECT tenant, user_id, toUnixTimestamp64Milli(any(erased.until)), toUnixTimestamp64Milli(any(erased.accepted)), count()
 FROM ${database}.`+string(table)+` AS t
-INNER JOIN (SELECT tenant, user_id, max(before) AS until FROM ${database}.erasures GROUP BY tenant, user_id) AS erased USING (tenant, user_id)
-WHERE (tenant, user_id) IN (SELECT tenant, user_id FROM ${database}.erasures) AND t.`+personal[table]+` <= erased.until
+INNER JOIN (SELECT tenant, user_id, max(before) AS until, max(logged) AS accepted FROM ${database}.erasures GROUP BY tenant, user_id) AS erased USING (tenant, user_id)
+WHERE (tenant, user_id) IN (SELECT tenant, user_id FROM ${database}.erasures) AND `+past(table, "t.", "erased.until", "erased.accepted")+`
   AND `+where.String()+`
 GROUP BY tenant, user_id`, where.with(), func(r rowScanner) error {
 		var e report.Erasure
-		var before int64
-		if err := r.Scan(&e.Tenant, &e.User, &before, &e.Remaining); err != nil {
+		var before, logged int64
+		if err := r.Scan(&e.Tenant, &e.User, &before, &logged, &e.Remaining); err != nil {
 			return err
 		}
-		e.Before = millis(before)
+		e.Before, e.Logged = millis(before), millis(logged)
 		tell(&e)
 		return nil
 	})
@@ -126,7 +141,8 @@ GROUP BY tenant, user_id`, where.with(), func(r rowScanner) error {
 
 // erasedCondition names a person's rows in literals: a deletion takes no parameters.
 func erasedCondition(table Table, e *report.Erasure) string {
-	return fmt.Sprintf("(tenant = %s AND user_id = %s AND %s <= fromUnixTimestamp64Milli(%d, 'UTC'))", literal(e.Tenant), literal(e.User), personal[table], int64(e.Before))
+	moment := func(at events.Millis) string { return fmt.Sprintf("fromUnixTimestamp64Milli(%d, 'UTC')", int64(at)) }
+	return fmt.Sprintf("(tenant = %s AND user_id = %s AND %s)", literal(e.Tenant), literal(e.User), past(table, "", moment(e.Before), moment(e.Logged)))
 }
 
 // literal quotes text as a string of ClickHouse's SQL. Every byte that is no plain letter or digit is written by its number.

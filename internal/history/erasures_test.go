@@ -1,6 +1,8 @@
 package history_test
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/history"
 	"github.com/countersign-io/countersign/internal/history/historytest"
+	"github.com/countersign-io/countersign/internal/notify/incident"
 	"github.com/countersign-io/countersign/internal/report"
 )
 
@@ -79,7 +82,7 @@ func TestAnErasureDeletesOnePersonsPast(t *testing.T) {
 	}
 	b := history.NewErasures()
 	for _, user := range append([]string{"ana"}, erased...) {
-		if err := b.Append(events.NewErasure("acme", user, at(50)), time.Now()); err != nil {
+		if err := b.Append(events.NewErasure("acme", user, at(50)), time.Now().Add(-time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,6 +124,48 @@ func TestAnErasureDeletesOnePersonsPast(t *testing.T) {
 	}
 	if list, err := s.Erasures(t.Context(), report.Scope{Tenants: []string{"globex"}}); err != nil || len(list) != 0 {
 		t.Errorf("globex sees the erasures %+v, %v", list, err)
+	}
+}
+
+// A source's clock may be ahead: what was on the log before an erasure goes, and what came behind it stays.
+func TestAnErasureReachesWhatIsAheadOfTime(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	accepted := time.Now().Add(-time.Hour)
+	for i, logged := range []time.Time{accepted.Add(-time.Second), accepted.Add(time.Second)} {
+		e := event("acme", "ana", 60+i)
+		b, f := history.NewEvents(), history.NewFindings()
+		if err := errors.Join(b.Append(e, events.Encode(e), logged), f.Append(finding(e, "LOC-01", events.High), []byte("{}"), logged)); err != nil {
+			t.Fatal(err)
+		}
+		insert(t, s, &b.Block)
+		insert(t, s, &f.Block)
+	}
+	b := history.NewErasures()
+	if err := b.Append(events.NewErasure("acme", "ana", at(50)), accepted); err != nil {
+		t.Fatal(err)
+	}
+	insert(t, s, &b.Block)
+	erase(t, s)
+	for _, table := range []string{"events", "findings"} {
+		if left, err := s.Text(t.Context(), "SELECT arrayStringConcat(groupArray(toString(toUnixTimestamp64Milli(time))), ' ') FROM ${database}."+table); err != nil || left != fmt.Sprint(int64(at(61))) {
+			t.Errorf("of %s %q is left, %v: want what entered the log after the erasure", table, left, err)
+		}
+	}
+}
+
+// An incident of many users names some of them in what people are sent, and not in the history.
+func TestIncidentsOfManyNameNobody(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	i := alert(finding(event("acme", "ana", 1), "LOC-01", events.High), 10)
+	i.Kind, i.User, i.UserName, i.Sample = incident.Network, "", "", []string{"Ana of acme", "ben"}
+	insertAlerts(t, s, i)
+	if named, err := s.Text(t.Context(), "SELECT toString(countIf(raw LIKE '%Ana%' OR raw LIKE '%ben%')) FROM ${database}.alerts"); err != nil || named != "0" {
+		t.Errorf("%s incidents of many name users, %v", named, err)
+	}
+	if len(i.Sample) != 2 {
+		t.Error("the incident itself lost its users")
 	}
 }
 

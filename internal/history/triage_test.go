@@ -1,7 +1,6 @@
 package history_test
 
 import (
-	"encoding/json"
 	"maps"
 	"net/netip"
 	"slices"
@@ -83,11 +82,7 @@ func insertAlerts(t testing.TB, s *history.Store, list ...*incident.Incident) {
 	t.Helper()
 	b := history.NewAlerts()
 	for n, i := range list {
-		raw, err := json.Marshal(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := b.Append(i, raw, time.Now(), int64(n)); err != nil {
+		if err := b.Append(i, time.Now(), int64(n)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,8 +9,8 @@ CREATE TABLE IF NOT EXISTS ${database}.erasures
 )
 ENGINE = ReplacingMergeTree(logged)
 ORDER BY (tenant, user_id, before)
--- Longer than any topic keeps the person's records; then this goes as well.
-TTL toDateTime(logged) + INTERVAL 90 DAY
+-- Longer than any topic keeps the person's records, which is 400 days for marks; then this goes as well.
+TTL toDateTime(logged) + INTERVAL 430 DAY
 SETTINGS
     fsync_after_insert = 1,
     fsync_part_directory = 1
