@@ -14,7 +14,7 @@ func (s *Store) DeadLetters(ctx context.Context, q report.LetterQuery) (report.L
 		equal("stage", "stage", q.Stage).
 		equal("source", "source", q.Source).
 		after("time", "id", q.After)
-	list, err := s.selectLetters(ctx, `'' AS bytes`, where, `ORDER BY time DESC, id DESC
+	list, err := s.selectLetters(ctx, `'' AS bytes`, "FINAL", where, `ORDER BY time DESC, id DESC
 LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1))))
 	if err != nil {
 		return report.LetterPage{}, err
@@ -25,8 +25,10 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(q.Limit+1))))
 
 // DeadLetter answers with one dead letter, the newest when its id came again. It belongs to no tenant.
 func (s *Store) DeadLetter(ctx context.Context, id string) (*events.DeadLetter, error) {
-	where := (&conditions{}).and("id = {id:String}", named("id", id))
-	list, err := s.selectLetters(ctx, "bytes", where, `ORDER BY time DESC
+	// First where it is, then its bytes: those of other letters are not read.
+	where := (&conditions{}).and(`(time, id) IN (SELECT time, id FROM ${database}.dead_letters WHERE id = {id:String} ORDER BY time DESC LIMIT 1)`,
+		named("id", id))
+	list, err := s.selectLetters(ctx, "bytes", "", where, `ORDER BY logged DESC
 LIMIT 1`, where.with())
 	if err != nil {
 		return nil, err
@@ -37,11 +39,11 @@ LIMIT 1`, where.with())
 	return &list[0], nil
 }
 
-// selectLetters reads dead letters; rest is what follows the condition.
-func (s *Store) selectLetters(ctx context.Context, content string, where *conditions, rest string, args []any) ([]events.DeadLetter, error) {
+// selectLetters reads dead letters; final is FINAL where each is wanted once, and rest is what follows the condition.
+func (s *Store) selectLetters(ctx context.Context, content, final string, where *conditions, rest string, args []any) ([]events.DeadLetter, error) {
 	var list []events.DeadLetter
 	err := s.rows(ctx, `SELECT toUnixTimestamp64Milli(time), id, source, stage, reason, topic, partition, offset, line, size, format, `+content+`
-FROM ${database}.dead_letters FINAL
+FROM ${database}.dead_letters `+final+`
 WHERE `+where.String()+`
 `+rest, args, func(r rowScanner) error {
 		var d events.DeadLetter

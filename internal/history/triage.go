@@ -144,10 +144,17 @@ func (s *Store) RequirementFindings(ctx context.Context, scope report.Scope, req
 	}
 	where := within(scope).equal("requirement", "requirement", requirement)
 	list, err := s.records(ctx, `SELECT toUnixTimestamp64Milli(time), `+hexID+`, raw
-FROM ${database}.findings FINAL
-WHERE `+where.String()+`
-ORDER BY time, id
-LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxRequirementFindings))))
+FROM ${database}.findings
+WHERE (tenant, time, id) IN (
+    SELECT tenant, time, id
+    FROM ${database}.findings
+    WHERE `+where.String()+`
+    ORDER BY time, id
+    LIMIT 1 BY tenant, time, id
+    LIMIT {limit:UInt32}
+)
+ORDER BY time, id, logged DESC
+LIMIT 1 BY tenant, time, id`, where.with(named("limit", uint32(maxRequirementFindings))))
 	if err != nil {
 		return nil, err
 	}
