@@ -58,34 +58,34 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxSources))), func(r ro
 func (s *Store) sourceDelays(ctx context.Context, scope report.Scope, now events.Millis, known map[[2]string]*report.SourceHealth) error {
 	const step = 5 * events.Minute
 	where := within(scope).during("bucket", report.Span{From: millis(floor(int64(now)-events.Hour, step)), To: now + events.Day})
-	classes := map[[2]string]map[uint8]uint64{}
-	err := s.rows(ctx, `SELECT source, family, delay, uniqMerge(events)
-FROM ${database}.source_counts
-WHERE `+where.String()+`
-GROUP BY source, family, delay`, where.with(), func(r rowScanner) error {
+	return s.rows(ctx, `SELECT source, family, groupArray(delay), groupArray(n), uniqMerge(sent)
+FROM (
+    SELECT source, family, delay, uniqMerge(events) AS n, uniqMergeState(events) AS sent
+    FROM ${database}.source_counts
+    WHERE `+where.String()+`
+    GROUP BY source, family, delay
+)
+GROUP BY source, family`, where.with(), func(r rowScanner) error {
 		var key [2]string
-		var class uint8
-		var n uint64
-		if err := r.Scan(&key[0], &key[1], &class, &n); err != nil {
+		var classes []uint8
+		var sent []uint64
+		var all uint64
+		if err := r.Scan(&key[0], &key[1], &classes, &sent, &all); err != nil {
 			return err
 		}
-		if classes[key] == nil {
-			classes[key] = map[uint8]uint64{}
-		}
-		classes[key][class] += n
-		return nil
-	})
-	for key, counts := range classes {
 		v := known[key]
 		if v == nil {
-			continue
+			return nil
 		}
-		for _, n := range counts {
-			v.LastHour += n
+		// An event that was sent again is of several classes, and one event.
+		counts, total := map[uint8]uint64{}, uint64(0)
+		for i, class := range classes {
+			counts[class] = sent[i]
+			total += sent[i]
 		}
-		v.DelayP50, v.DelayP95 = delayAt(counts, v.LastHour, 0.5), delayAt(counts, v.LastHour, 0.95)
-	}
-	return err
+		v.LastHour, v.DelayP50, v.DelayP95 = all, delayAt(counts, total, 0.5), delayAt(counts, total, 0.95)
+		return nil
+	})
 }
 
 // delayAt is a quantile of delays that are counted by class.
