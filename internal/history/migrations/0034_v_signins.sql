@@ -17,7 +17,7 @@ SELECT
     prefix AS network,
     asn,
     org AS network_owner,
-    splitByChar(',', classes) AS network_classes,
+    if(classes = '', [], splitByChar(',', toString(classes))) AS network_classes,
     country,
     region,
     city,

@@ -6,7 +6,7 @@ SELECT
     not_before AS opened,
     if(r.status = 'open' AND expires < now64(3), 'expired', r.status) AS status,
     expires,
-    if(r.status = 'open', NULL, r.closed) AS closed,
+    multiIf(r.status != 'open', r.closed, expires < now64(3), expires, NULL) AS closed,
     if(r.status = 'satisfied', dateDiff('second', not_before, r.closed), NULL) AS seconds_to_satisfy,
     user_id,
     session_id AS session,

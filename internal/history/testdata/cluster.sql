@@ -342,7 +342,7 @@ CREATE TABLE IF NOT EXISTS countersign.erasures_local ON CLUSTER main
 )
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}', logged)
 ORDER BY (tenant, user_id, before)
-TTL toDateTime(logged) + INTERVAL 90 DAY
+TTL toDateTime(logged) + INTERVAL 430 DAY
 SETTINGS
     fsync_after_insert = 1,
     fsync_part_directory = 1;
@@ -749,7 +749,7 @@ SELECT
     prefix AS network,
     asn,
     org AS network_owner,
-    splitByChar(',', classes) AS network_classes,
+    if(classes = '', [], splitByChar(',', toString(classes))) AS network_classes,
     country,
     region,
     city,
@@ -777,7 +777,7 @@ SELECT
     not_before AS opened,
     if(r.status = 'open' AND expires < now64(3), 'expired', r.status) AS status,
     expires,
-    if(r.status = 'open', NULL, r.closed) AS closed,
+    multiIf(r.status != 'open', r.closed, expires < now64(3), expires, NULL) AS closed,
     if(r.status = 'satisfied', dateDiff('second', not_before, r.closed), NULL) AS seconds_to_satisfy,
     user_id,
     session_id AS session,
