@@ -21,6 +21,7 @@ var (
 	createView     = regexp.MustCompile(`(?s)^CREATE OR REPLACE VIEW \$\{database\}\.(\w+) AS\n(.*)$`)
 	alterFill      = regexp.MustCompile(`(?s)^ALTER TABLE \$\{database\}\.(\w+) MODIFY QUERY\n(.*)$`)
 	alterTable     = regexp.MustCompile(`(?s)^ALTER TABLE \$\{database\}\.(\w+)\s(.*)$`)
+	insertBefore   = regexp.MustCompile(`^INSERT INTO `)
 	fromTable      = regexp.MustCompile(`FROM \$\{database\}\.(\w+)`)
 	orderBy        = regexp.MustCompile(`(?m)^ORDER BY (?:\(([^)]*)\)|(\w+))`)
 	comment        = regexp.MustCompile(`(?m)^\s*--.*\n`)
@@ -67,6 +68,9 @@ func (c Config) statements(statement string) ([]string, error) {
 	}
 	if m := createView.FindStringSubmatch(text); m != nil {
 		return []string{fmt.Sprintf("CREATE OR REPLACE VIEW ${database}.%s%s AS\n%s", m[1], on, m[2])}, nil
+	}
+	if insertBefore.MatchString(text) {
+		return nil, nil // it takes over what an earlier schema had: a cluster's database is new
 	}
 	if m := alterFill.FindStringSubmatch(text); m != nil {
 		return []string{fmt.Sprintf("ALTER TABLE ${database}.%s%s MODIFY QUERY\n%s", m[1], on, local(m[2]))}, nil
