@@ -252,9 +252,10 @@ func TestQueriesOfDashboardsRun(t *testing.T) {
 		}
 	}
 	for title, want := range map[string]string{
-		"Findings": "[[3]]", "Users affected": "[[2]]", "Step-ups": "[[2]]", "Open now": "[[1]]", "Enforced, median": "[[2]]", "Precision": "[[0.5]]",
+		"Findings": "[[3]]", "Users affected": "[[2]]", "Step-ups": "[[3]]", "Open now": "[[1]]", "Enforced, median": "[[2]]", "Precision": "[[0.5]]",
 		"Precision of rules": "[[LOC-01 1 1 0.5]]", "Findings by country": "[[JP 2] [unknown 1]]",
 		"Time to enforce, by application": "[[bank challenged 1 2 2 2] [bank satisfied 1 30 30 30]]",
+		"Step-ups by what became of them": "[[* expired 1] [* open 1] [* satisfied 1]]",
 		"Users with most findings":        "[[acme alice Alice 2 2 1 *] [o'neill bob  1 0 1 *]]",
 	} {
 		got := fmt.Sprint(answers[title])
@@ -281,6 +282,7 @@ var fixtures = []string{
 	`INSERT INTO revocations (tenant, requirement, version, logged, user_id, action, status, not_before, expires, severity) VALUES
 		('acme', 'r1', 1, now(), 'alice', 'step_up', 'open', now64(3) - 100, now64(3) + 3600, 'high'),
 		('acme', 'r2', 1, now(), 'alice', 'step_up', 'open', now64(3) - 100, now64(3) + 3600, 'high'),
+		('acme', 'r4', 1, now(), 'erin', 'step_up', 'open', now64(3) - 100, now64(3) - 40, 'high'),
 		('other', 'r3', 1, now(), 'dave', 'step_up', 'open', now64(3) - 100, now64(3) + 3600, 'high')`,
 	`INSERT INTO revocations (tenant, requirement, version, logged, user_id, action, status, not_before, expires, severity)
 		SELECT tenant, requirement, 2, now(), user_id, action, 'satisfied', not_before, expires, severity FROM revocations WHERE requirement = 'r1'`,
