@@ -17,9 +17,9 @@ func eraseCommand() *cobra.Command {
 	var configFile, tenant, person, confirm, reason string
 	c := &cobra.Command{
 		Use: "erase --tenant TENANT --user ID --confirm ID --reason TEXT", Short: "Erase what is known of a person", Args: cobra.NoArgs,
-		Long: "Write the erasure of a person to the log. The detector forgets the user; the archiver has the user's events, findings,\n" +
-			"requirements, receipts and marks of up to now deleted from ClickHouse, again whenever they come back. The topics of the\n" +
-			"log drop their records by their own retention. See docs/privacy.md. There is no way back.",
+		Long: "Write the erasure of a person to the log. The detector forgets the user; the archiver has the user's rows of up to now\n" +
+			"deleted from ClickHouse, again whenever they come back: events, findings, revocations, receipts, marks, alerts, by_session,\n" +
+			"by_user and by_prefix. The topics of the log drop their records by their own retention. See docs/privacy.md. There is no way back.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if confirm != person {
 				return fmt.Errorf("--confirm: is %.80q, must be the same as --user", confirm)
