@@ -386,7 +386,7 @@ func TestThePipelineIsLookedAtForEverybodyAtOnce(t *testing.T) {
 	}
 	// What is away is said so; the figures are those of before.
 	log.err, q.err = errors.New("no broker"), report.ErrUnavailable
-	a.looked.at, a.looked.newest = time.Time{}, nil
+	a.looked.log.at, a.looked.newest = time.Time{}, nil
 	clear(got)
 	exchange(t, http.MethodGet, base+"/v1/pipeline", acmeSecret, nil, &got)
 	if got["log"] != "away" || got["history"] != "away" || got["newest_event"] != nil || len(got["topics"].([]any)) != 1 {

@@ -49,54 +49,102 @@ type Watched struct {
 }
 
 const (
-	// lookEvery is how old an answer may be, lookTime how long Kafka may take for one.
+	// lookEvery is how old an answer may be, lookTime how long Kafka, and the history, may take for one.
 	lookEvery = 2 * time.Second
 	lookTime  = 5 * time.Second
 	// maxNewest bounds the scopes whose newest event is remembered.
 	maxNewest = 100
 )
 
-// lookout remembers how things stood, so that many who watch cost no more than one.
+// lookout remembers how things stood.
 type lookout struct {
+	log glance[logState]
+
 	mu     sync.Mutex
-	at     time.Time
+	newest map[string]*glance[newest] // by tenants
+}
+
+// logState is how the log stood when it answered last.
+type logState struct {
 	away   bool
 	topics []report.TopicState
 	groups []report.GroupLag
-	newest map[string]newest // by tenants
 }
 
 type newest struct {
-	asked time.Time
 	event events.Millis
 	away  bool
+}
+
+// glance is what was seen last. Many who watch cost no more than one, and none waits longer than for one look.
+type glance[T any] struct {
+	mu     sync.Mutex
+	seen   T
+	at     time.Time     // when it was seen
+	coming chan struct{} // closed when a newer one is there; nil when none is on its way
+}
+
+// look asks for a newer one when the last is older than lookEvery and nobody has asked yet. What it returns is closed when
+// there is one. ask gets the last one; it is for others too, and does not end with the ctx of the one who asked first.
+func (g *glance[T]) look(ctx context.Context, ask func(ctx context.Context, last T) T) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.coming != nil {
+		return g.coming
+	}
+	coming := make(chan struct{})
+	if time.Since(g.at) <= lookEvery {
+		close(coming)
+		return coming
+	}
+	g.coming = coming
+	last := g.seen
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+		defer cancel()
+		seen := ask(ctx, last)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.seen, g.at, g.coming = seen, time.Now(), nil
+		close(coming)
+	}()
+	return coming
+}
+
+func (g *glance[T]) last() (seen T, at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.seen, g.at
 }
 
 func (a *API) pipeline(ctx context.Context, who *principal, _ *struct{}) (*pipelineAnswer, error) {
 	if a.deps.Topics == nil {
 		return nil, notConfigured("The log's topics are not known here.")
 	}
-	// The answer is for others too, and must not end with the one who asked first.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
-	defer cancel()
-	l := &a.looked
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(l.at) > lookEvery {
-		topics, groups, err := a.look(ctx)
-		if l.away = err != nil; err == nil {
-			l.topics, l.groups = topics, groups
-		} else {
-			a.log.Debug("looking at the log", zap.Error(err))
+	ofTenants := a.looked.newestOf(who.tenants)
+	for _, coming := range []<-chan struct{}{
+		a.looked.log.look(ctx, a.lookAtLog),
+		ofTenants.look(ctx, func(ctx context.Context, _ newest) newest {
+			event, err := a.deps.History.Newest(ctx, who.tenants)
+			if err != nil {
+				return newest{away: true}
+			}
+			return newest{event: event}
+		}),
+	} {
+		select {
+		case <-coming:
+		case <-ctx.Done():
+			return nil, a.refusal(ctx.Err())
 		}
-		l.at = now
 	}
-	n := a.newestOf(ctx, who.tenants)
+	log, at := a.looked.log.last()
+	n, _ := ofTenants.last()
 	answer := &pipelineAnswer{}
 	b := &answer.Body
-	b.Topics, b.Groups = append([]report.TopicState{}, l.topics...), append([]report.GroupLag{}, l.groups...)
-	b.At, b.Log, b.History, b.Newest = l.at.UTC(), "ok", "ok", n.event
-	if l.away {
+	b.Topics, b.Groups = append([]report.TopicState{}, log.topics...), append([]report.GroupLag{}, log.groups...)
+	b.At, b.Log, b.History, b.Newest = at.UTC(), "ok", "ok", n.event
+	if log.away {
 		b.Log = "away"
 	}
 	if n.away {
@@ -105,26 +153,34 @@ func (a *API) pipeline(ctx context.Context, who *principal, _ *struct{}) (*pipel
 	return answer, nil
 }
 
-// newestOf is the newest event of some tenants. The lock is held.
-func (a *API) newestOf(ctx context.Context, scope report.Scope) newest {
-	l := &a.looked
+// newestOf is the glance at the newest event of some tenants.
+func (l *lookout) newestOf(scope report.Scope) *glance[newest] {
 	key := "*"
 	if !scope.All {
 		key = strings.Join(scope.Tenants, " ")
 	}
-	n, ok := l.newest[key]
-	if ok && time.Since(n.asked) <= lookEvery {
-		return n
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g, ok := l.newest[key]
+	if !ok {
+		if l.newest == nil || len(l.newest) >= maxNewest {
+			l.newest = map[string]*glance[newest]{}
+		}
+		g = &glance[newest]{}
+		l.newest[key] = g
 	}
-	event, err := a.deps.History.Newest(ctx, scope)
-	if n = (newest{time.Now(), event, err != nil}); err != nil {
-		n.event = 0
+	return g
+}
+
+// lookAtLog keeps what was seen last while Kafka does not answer.
+func (a *API) lookAtLog(ctx context.Context, last logState) logState {
+	topics, groups, err := a.look(ctx)
+	if err != nil {
+		a.log.Debug("looking at the log", zap.Error(err))
+		last.away = true
+		return last
 	}
-	if l.newest == nil || len(l.newest) >= maxNewest {
-		l.newest = map[string]newest{}
-	}
-	l.newest[key] = n
-	return n
+	return logState{topics: topics, groups: groups}
 }
 
 // look asks Kafka.
