@@ -57,7 +57,7 @@ type BacktestRequest struct {
 	Tenant   string    `json:"tenant,omitempty" maxLength:"64" doc:"One of the tenants that you may see; all of them when left out"`
 	From     time.Time `json:"from" doc:"Start of the time that is reported on"`
 	To       time.Time `json:"to" doc:"End of it, not part of it"`
-	WarmUp   int       `json:"warm_up_days,omitempty" minimum:"0" maximum:"400" default:"30" doc:"How many days before are replayed without being reported on, so that users are known"`
+	WarmUp   *int      `json:"warm_up_days,omitempty" minimum:"0" maximum:"400" doc:"How many days before are replayed without being reported on, so that users are known; 30 when left out"`
 	Baseline string    `json:"baseline,omitempty" enum:"recorded,current" default:"recorded" doc:"What to compare with: what was decided, or what the policies in force decide on the same events"`
 }
 
@@ -101,6 +101,9 @@ type backtestOf struct {
 	baseline string
 	version  string
 }
+
+// defaultWarmUp is in days.
+const defaultWarmUp = 30
 
 // The baselines.
 const (
@@ -149,7 +152,10 @@ func (a *API) backtestOptions(ctx context.Context, who *principal, q *BacktestRe
 	bad := func(field, message string, value any) error {
 		return huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "body." + field, Message: message, Value: value})
 	}
-	about = backtestOf{scope: who.tenants, by: who.name, tenant: q.Tenant, warmUp: q.WarmUp, baseline: q.Baseline}
+	about = backtestOf{scope: who.tenants, by: who.name, tenant: q.Tenant, warmUp: defaultWarmUp, baseline: q.Baseline}
+	if q.WarmUp != nil {
+		about.warmUp = *q.WarmUp
+	}
 	switch span, err := (&Window{From: q.From, To: q.To}).span(a.cfg.MaxSpan); {
 	case q.From.IsZero() || q.To.IsZero():
 		return o, about, bad("from", "must be given, and to as well", q.From)
@@ -190,7 +196,7 @@ func (a *API) backtestOptions(ctx context.Context, who *principal, q *BacktestRe
 		return o, about, bad("baseline", "is current, and so is what would be compared with it: give policies to try", q.Baseline)
 	}
 	about.version = tried.Version()
-	o = backtest.Options{Tenant: q.Tenant, From: about.from, To: about.to, WarmUp: events.Millis(q.WarmUp) * events.Day}
+	o = backtest.Options{Tenant: q.Tenant, From: about.from, To: about.to, WarmUp: events.Millis(about.warmUp) * events.Day}
 	if o.New, err = side(name, tried); err != nil {
 		return o, about, err
 	}

@@ -135,6 +135,27 @@ func await(t *testing.T, base, secret, id string) (b Backtest, raw map[string]an
 
 const onePolicy = "version: 1\npolicies:\n  - name: all\n    mode: observe\n    when: event.user.id == 'u1'\n    then:\n      action: notify\n"
 
+func TestAWarmUpOfNoDaysIsOne(t *testing.T) {
+	t.Parallel()
+	a, base := backtesting(t, &past{}, nil)
+	for name, c := range map[string]struct {
+		asked any
+		want  float64
+	}{"none": {0, 0}, "one day": {1, 1}, "left out": {nil, defaultWarmUp}} {
+		question := with(span(), "policy", onePolicy)
+		if delete(question, "warm_up_days"); c.asked != nil {
+			question["warm_up_days"] = c.asked
+		}
+		var b map[string]any
+		res := exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, question, &b)
+		if res.StatusCode != http.StatusAccepted || b["warm_up_days"] != c.want {
+			t.Errorf("%s: %d, %v days", name, res.StatusCode, b["warm_up_days"])
+		}
+		id, _ := b["id"].(string)
+		a.backtests.Cancel(id)
+	}
+}
+
 func TestABacktestRunsAndIsRead(t *testing.T) {
 	t.Parallel()
 	p := &past{scope: make(chan report.Scope, 10)}
