@@ -290,6 +290,37 @@ func TestPagesGoOnWhereTheOneBeforeEnded(t *testing.T) {
 	}
 }
 
+// What is 24 hours ago now was not on the first page's end of time: the pages of a list are of one time.
+func TestPagesAreOfTheTimeOfTheFirst(t *testing.T) {
+	t.Parallel()
+	_, q, base := newAPI(t, nil)
+	q.page = report.FindingPage{Next: &report.Cursor{Time: 1767225599123, ID: strings.Repeat("a", 32)}}
+	ask := func(query string) (report.Span, string) {
+		t.Helper()
+		res, body := get(t, base+"/v1/findings"+query, wholeSecret)
+		var page struct {
+			Next string `json:"next_cursor"`
+		}
+		if err := json.Unmarshal([]byte(body), &page); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d, %v: %s", query, res.StatusCode, err, body)
+		}
+		return q.findings.Span, page.Next
+	}
+	first, cursor := ask("")
+	if second, _ := ask("?cursor=" + cursor); second != first {
+		t.Errorf("the second page is of %v, the first of %v", second, first)
+	}
+	first, cursor = ask("?from=2026-01-01T00:00:00Z&to=2026-01-09T00:00:00Z")
+	second, cursor := ask("?cursor=" + cursor)
+	if third, _ := ask("?cursor=" + cursor); second != first || third != first {
+		t.Errorf("pages of %v, %v and %v", first, second, third)
+	}
+	own, _ := ask("?from=2026-01-03T00:00:00Z&cursor=" + cursor)
+	if want := (report.Span{From: first.From + 2*events.Day, To: first.To}); own != want {
+		t.Errorf("with a start of its own it is of %v, want %v", own, want)
+	}
+}
+
 func TestAwayHistoryIs503AndNothingElseBreaks(t *testing.T) {
 	t.Parallel()
 	_, q, base := newAPI(t, nil)

@@ -36,11 +36,11 @@ func (a *API) describeAudit(api huma.API) {
 // auditTrail shows the trail, and leaves an entry in it. The trail is what the archiver has brought to the history: the
 // newest entries are seconds behind the log.
 func (a *API) auditTrail(ctx context.Context, who *principal, q *auditQuestion) (*auditAnswer, error) {
-	span, err := q.span(a.cfg.MaxSpan)
+	after, err := q.follow(&q.From, &q.To)
 	if err != nil {
 		return nil, err
 	}
-	after, err := q.cursor()
+	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,6 @@ func (a *API) auditTrail(ctx context.Context, who *principal, q *auditQuestion) 
 	}
 	answer := &auditAnswer{}
 	answer.Body.Entries = append([]events.AuditEntry{}, page.Entries...)
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, span)
 	return answer, nil
 }

@@ -101,11 +101,11 @@ func (a *API) enforcement(ctx context.Context, who *principal, q *Window) (*enfo
 }
 
 func (a *API) receipts(ctx context.Context, who *principal, q *receiptsQuestion) (*receiptsAnswer, error) {
-	span, err := q.span(a.cfg.MaxSpan)
+	after, err := q.follow(&q.From, &q.To)
 	if err != nil {
 		return nil, err
 	}
-	after, err := q.cursor()
+	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (a *API) receipts(ctx context.Context, who *principal, q *receiptsQuestion)
 	}
 	answer := &receiptsAnswer{}
 	answer.Body.Receipts = append([]report.ReceiptLine{}, page.Receipts...)
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, span)
 	return answer, nil
 }
 
@@ -158,11 +158,11 @@ func (a *API) sources(ctx context.Context, who *principal, _ *struct{}) (*source
 }
 
 func (a *API) alerts(ctx context.Context, who *principal, q *alertsQuestion) (*alertsAnswer, error) {
-	span, err := q.span(a.cfg.MaxSpan)
+	after, err := q.follow(&q.From, &q.To)
 	if err != nil {
 		return nil, err
 	}
-	after, err := q.cursor()
+	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func (a *API) alerts(ctx context.Context, who *principal, q *alertsQuestion) (*a
 	}
 	answer := &alertsAnswer{}
 	answer.Body.Alerts = append([]report.Alert{}, page.Alerts...)
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, span)
 	return answer, nil
 }
 

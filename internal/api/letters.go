@@ -88,6 +88,10 @@ func (a *API) letters(ctx context.Context, who *principal, q *lettersQuestion) (
 	if !who.tenants.All {
 		return nil, allTenantsOnly()
 	}
+	after, err := q.follow(&q.From, &q.To)
+	if err != nil {
+		return nil, err
+	}
 	w := Window{From: q.From, To: q.To}
 	if w.To.IsZero() {
 		w.To = time.Now()
@@ -96,10 +100,6 @@ func (a *API) letters(ctx context.Context, who *principal, q *lettersQuestion) (
 		w.From = w.To.AddDate(0, 0, -30)
 	}
 	span, err := w.span(a.cfg.MaxSpan)
-	if err != nil {
-		return nil, err
-	}
-	after, err := q.cursor()
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (a *API) letters(ctx context.Context, who *principal, q *lettersQuestion) (
 	for i := range page.Letters {
 		answer.Body.Letters[i] = a.letterView(&page.Letters[i], false)
 	}
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, span)
 	return answer, nil
 }
 

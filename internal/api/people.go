@@ -86,7 +86,7 @@ type usersAnswer struct {
 }
 
 func (a *API) users(ctx context.Context, who *principal, q *usersQuestion) (*usersAnswer, error) {
-	after, err := q.cursor()
+	after, _, err := q.cursor()
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (a *API) users(ctx context.Context, who *principal, q *usersQuestion) (*use
 	}
 	answer := &usersAnswer{}
 	answer.Body.Users = append([]report.UserSummary{}, page.Users...)
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, report.Span{})
 	return answer, nil
 }
 
@@ -141,11 +141,11 @@ func (a *API) timeline(ctx context.Context, who *principal, q *timelineQuestion)
 	if !who.tenants.Allows(q.Tenant) {
 		return nil, a.refusal(report.ErrNotFound)
 	}
-	span, err := q.span(a.cfg.MaxSpan)
+	after, err := q.follow(&q.From, &q.To)
 	if err != nil {
 		return nil, err
 	}
-	after, err := q.cursor()
+	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (a *API) timeline(ctx context.Context, who *principal, q *timelineQuestion)
 	}
 	answer := &timelineAnswer{}
 	answer.Body.Entries = append([]report.Entry{}, page.Entries...)
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, span)
 	return answer, nil
 }
 
@@ -221,7 +221,7 @@ func (a *API) sessionEvents(ctx context.Context, who *principal, q *sessionEvent
 	if !who.tenants.Allows(q.Tenant) {
 		return nil, a.refusal(report.ErrNotFound)
 	}
-	after, err := q.cursor()
+	after, _, err := q.cursor()
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +239,6 @@ func (a *API) sessionEvents(ctx context.Context, who *principal, q *sessionEvent
 	for i, e := range page.Events {
 		answer.Body.Events[i] = eventJSON(e)
 	}
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, report.Span{})
 	return answer, nil
 }

@@ -186,7 +186,7 @@ func TestNoTextAboutPeopleReachesTheStatement(t *testing.T) {
 
 // cursorOf makes a cursor as anybody can.
 func cursorOf(c report.Cursor) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d:%s", c.Time, c.ID))
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d:0:0:%s", c.Time, c.ID))
 }
 
 func TestPeopleWithoutAnEngineAre503(t *testing.T) {

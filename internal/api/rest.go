@@ -65,33 +65,55 @@ func refuse(parameter, message string, value any) error {
 // Paging is a page's size and where it starts.
 type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
-	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before, whose from and to hold where they are left out"`
 }
 
-// A cursor travels as base64 of its time and id. It says nothing that the page before did not say, and gives no rights.
-func encodeCursor(c *report.Cursor) string {
+// A cursor travels as base64 of its time, the span of its list and its id. It says nothing that the page before did not say, and
+// gives no rights. A list that is about no time has no span.
+func encodeCursor(c *report.Cursor, span report.Span) string {
 	if c == nil {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(int64(c.Time), 10) + ":" + c.ID))
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d:%d:%d:%s", int64(c.Time), int64(span.From), int64(span.To), c.ID))
 }
 
 // maxCursorID is the longest id of a list: a tenant and a user.
 const maxCursorID = events.MaxTenant + 1 + events.MaxID
 
-func (p *Paging) cursor() (report.Cursor, error) {
+// cursor reads where the page begins, and the span of the page before.
+func (p *Paging) cursor() (at report.Cursor, before report.Span, err error) {
 	if p.Cursor == "" {
-		return report.Cursor{}, nil
+		return at, before, nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(p.Cursor)
-	if err == nil {
-		at, id, ok := strings.Cut(string(b), ":")
-		ms, err := strconv.ParseInt(at, 10, 64)
-		if ok && err == nil && id != "" && len(id) <= maxCursorID && ms > 0 && ms < 1<<45 {
-			return report.Cursor{Time: events.Millis(ms), ID: id}, nil
+	parts := strings.SplitN(string(b), ":", 4)
+	if err == nil && len(parts) == 4 && parts[3] != "" && len(parts[3]) <= maxCursorID {
+		var times [3]events.Millis
+		for i := range times {
+			ms, err := strconv.ParseUint(parts[i], 10, 45)
+			if err != nil {
+				return at, before, refuse("cursor", "is not a next_cursor of this API", p.Cursor)
+			}
+			times[i] = events.Millis(ms)
+		}
+		if times[0] > 0 {
+			return report.Cursor{Time: times[0], ID: parts[3]}, report.Span{From: times[1], To: times[2]}, nil
 		}
 	}
-	return report.Cursor{}, refuse("cursor", "is not a next_cursor of this API", p.Cursor)
+	return at, before, refuse("cursor", "is not a next_cursor of this API", p.Cursor)
+}
+
+// follow reads where the page begins. Where from and to are left out they become those of the page before: what is 24 hours
+// ago now is later than it was then, and the oldest would be lost.
+func (p *Paging) follow(from, to *time.Time) (report.Cursor, error) {
+	at, before, err := p.cursor()
+	if from.IsZero() && before.From > 0 {
+		*from = before.From.Time()
+	}
+	if to.IsZero() && before.To > 0 {
+		*to = before.To.Time()
+	}
+	return at, err
 }
 
 type overviewAnswer struct{ Body *report.Overview }
@@ -194,11 +216,11 @@ func (a *API) overview(ctx context.Context, who *principal, q *Window) (*overvie
 }
 
 func (a *API) findings(ctx context.Context, who *principal, q *findingsQuestion) (*findingsAnswer, error) {
-	span, err := q.span(a.cfg.MaxSpan)
+	after, err := q.follow(&q.From, &q.To)
 	if err != nil {
 		return nil, err
 	}
-	after, err := q.cursor()
+	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +255,7 @@ func (a *API) findings(ctx context.Context, who *principal, q *findingsQuestion)
 	if answer.Body.Triage, err = a.triaged(ctx, scope, ids); err != nil {
 		return nil, a.refusal(err)
 	}
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, span)
 	return answer, nil
 }
 
@@ -266,11 +288,11 @@ func (a *API) finding(ctx context.Context, who *principal, q *findingQuestion) (
 }
 
 func (a *API) revocations(ctx context.Context, who *principal, q *revocationsQuestion) (*revocationsAnswer, error) {
-	span, err := q.span(a.cfg.MaxSpan)
+	after, err := q.follow(&q.From, &q.To)
 	if err != nil {
 		return nil, err
 	}
-	after, err := q.cursor()
+	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +304,7 @@ func (a *API) revocations(ctx context.Context, who *principal, q *revocationsQue
 	}
 	answer := &revocationsAnswer{}
 	answer.Body.Revocations = append([]report.Requirement{}, page.Requirements...)
-	answer.Body.Next = encodeCursor(page.Next)
+	answer.Body.Next = encodeCursor(page.Next, span)
 	return answer, nil
 }
 
