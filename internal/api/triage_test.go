@@ -129,8 +129,6 @@ func (h *archive) Findings(ctx context.Context, q report.FindingQuery) (page rep
 	return page, nil
 }
 
-func (h *archive) Ready(context.Context) error { return nil }
-
 func findingOf(tenant, user string) *events.Finding {
 	e := events.EventID(tenant, "test", user)
 	return &events.Finding{

@@ -33,6 +33,7 @@ func (p *Process) AddAPI() (*api.API, error) {
 		History: store, Log: p.Cluster, Publisher: p.Cluster.Publisher(stream.PublisherConfig{}), Schemas: schemas.FS, Web: web.FS,
 		Bulk: bulk, Rules: p.rules, Topics: p.Cluster, Watched: p.Config.watched(), IngestAddr: p.ingestAddr,
 		Explainer: &explainer{store: store, policies: cfg.PolicyFile, log: p.Log.Named("api")},
+		Ready:     p.Cluster.Ping,
 		Logger:    p.Log.Named("api"), Registerer: p.Metrics,
 	})
 	if err != nil {
