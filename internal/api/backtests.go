@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -65,6 +66,11 @@ type backtestQuestion struct {
 	ID string `path:"id" pattern:"^[0-9a-z]{26}$"`
 }
 
+type readBacktest struct {
+	ID          string `path:"id" pattern:"^[0-9a-z]{26}$"`
+	IfNoneMatch string `header:"If-None-Match" maxLength:"256" doc:"The ETag of what you have: nothing is sent when there is no other"`
+}
+
 type startBacktest struct{ Body BacktestRequest }
 
 type startedBacktest struct {
@@ -72,7 +78,12 @@ type startedBacktest struct {
 	Body     Backtest
 }
 
-type backtestAnswer struct{ Body Backtest }
+type backtestAnswer struct {
+	ETag string `header:"ETag" doc:"Of one that is over, for If-None-Match"`
+	Body Backtest
+}
+
+type cancelledAnswer struct{ Body Backtest }
 
 type backtestsAnswer struct {
 	Body struct {
@@ -100,6 +111,30 @@ type backtestOf struct {
 	warmUp   int
 	baseline string
 	version  string
+	readers  *readers
+}
+
+// readers are who has read a result, by paceKey.
+type readers struct {
+	mu   sync.Mutex
+	have map[hash]bool
+}
+
+// first calls write unless somebody has read the result before, and remembers them when it succeeds.
+func (r *readers) first(key hash, write func() error) error {
+	r.mu.Lock()
+	have := r.have[key]
+	r.mu.Unlock()
+	if have {
+		return nil
+	}
+	if err := write(); err != nil { // without the lock: two who are one may be written down twice
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.have[key] = true
+	return nil
 }
 
 // defaultWarmUp is in days.
@@ -152,7 +187,7 @@ func (a *API) backtestOptions(ctx context.Context, who *principal, q *BacktestRe
 	bad := func(field, message string, value any) error {
 		return huma.Error422UnprocessableEntity("validation failed", &huma.ErrorDetail{Location: "body." + field, Message: message, Value: value})
 	}
-	about = backtestOf{scope: who.tenants, by: who.name, tenant: q.Tenant, warmUp: defaultWarmUp, baseline: q.Baseline}
+	about = backtestOf{scope: who.tenants, by: who.name, tenant: q.Tenant, warmUp: defaultWarmUp, baseline: q.Baseline, readers: &readers{have: map[hash]bool{}}}
 	if q.WarmUp != nil {
 		about.warmUp = *q.WarmUp
 	}
@@ -265,15 +300,25 @@ func (a *API) known(who *principal, id string) (jobs.Job[backtestOf], error) {
 	return j, nil
 }
 
-func (a *API) backtest(ctx context.Context, who *principal, q *backtestQuestion) (*backtestAnswer, error) {
+func (a *API) backtest(ctx context.Context, who *principal, q *readBacktest) (*backtestAnswer, error) {
 	j, err := a.known(who, q.ID)
 	if err != nil {
 		return nil, err
 	}
-	answer := &backtestAnswer{a.backtestView(&j)}
+	answer := &backtestAnswer{Body: a.backtestView(&j)}
+	if !j.Over() {
+		return answer, nil
+	}
+	// What is over does not change any more.
+	answer.ETag = `"` + j.ID + "-" + string(j.State) + `"`
+	if q.IfNoneMatch == answer.ETag {
+		return nil, huma.ErrorWithHeaders(huma.Status304NotModified(), http.Header{"ETag": {answer.ETag}})
+	}
 	if j.State == jobs.Done {
-		// It names people and what they did.
-		if err := a.audit(ctx, who, events.AuditEntry{Tenant: j.About.tenant, Action: "backtest.read", Target: j.ID}); err != nil {
+		// It names people and what they did. Who has read it and asks again learns nothing more.
+		if err := j.About.readers.first(paceKey(who), func() error {
+			return a.audit(ctx, who, events.AuditEntry{Tenant: j.About.tenant, Action: "backtest.read", Target: j.ID})
+		}); err != nil {
 			return nil, err
 		}
 		answer.Body.Result = reportJSON(j.Result)
@@ -281,7 +326,7 @@ func (a *API) backtest(ctx context.Context, who *principal, q *backtestQuestion)
 	return answer, nil
 }
 
-func (a *API) cancelBacktest(ctx context.Context, who *principal, q *backtestQuestion) (*backtestAnswer, error) {
+func (a *API) cancelBacktest(ctx context.Context, who *principal, q *backtestQuestion) (*cancelledAnswer, error) {
 	j, err := a.known(who, q.ID)
 	if err != nil {
 		return nil, err
@@ -293,5 +338,5 @@ func (a *API) cancelBacktest(ctx context.Context, who *principal, q *backtestQue
 	if !ok {
 		return nil, a.refusal(report.ErrNotFound)
 	}
-	return &backtestAnswer{a.backtestView(&j)}, nil
+	return &cancelledAnswer{a.backtestView(&j)}, nil
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/countersign-io/countersign/internal/backtest"
 	"github.com/countersign-io/countersign/internal/detector"
 	"github.com/countersign-io/countersign/internal/events"
@@ -134,6 +136,59 @@ func await(t *testing.T, base, secret, id string) (b Backtest, raw map[string]an
 }
 
 const onePolicy = "version: 1\npolicies:\n  - name: all\n    mode: observe\n    when: event.user.id == 'u1'\n    then:\n      action: notify\n"
+
+// A page asks again and again; the trail says once that somebody has read a result, of each who has.
+func TestReadingAResultIsWrittenDownOnceForEachReader(t *testing.T) {
+	t.Parallel()
+	a, base := backtesting(t, &past{}, nil)
+	trail := a.deps.Publisher.(*ledger)
+	var b map[string]any
+	exchange(t, http.MethodPost, base+"/v1/backtests", wholeSecret, with(span(), "policy", onePolicy, "tenant", "acme"), &b)
+	id := b["id"].(string)
+	trail.fail(errors.New("no broker"))
+	for {
+		res := exchange(t, http.MethodGet, base+"/v1/backtests/"+id, wholeSecret, nil, &b)
+		if res.StatusCode == http.StatusServiceUnavailable {
+			break
+		}
+		if b["state"] == "done" {
+			t.Fatal("a result was read without an entry in the trail")
+		}
+	}
+	trail.fail(nil)
+	var tag string
+	for range 3 {
+		for _, secret := range []string{wholeSecret, acmeSecret} {
+			res := exchange(t, http.MethodGet, base+"/v1/backtests/"+id, secret, nil, &b)
+			if tag = res.Header.Get("ETag"); res.StatusCode != http.StatusOK || b["result"] == nil || tag == "" {
+				t.Fatalf("%d %v", res.StatusCode, b)
+			}
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/v1/backtests/"+id, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+wholeSecret)
+	req.Header.Set("If-None-Match", tag)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusNotModified || res.Header.Get("ETag") != tag || len(body) > 0 {
+		t.Errorf("asked whether there is another: %d %v %s, %v", res.StatusCode, res.Header, body, err)
+	}
+	var readers []string
+	for _, e := range trail.audited(t) {
+		if e.Action == "backtest.read" {
+			readers = append(readers, e.Actor)
+		}
+	}
+	if diff := cmp.Diff([]string{"whole", "acme"}, readers); diff != "" {
+		t.Errorf("the trail (-want +got)\n%s", diff)
+	}
+}
 
 func TestAWarmUpOfNoDaysIsOne(t *testing.T) {
 	t.Parallel()

@@ -1284,10 +1284,9 @@ export interface components {
             to: string;
             /**
              * Format: int64
-             * @description How many days before are replayed without being reported on, so that users are known
-             * @default 30
+             * @description How many days before are replayed without being reported on, so that users are known; 30 when left out
              */
-            warm_up_days: number;
+            warm_up_days?: number;
         };
         BacktestRequirements: {
             /** Format: int64 */
@@ -2966,7 +2965,7 @@ export interface operations {
                 /** @description One of the tenants that you may see; all of them when left out */
                 tenant?: string;
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
                 kind?: "user" | "network" | "breaker" | "flood";
                 /** @description Any of these, separated by commas */
@@ -3227,7 +3226,7 @@ export interface operations {
                 /** @description One of the tenants that you may see; all of them when left out */
                 tenant?: string;
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
                 /** @description Who asked */
                 actor?: string;
@@ -3500,7 +3499,10 @@ export interface operations {
     backtest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The ETag of what you have: nothing is sent when there is no other */
+                "If-None-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -3511,6 +3513,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3677,7 +3680,7 @@ export interface operations {
                 stage?: string;
                 source?: string;
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
             };
             header?: never;
@@ -4230,7 +4233,7 @@ export interface operations {
                 /** @description One of the tenants that you may see; all of them when left out */
                 tenant?: string;
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
                 user?: string;
                 detection?: string;
@@ -5296,7 +5299,7 @@ export interface operations {
                 /** @description One of the tenants that you may see; all of them when left out */
                 tenant?: string;
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
                 user?: string;
                 app?: string;
@@ -5384,7 +5387,7 @@ export interface operations {
                 /** @description One of the tenants that you may see; all of them when left out */
                 tenant?: string;
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
                 user?: string;
                 status?: "open" | "satisfied" | "expired";
@@ -5716,7 +5719,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
             };
             header?: never;
@@ -6364,7 +6367,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
                 /** @description How the id or the name starts, in upper or lower case; every user when left out */
                 q?: string;
@@ -6746,7 +6749,7 @@ export interface operations {
                 /** @description End of the time asked for, not part of it; now when left out */
                 to?: string;
                 limit?: number;
-                /** @description next_cursor of the page before */
+                /** @description next_cursor of the page before, whose from and to hold where they are left out */
                 cursor?: string;
                 /** @description Any of these, separated by commas; all when left out */
                 kind?: ("event" | "finding" | "requirement" | "receipt")[] | null;
