@@ -109,6 +109,11 @@ func (a *API) receipts(ctx context.Context, who *principal, q *receiptsQuestion)
 	if err != nil {
 		return nil, err
 	}
+	if q.User != "" || q.Requirement != "" {
+		if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.Tenant, User: q.User, Action: "receipt.search", Target: q.Requirement}); err != nil {
+			return nil, err
+		}
+	}
 	page, err := a.deps.History.ReceiptList(ctx, report.ReceiptQuery{
 		Scope: who.tenants.Narrow(q.Tenant), Span: span, User: q.User, App: q.App, Requirement: q.Requirement, Status: q.Status,
 		After: after, Limit: q.Limit,
@@ -127,6 +132,9 @@ func (a *API) revocation(ctx context.Context, who *principal, q *revocationQuest
 	requirement, err := h.Requirement(ctx, who.tenants, q.ID, now())
 	if err != nil {
 		return nil, a.refusalOfOne(err)
+	}
+	if err := a.audit(ctx, who, events.AuditEntry{Tenant: requirement.Tenant, User: requirement.User, Action: "revocation.read", Target: q.ID}); err != nil {
+		return nil, err
 	}
 	scope := who.tenants.Narrow(requirement.Tenant)
 	receipts, err := h.RequirementReceipts(ctx, scope, q.ID)
@@ -165,6 +173,11 @@ func (a *API) alerts(ctx context.Context, who *principal, q *alertsQuestion) (*a
 	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
+	}
+	if q.User != "" {
+		if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.Tenant, User: q.User, Action: "alert.search"}); err != nil {
+			return nil, err
+		}
 	}
 	page, err := a.deps.History.Alerts(ctx, report.AlertQuery{
 		Scope: who.tenants.Narrow(q.Tenant), Span: span, Kind: q.Kind, Severity: severities(q.Severity), User: q.User, State: q.State,

@@ -81,6 +81,9 @@ func (a *API) erase(ctx context.Context, who *principal, q *eraseRequest) (*eras
 }
 
 func (a *API) erasures(ctx context.Context, who *principal, q *erasuresQuestion) (*erasuresAnswer, error) {
+	if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.Tenant, Action: "erasure.list"}); err != nil {
+		return nil, err
+	}
 	list, err := a.deps.History.Erasures(ctx, who.tenants.Narrow(q.Tenant))
 	if err != nil {
 		return nil, a.refusalOfOne(err)

@@ -3,8 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -195,14 +198,37 @@ func (a *API) session(ctx context.Context, who *principal, q *SessionPath) (*ses
 	if !who.tenants.Allows(q.Tenant) {
 		return nil, a.refusal(report.ErrNotFound)
 	}
-	if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.Tenant, Action: "session.read", Target: q.Session}); err != nil {
+	s, err := a.deps.History.Session(ctx, who.tenants, q.Tenant, q.Session, now())
+	var users []string
+	if err == nil {
+		users = append([]string{s.User}, s.Others...)
+	}
+	if err := a.auditSession(ctx, who, "session.read", q, users, err); err != nil {
 		return nil, err
 	}
-	s, err := a.deps.History.Session(ctx, who.tenants, q.Tenant, q.Session, now())
-	if err != nil {
-		return nil, a.refusalOfOne(err)
-	}
 	return &sessionAnswer{s}, nil
+}
+
+// auditSession writes who reads a session, once its users are known, and turns the problem of reading it into an answer. A read
+// of one that there is not is in the trail too.
+func (a *API) auditSession(ctx context.Context, who *principal, action string, q *SessionPath, users []string, problem error) error {
+	if problem != nil && !errors.Is(problem, report.ErrNotFound) {
+		return a.refusalOfOne(problem)
+	}
+	entry := events.AuditEntry{Tenant: q.Tenant, Action: action, Target: q.Session}
+	if len(users) > 0 {
+		entry.User = users[0]
+	}
+	if len(users) > 1 {
+		entry.Detail = fmt.Sprintf("also of %q", users[1:])
+	}
+	if err := a.audit(ctx, who, entry); err != nil {
+		return err
+	}
+	if problem != nil {
+		return a.refusalOfOne(problem)
+	}
+	return nil
 }
 
 type sessionEventsQuestion struct {
@@ -225,19 +251,20 @@ func (a *API) sessionEvents(ctx context.Context, who *principal, q *sessionEvent
 	if err != nil {
 		return nil, err
 	}
-	if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.Tenant, Action: "session.events", Target: q.Session}); err != nil {
-		return nil, err
-	}
 	page, err := a.deps.History.SessionEvents(ctx, report.SessionQuery{
 		Scope: who.tenants, Tenant: q.Tenant, Session: q.Session, After: after, Limit: q.Limit,
 	})
-	if err != nil {
-		return nil, a.refusalOfOne(err)
-	}
 	answer := &eventsAnswer{}
 	answer.Body.Events = make([]eventJSON, len(page.Events))
-	for i, e := range page.Events {
-		answer.Body.Events[i] = eventJSON(e)
+	var users []string
+	for i, raw := range page.Events {
+		answer.Body.Events[i] = eventJSON(raw)
+		if e, err := events.Decode(raw); err == nil && !slices.Contains(users, e.User.ID) {
+			users = append(users, e.User.ID)
+		}
+	}
+	if err := a.auditSession(ctx, who, "session.events", &q.SessionPath, users, err); err != nil {
+		return nil, err
 	}
 	answer.Body.Next = encodeCursor(page.Next, report.Span{})
 	return answer, nil

@@ -228,6 +228,15 @@ func (a *API) findings(ctx context.Context, who *principal, q *findingsQuestion)
 	if err != nil {
 		return nil, err
 	}
+	if one := addresses.IsSingleIP(); q.User != "" || q.Session != "" || one {
+		entry := events.AuditEntry{Tenant: q.Tenant, User: q.User, Action: "finding.search", Target: q.Session}
+		if one {
+			entry.Target = strings.TrimSpace(q.Session + " " + addresses.Addr().String())
+		}
+		if err := a.audit(ctx, who, entry); err != nil {
+			return nil, err
+		}
+	}
 	scope := who.tenants.Narrow(q.Tenant)
 	question := report.FindingQuery{
 		Scope: scope, Span: span, User: q.User, Detection: q.Detection, Severity: severities(q.Severity),
@@ -276,15 +285,22 @@ func network(text string) (netip.Prefix, error) {
 }
 
 func (a *API) finding(ctx context.Context, who *principal, q *findingQuestion) (*findingAnswer, error) {
-	f, err := a.deps.History.Finding(ctx, who.tenants, q.ID)
+	raw, err := a.deps.History.Finding(ctx, who.tenants, q.ID)
 	if err != nil {
 		return nil, a.refusalOfOne(err)
+	}
+	f, err := events.DecodeFinding(raw)
+	if err != nil {
+		return nil, a.refusal(err)
+	}
+	if err := a.audit(ctx, who, events.AuditEntry{Tenant: f.Tenant, User: f.User.ID, Action: "finding.read", Target: q.ID}); err != nil {
+		return nil, err
 	}
 	holds, err := a.holding(ctx, who.tenants, q.ID)
 	if err != nil {
 		return nil, a.refusalOfOne(err)
 	}
-	return &findingAnswer{etag(holds), findingJSON(f)}, nil
+	return &findingAnswer{etag(holds), findingJSON(raw)}, nil
 }
 
 func (a *API) revocations(ctx context.Context, who *principal, q *revocationsQuestion) (*revocationsAnswer, error) {
@@ -295,6 +311,11 @@ func (a *API) revocations(ctx context.Context, who *principal, q *revocationsQue
 	span, err := q.span(a.cfg.MaxSpan)
 	if err != nil {
 		return nil, err
+	}
+	if q.User != "" {
+		if err := a.audit(ctx, who, events.AuditEntry{Tenant: q.Tenant, User: q.User, Action: "revocation.search"}); err != nil {
+			return nil, err
+		}
 	}
 	page, err := a.deps.History.Requirements(ctx, report.RequirementQuery{
 		Scope: who.tenants.Narrow(q.Tenant), Span: span, User: q.User, Status: report.Status(q.Status), Now: now(), After: after, Limit: q.Limit,

@@ -263,7 +263,9 @@ func TestWhoMarksAFindingReadsItAtOnce(t *testing.T) {
 	wantEntry := events.AuditEntry{
 		Tenant: "acme", Actor: "acme", Via: events.ViaToken, Action: "finding.triage", Target: id, User: "u1", Detail: "false_positive", Outcome: events.AuditDone,
 	}
-	if diff := cmp.Diff([]events.AuditEntry{wantEntry}, entries, cmpopts.IgnoreFields(events.AuditEntry{}, "ID", "Time", "Request", "Address")); diff != "" {
+	wantRead := wantEntry
+	wantRead.Action, wantRead.Detail = "finding.read", ""
+	if diff := cmp.Diff([]events.AuditEntry{wantRead, wantEntry}, entries, cmpopts.IgnoreFields(events.AuditEntry{}, "ID", "Time", "Request", "Address")); diff != "" {
 		t.Errorf("the audit trail (-want +got):\n%s", diff)
 	}
 	// The same again, as when an answer was lost: nothing new.
@@ -297,7 +299,8 @@ func TestWhoMarksAFindingReadsItAtOnce(t *testing.T) {
 	look("before the archiver")
 	w.archive.keep(marks[0])
 	look("after the archiver")
-	if diff := cmp.Diff([]string{"finding.details acme u1 " + id, "finding.details acme u1 " + id}, reads()); diff != "" {
+	read, details := "finding.read acme u1 "+id, "finding.details acme u1 "+id
+	if diff := cmp.Diff([]string{read, read, details, read, details}, reads()); diff != "" {
 		t.Errorf("the audit trail of what was read (-want +got):\n%s", diff)
 	}
 	if n := len(w.api.recent.marks); n != 0 {
