@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -354,6 +355,77 @@ func TestABacktestThatFailsSaysWhyAndNoMore(t *testing.T) {
 	}
 }
 
+// TestPoliciesTellNothingOfOtherTenants: the file is the installation's, and may name everybody's people.
+func TestPoliciesTellNothingOfOtherTenants(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	text := "version: 1\npolicies:\n"
+	for _, p := range []string{
+		"{name: everybody, except: {users: [vip@globex.example], groups: [board], apps: [treasury], tenants: [Globex, ACME-test]}",
+		"{name: ours, for: {tenants: [Acme], users: [ann@acme.example]}, except: {users: [bob@acme.example]}",
+		"{name: shared, for: {tenants: [acme, globex], groups: [board]}",
+		"{name: theirs, for: {tenants: [globex], users: [vip@globex.example]}",
+		"{name: not-ours, except: {tenants: [acme]}",
+	} {
+		text += "  - " + p + ", when: \"true\", then: {action: notify}}\n"
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, q, base := newAPI(t, func(c *Config) { c.PolicyFile = file })
+	q.records = map[string]report.PolicyRecord{"theirs": {Policy: "theirs", Matched: 3}}
+	type shown struct {
+		Problem, YAML string
+		Policies      []Policy
+		Former        []FormerPolicy
+	}
+	var got shown
+	exchange(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
+	raw, err := json.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, foreign := range []string{"lobex", "board", "treasury", "not-ours", "acme-test"} {
+		if strings.Contains(strings.ToLower(string(raw)), foreign) {
+			t.Errorf("acme reads %q in %s", foreign, raw)
+		}
+	}
+	selectors := map[string][2]*PolicySelector{}
+	for _, p := range got.Policies {
+		selectors[p.Name] = [2]*PolicySelector{p.For, p.Except}
+	}
+	want := map[string][2]*PolicySelector{
+		"everybody": {nil, {Withheld: true}},
+		"ours":      {{Tenants: []string{"Acme"}, Users: []string{"ann@acme.example"}}, {Users: []string{"bob@acme.example"}}},
+		"shared":    {{Tenants: []string{"acme"}, Withheld: true}, nil},
+	}
+	if diff := cmp.Diff(want, selectors); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	// What it did to acme's people once, it did.
+	if len(got.Former) != 1 || got.Former[0].Name != "theirs" {
+		t.Errorf("former: %+v", got.Former)
+	}
+	q.records = nil
+	var whole shown
+	exchange(t, http.MethodGet, base+"/v1/policies", wholeSecret, nil, &whole)
+	if whole.YAML != text || len(whole.Policies) != 5 || !slices.ContainsFunc(whole.Policies, func(p Policy) bool { return p.Except != nil && slices.Contains(p.Except.Groups, "board") }) {
+		t.Errorf("who may see all tenants: %+v", whole)
+	}
+	// Nor does what is wrong with it, in which its words are.
+	if err := os.WriteFile(file, []byte("version: 1\npolicies: [{name: of-globex, whom: board}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.inForce.now(time.Now().Add(time.Minute))
+	for secret, tells := range map[string]bool{acmeSecret: false, wholeSecret: true} {
+		got = shown{}
+		exchange(t, http.MethodGet, base+"/v1/policies", secret, nil, &got)
+		if got.Problem == "" || strings.Contains(got.Problem, "whom") != tells {
+			t.Errorf("the problem, told %v: %q", tells, got.Problem)
+		}
+	}
+}
+
 func TestPoliciesAreShownWithTheirRecord(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
@@ -376,7 +448,7 @@ func TestPoliciesAreShownWithTheirRecord(t *testing.T) {
 			Record map[string]float64
 		}
 	}
-	exchange(t, http.MethodGet, base+"/v1/policies", acmeSecret, nil, &got)
+	exchange(t, http.MethodGet, base+"/v1/policies", wholeSecret, nil, &got)
 	if got.Source != "policy.yaml" || got.YAML != onePolicy || got.History != "ok" || len(got.Policies) != 1 || got.Policies[0].Mode != "observe" ||
 		got.Policies[0].Condition != "event.user.id == 'u1'" || got.Policies[0].Record["matched"] != 7 || len(got.Former) != 1 || got.Former[0].Name != "gone" {
 		t.Errorf("%+v", got)

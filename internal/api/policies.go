@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -48,6 +49,8 @@ type PolicySelector struct {
 	Groups  []string `json:"groups,omitempty"`
 	Tenants []string `json:"tenants,omitempty"`
 	Apps    []string `json:"apps,omitempty"`
+	// Withheld says that the selector names more than what is here: it is not everybody's to know.
+	Withheld bool `json:"withheld,omitempty" doc:"It names more, which is about tenants that you may not see"`
 }
 
 // PolicyProblem is one thing that is wrong with a policy file.
@@ -64,9 +67,9 @@ type policiesAnswer struct {
 		Source   string         `json:"source" doc:"The file's name, or \"shipped\""`
 		Loaded   time.Time      `json:"loaded" doc:"When this process read them"`
 		Problem  string         `json:"problem,omitempty" doc:"Why the file as it is now is not what is shown: it cannot be loaded, and the one before stays in force"`
-		Policies []Policy       `json:"policies" nullable:"false" doc:"Strongest action first: the order in which they are evaluated"`
+		Policies []Policy       `json:"policies" nullable:"false" doc:"Strongest action first: the order in which they are evaluated. Those that can be for none of your tenants are left out"`
 		Former   []FormerPolicy `json:"former,omitempty" doc:"What policies have done in the span that are not in force any more"`
-		YAML     string         `json:"yaml" doc:"The text as a whole"`
+		YAML     string         `json:"yaml,omitempty" doc:"The text as a whole; of a file, for who may see all tenants"`
 		From     time.Time      `json:"from"`
 		To       time.Time      `json:"to"`
 		History  string         `json:"history" enum:"ok,away" doc:"With away the records are missing, not zero"`
@@ -106,7 +109,13 @@ func (a *API) policies(ctx context.Context, who *principal, q *Window) (*policie
 	force := a.inForce.now(time.Now())
 	answer := &policiesAnswer{}
 	b := &answer.Body
-	b.Version, b.Source, b.Loaded, b.Problem, b.YAML = force.set.Version(), force.source, force.loaded, force.problem, string(force.text)
+	b.Version, b.Source, b.Loaded = force.set.Version(), force.source, force.loaded
+	switch {
+	case who.tenants.All || a.cfg.PolicyFile == "": // the shipped ones name nobody
+		b.Problem, b.YAML = force.problem, string(force.text)
+	case force.problem != "":
+		b.Problem = "The file as it is now cannot be loaded; who may see all tenants sees why."
+	}
 	b.From, b.To, b.History = span.From.Time(), span.To.Time(), "ok"
 	// What is in force is known without the history.
 	records, err := a.deps.History.PolicyRecords(ctx, who.tenants.Narrow(q.Tenant), span, now())
@@ -118,7 +127,10 @@ func (a *API) policies(ctx context.Context, who *principal, q *Window) (*policie
 	}
 	b.Policies = make([]Policy, 0, len(force.set.Policies()))
 	for _, p := range force.set.Policies() {
-		view := policyOf(p)
+		view, ok := policyFor(p, who.tenants)
+		if !ok {
+			continue
+		}
 		view.Record = records[p.Name]
 		delete(records, p.Name)
 		b.Policies = append(b.Policies, view)
@@ -127,6 +139,39 @@ func (a *API) policies(ctx context.Context, who *principal, q *Window) (*policie
 		b.Former = append(b.Former, FormerPolicy{Name: name, Record: records[name]})
 	}
 	return answer, nil
+}
+
+// policyFor is a policy as somebody with some tenants may see it: without what names other tenants, or people of others. One
+// that can be for none of theirs is not shown at all. Conditions are, as they decide on their people too.
+func policyFor(p *policy.Policy, tenants report.Scope) (Policy, bool) {
+	view := policyOf(p)
+	if tenants.All {
+		return view, true
+	}
+	in := func(list []string, tenant string) bool {
+		return slices.ContainsFunc(list, func(t string) bool { return strings.EqualFold(t, tenant) })
+	}
+	concerned := func(tenant string) bool {
+		return (len(p.For.Tenants) == 0 || in(p.For.Tenants, tenant)) && !in(p.Except.Tenants, tenant)
+	}
+	if !slices.ContainsFunc(tenants.Tenants, concerned) {
+		return Policy{}, false
+	}
+	foreign := func(tenant string) bool { return !in(tenants.Tenants, tenant) }
+	// The names in both selectors are of the tenants that the policy is for.
+	own := len(p.For.Tenants) > 0 && !slices.ContainsFunc(p.For.Tenants, foreign)
+	for _, s := range []*PolicySelector{view.For, view.Except} {
+		if s == nil {
+			continue
+		}
+		whole := *s
+		s.Tenants = slices.DeleteFunc(slices.Clone(s.Tenants), foreign)
+		if !own {
+			s.Users, s.Groups, s.Apps = nil, nil, nil
+		}
+		s.Withheld = len(s.Tenants) < len(whole.Tenants) || len(s.Users)+len(s.Groups)+len(s.Apps) < len(whole.Users)+len(whole.Groups)+len(whole.Apps)
+	}
+	return view, true
 }
 
 func policyOf(p *policy.Policy) Policy {

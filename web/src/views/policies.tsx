@@ -70,7 +70,7 @@ export function Component() {
               <One key={p.name} policy={p} />
             ))}
             {may ? (
-              <Try yaml={set.yaml} />
+              <Try yaml={set.yaml ?? ""} />
             ) : (
               <p className="soft">To try a change on what has happened takes the role analyst, which you do not have.</p>
             )}
@@ -132,6 +132,7 @@ function selector(s: Schemas["PolicySelector"] | undefined) {
     s?.groups?.length && `groups ${s.groups.join(", ")}`,
     s?.tenants?.length && `tenants ${s.tenants.join(", ")}`,
     s?.apps?.length && `apps ${s.apps.join(", ")}`,
+    s?.withheld && "more, of tenants that you may not see",
   ].filter(Boolean);
   return parts.length ? parts.join("; ") : "";
 }
@@ -217,7 +218,7 @@ function Try({ yaml }: { yaml: string }) {
   return (
     <Panel title="Try a change" note="nothing here changes what is in force: that is the policy file, docs/policy.md">
       <label className="field">
-        <span>Policies (YAML)</span>
+        <span>Policies (YAML){!yaml && "; the file in force names other tenants too and is not shown"}</span>
         <textarea
           className="yaml"
           value={policy}
