@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,5 +225,63 @@ func TestRolesGiveWhatTheySay(t *testing.T) {
 	}
 	if p := newPrincipal("a", events.ViaOIDC, "Admin", []string{"everything"}, nil); len(p.scopes()) > 0 || p.tenants.Allows("acme") {
 		t.Errorf("unknown roles give %+v", p)
+	}
+}
+
+// contexts is a Publisher that keeps what bounds each write.
+type contexts struct {
+	ledger
+	of map[string]context.Context
+}
+
+func (c *contexts) Publish(ctx context.Context, topic string, records []stream.Record) error {
+	c.of[topic] = ctx
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.ledger.Publish(ctx, topic, records)
+}
+
+// TestACallerThatLeavesDoesNotTakeItsActionAlong: its entry says that it is done. Nor does a log that does not answer hold it for
+// ever.
+func TestACallerThatLeavesDoesNotTakeItsActionAlong(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(context.Context, *API) error{
+		"erasing": func(ctx context.Context, a *API) error {
+			q := &eraseRequest{PathTenant: "acme", User: "u1"}
+			q.Body.Confirm, q.Body.Reason = "u1", "asked for"
+			_, err := a.erase(ctx, operator, q)
+			return err
+		},
+		"replaying": func(ctx context.Context, a *API) error {
+			_, err := a.produceAgain(ctx, &events.DeadLetter{Topic: events.TopicEvents, Bytes: events.Encode(anEvent(events.SignIn))})
+			return err
+		},
+	} {
+		a, _, _ := newAPI(t, nil)
+		log := &contexts{of: map[string]context.Context{}}
+		a.deps.Publisher = log
+		ctx, leave := context.WithCancel(context.WithValue(t.Context(), visitKey{}, &visit{request: "r"}))
+		leave()
+		if err := act(ctx, a); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if ctx := log.of[events.TopicEvents]; ctx == nil {
+			t.Errorf("%s wrote nothing", name)
+		} else if _, bounded := ctx.Deadline(); !bounded {
+			t.Errorf("%s waits for ever", name)
+		}
+	}
+}
+
+func TestARefusedFeedIsInTheTrail(t *testing.T) {
+	t.Parallel()
+	a, _, base := newAPI(t, everyScope)
+	if res, body := get(t, base+"/v1/live", "a-token-without-the-scope-"+ScopeRead); res.StatusCode != http.StatusForbidden || !strings.Contains(body, "the scope read") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	eventually(t, "the note does not end", func() bool { return len(a.notes) == 0 })
+	if trail := a.deps.Publisher.(*ledger).audited(t); len(trail) != 1 || trail[0].Outcome != events.AuditRefused || trail[0].Target != "GET /v1/live" || trail[0].Actor != "no "+ScopeRead {
+		t.Errorf("the trail: %+v", trail)
 	}
 }

@@ -69,7 +69,10 @@ func (a *API) erase(ctx context.Context, who *principal, q *eraseRequest) (*eras
 	if err := a.audit(ctx, who, entry); err != nil {
 		return nil, err
 	}
-	if err := a.deps.Publisher.Publish(ctx, events.TopicEvents, []stream.Record{{Key: []byte(e.Key()), Value: events.Encode(e)}}); err != nil {
+	// A caller that leaves does not take the erasure along.
+	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), markPublish)
+	defer cancel()
+	if err := a.deps.Publisher.Publish(write, events.TopicEvents, []stream.Record{{Key: []byte(e.Key()), Value: events.Encode(e)}}); err != nil {
 		a.log.Warn("writing an erasure", zap.Error(err))
 		entry.Outcome = events.AuditFailed
 		a.note(ctx, entry)

@@ -79,7 +79,7 @@ func (a *API) export(ctx context.Context, who *principal, q *exportQuestion) (*h
 	format := export.Format(q.Format)
 	return &huma.StreamResponse{Body: func(w huma.Context) { //nolint:contextcheck // w has the request's context
 		defer release()
-		a.sendExport(w, query, format)
+		a.sendExport(w, q.Tenant, query, format)
 	}}, nil
 }
 
@@ -104,8 +104,8 @@ const (
 )
 
 // sendExport writes the file. An error before its first byte is answered as any; a later one breaks the connection off, so that
-// nobody takes a part for the whole.
-func (a *API) sendExport(w huma.Context, q report.ExportQuery, format export.Format) {
+// nobody takes a part for the whole. tenant is the one that was asked for, if one was.
+func (a *API) sendExport(w huma.Context, tenant string, q report.ExportQuery, format export.Format) {
 	ctx, cancel := context.WithTimeout(w.Context(), a.cfg.Export.Time)
 	defer cancel()
 	ends, _ := ctx.Deadline()
@@ -132,7 +132,7 @@ func (a *API) sendExport(w huma.Context, q report.ExportQuery, format export.For
 		out.begin() // also of nothing
 		return
 	}
-	a.note(w.Context(), events.AuditEntry{Action: "export." + q.Kind, Target: string(format), User: q.User, Outcome: events.AuditFailed})
+	a.note(w.Context(), events.AuditEntry{Tenant: tenant, Action: "export." + q.Kind, Target: string(format), User: q.User, Outcome: events.AuditFailed})
 	if !out.begun {
 		a.answerError(w, a.exportRefusal(err))
 		return

@@ -134,11 +134,24 @@ func fetch(t *testing.T, address string) (status int, read int, err error) {
 func TestAnExportThatBreaksOffDoesNotLookWhole(t *testing.T) {
 	t.Parallel()
 	b := &bulk{size: 1, rows: 5000, fails: report.ErrUnavailable}
-	_, base := exporting(t, b, nil)
+	a, base := exporting(t, b, nil)
 	for _, format := range []string{"csv", "ndjson", "parquet", "ocsf"} {
 		if status, n, err := fetch(t, base+"/v1/export/audit?format="+format); err == nil && status == http.StatusOK {
 			t.Errorf("%s: %d bytes look whole", format, n)
 		}
+	}
+	if status, n, err := fetch(t, base+"/v1/export/audit?tenant=acme"); err == nil && status == http.StatusOK {
+		t.Errorf("%d bytes look whole", n)
+	}
+	eventually(t, "the notes do not end", func() bool { return len(a.notes) == 0 })
+	failed := map[string]int{}
+	for _, e := range a.deps.Publisher.(*ledger).audited(t) {
+		if e.Outcome == events.AuditFailed {
+			failed[e.Tenant]++
+		}
+	}
+	if failed[""] != 4 || failed["acme"] != 1 {
+		t.Errorf("failures in the trails of tenants: %v", failed)
 	}
 	// Before the first byte it is an answer.
 	b.rows = 3

@@ -86,7 +86,7 @@ func (a *API) describeLetters(api huma.API) {
 
 func (a *API) letters(ctx context.Context, who *principal, q *lettersQuestion) (*lettersAnswer, error) {
 	if !who.tenants.All {
-		return nil, allTenantsOnly()
+		return nil, a.allTenantsOnly(ctx, "GET /v1/deadletters")
 	}
 	after, err := q.follow(&q.From, &q.To)
 	if err != nil {
@@ -116,8 +116,9 @@ func (a *API) letters(ctx context.Context, who *principal, q *lettersQuestion) (
 	return answer, nil
 }
 
-func allTenantsOnly() error {
-	return huma.Error403Forbidden("Dead letters belong to no tenant: only who may see all tenants may see them.")
+// allTenantsOnly refuses what belongs to no tenant to who may not see them all.
+func (a *API) allTenantsOnly(ctx context.Context, target string) error {
+	return a.forbidden(ctx, target, "the scope "+ScopeOperate+" for all tenants")
 }
 
 // letterView is what people see of a dead letter. whole tells that its bytes are there.
@@ -131,7 +132,7 @@ func (a *API) letterView(d *events.DeadLetter, whole bool) DeadLetter {
 
 func (a *API) letter(ctx context.Context, who *principal, q *letterQuestion) (*letterAnswer, error) {
 	if !who.tenants.All {
-		return nil, allTenantsOnly()
+		return nil, a.allTenantsOnly(ctx, "GET /v1/deadletters/"+q.ID)
 	}
 	// Its bytes may be anybody's.
 	if err := a.audit(ctx, who, events.AuditEntry{Action: "deadletter.read", Target: q.ID}); err != nil {

@@ -18,7 +18,7 @@ const liveCheck = time.Second
 func (a *API) live(w http.ResponseWriter, r *http.Request) {
 	who := caller(r.Context()).under(ScopeRead)
 	if who == nil {
-		problem(w, http.StatusForbidden, "This needs a token with the scope "+ScopeRead+".")
+		problem(w, http.StatusForbidden, a.forbidden(r.Context(), "GET /v1/live", "the scope "+ScopeRead).Error())
 		return
 	}
 	reader, start, err := a.hub.join(who.tenants, r.Header.Get("Last-Event-ID"))

@@ -314,6 +314,16 @@ func TestDeadLettersAreForWhoSeesAllTenants(t *testing.T) {
 	if res := exchange(t, http.MethodPost, base+"/v1/deadletters/l1/replay", acmeSecret, map[string]any{}, nil); res.StatusCode != http.StatusForbidden {
 		t.Errorf("a replay for one tenant: %d", res.StatusCode)
 	}
+	eventually(t, "the notes do not end", func() bool { return len(a.notes) == 0 })
+	refused := map[string]int{}
+	for _, e := range a.deps.Publisher.(*ledger).audited(t) {
+		if e.Action == "refused" && e.Outcome == events.AuditRefused {
+			refused[e.Actor]++
+		}
+	}
+	if refused["acme"] != 3 || refused["blind"] != 2 {
+		t.Errorf("refusals in the trail: %v", refused)
+	}
 	res, body := get(t, base+"/v1/deadletters?stage=ingest&source=push&limit=7", wholeSecret)
 	if res.StatusCode != http.StatusOK || q.letterQuery.Stage != "ingest" || q.letterQuery.Source != "push" || q.letterQuery.Limit != 7 || strings.Contains(body, "bytes") {
 		t.Errorf("%d %s, asked %+v", res.StatusCode, body, q.letterQuery)

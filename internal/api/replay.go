@@ -76,7 +76,7 @@ func (a *API) wayOf(d *events.DeadLetter, whole bool) (way, hint string) {
 
 func (a *API) replayLetter(ctx context.Context, who *principal, q *replayLetter) (*replayedLetter, error) {
 	if !who.tenants.All {
-		return nil, allTenantsOnly()
+		return nil, a.allTenantsOnly(ctx, "POST /v1/deadletters/"+q.ID+"/replay")
 	}
 	d, err := a.deps.History.DeadLetter(ctx, q.ID)
 	if err != nil {
@@ -172,6 +172,8 @@ func (a *API) produceAgain(ctx context.Context, d *events.DeadLetter) (string, e
 	} else if key, err = a.keyOf(ctx, d); err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markPublish)
+	defer cancel()
 	if err := a.deps.Publisher.Publish(ctx, d.Topic, []stream.Record{{Key: key, Value: d.Bytes}}); err != nil {
 		return "", unavailable(logAway, "The log does not take it now; it may or may not be there. Ask again soon.")
 	}

@@ -2111,7 +2111,7 @@ export interface components {
              * @description When this process read them
              */
             loaded: string;
-            /** @description Strongest action first: the order in which they are evaluated */
+            /** @description Strongest action first: the order in which they are evaluated. Those that can be for none of your tenants are left out */
             policies: components["schemas"]["Policy"][];
             /** @description Why the file as it is now is not what is shown: it cannot be loaded, and the one before stays in force */
             problem?: string;
@@ -2121,8 +2121,8 @@ export interface components {
             to: string;
             /** @description Identity of the set */
             version: string;
-            /** @description The text as a whole */
-            yaml: string;
+            /** @description The text as a whole; of a file, for who may see all tenants */
+            yaml?: string;
         };
         Policy: {
             /** @description Proofs one of which is enough, best first */
@@ -2241,6 +2241,8 @@ export interface components {
             groups?: string[] | null;
             tenants?: string[] | null;
             users?: string[] | null;
+            /** @description It names more, which is about tenants that you may not see */
+            withheld?: boolean;
         };
         Receipt: {
             app: string;
