@@ -205,11 +205,16 @@ func (s *Store) retain(ctx context.Context) (err error) {
 		days  int
 		rest  string
 	}{
-		{table: TableEvents, days: r.EventDays}, {table: TableBySession, days: r.EventDays},
-		{table: TableByUser, days: r.EventDays}, {table: TableByPrefix, days: r.EventDays},
-		{table: TableFindings, days: r.DecisionDays}, {table: TableRevocations, days: r.DecisionDays},
-		{table: TableReceipts, days: r.DecisionDays}, {table: TableMarks, days: r.DecisionDays},
-		{table: TableAudit, days: r.DecisionDays}, {table: TableAlerts, days: r.DecisionDays},
+		{table: TableEvents, days: r.EventDays},
+		{table: TableBySession, days: r.EventDays},
+		{table: TableByUser, days: r.EventDays},
+		{table: TableByPrefix, days: r.EventDays},
+		{table: TableFindings, days: r.DecisionDays},
+		{table: TableRevocations, days: r.DecisionDays},
+		{table: TableReceipts, days: r.DecisionDays},
+		{table: TableMarks, days: r.DecisionDays},
+		{table: TableAudit, days: r.DecisionDays},
+		{table: TableAlerts, days: r.DecisionDays},
 		{table: TableFindingTimes, since: "toDateTime(decided)", days: r.DecisionDays},
 		{table: TableDeadLetters, days: r.DeadLetterDays},
 		{table: "event_counts", since: "bucket", days: max(sumDays, r.EventDays)},
