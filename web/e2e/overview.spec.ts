@@ -42,6 +42,20 @@ test("findings and step-ups are listed with what they are about", async ({ page 
   await accessible(page);
 });
 
+test("it says how long enforcement takes, and how the sources are", async ({ page }) => {
+  await open(page, "/?range=7d", "Overview");
+  const stages = page.getByRole("region", { name: "From event to enforcement" }).locator(".stages > li");
+  await expect(stages.filter({ hasText: "Decided" }).locator("b")).toHaveText(/\d+ (ms|s)/);
+  await expect(stages.filter({ hasText: "Delivered" })).toBeVisible();
+  const sources = page.getByRole("region", { name: "Sources" });
+  await expect(sources.getByRole("row").nth(1)).toContainText(/in time|late|quiet|all refused/);
+  // Both views judge a source by the same rule.
+  const name = await sources.getByRole("row").nth(1).locator("td").first().locator("bdi").first().innerText();
+  const state = await sources.getByRole("row").nth(1).locator("td").nth(1).innerText();
+  await page.getByRole("link", { name: "All sources" }).click();
+  await expect(page.getByRole("row").filter({ hasText: name }).first()).toContainText(state);
+});
+
 test("every span of time can be chosen, and stays in links", async ({ page }) => {
   await open(page, "/", "Overview");
   for (const range of ["1h", "6h", "7d", "30d", "90d"]) {

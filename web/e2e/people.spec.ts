@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
-import { accessible, data, expect, fits, ingest, open, origin, shoot, test } from "./world";
+import { away, person, settled } from "./people";
+import { accessible, ask, data, expect, fits, ingest, open, origin, shoot, test } from "./world";
 
 const tenant = "acme";
 let sent = 0;
@@ -161,7 +162,7 @@ test("a user's time is in lanes, and can be looked at closer", async ({ page }) 
   await openStolen(page, user);
   await page.getByRole("link", { name: "Bob Noyce" }).first().click();
   await expect(page.getByRole("heading", { level: 1, name: "Bob Noyce" })).toBeVisible();
-  for (const lane of ["Findings", "Places", "Devices", "Networks", "Sessions"]) {
+  for (const lane of ["Findings", "Step-ups", "Places", "Devices", "Networks", "Sessions"]) {
     await expect(page.locator(".lane-group").getByRole("heading", { name: lane, exact: true })).toBeVisible();
   }
   await expect(page.locator(".lane-marks a").first()).toBeVisible();
@@ -213,6 +214,67 @@ test("a user's time is in lanes, and can be looked at closer", async ({ page }) 
   await open(page, `/apps/${tenant}/payroll`, "Payroll");
   await accessible(page);
   await fits(page, "app");
+});
+
+test("what happens to a user while their page is open shows up, at its time", async ({ page }) => {
+  const user = fresh("dot");
+  const who = { id: user, name: "Dorothy Vaughan" };
+  await send([signIn(who, `s-${user}`)]);
+  await ask(page, `/v1/users?q=${user}`, a => a.users.length > 0);
+  await open(page, `/users/${tenant}/${user}`, "Dorothy Vaughan");
+  await expect(page.locator(".live-live")).toBeVisible();
+  await expect(page.locator(".entry.event").first()).toBeVisible();
+  await send([steal(who, `s-${user}`)]);
+  const lane = page.locator(".lane-group", { has: page.getByRole("heading", { name: "Step-ups", exact: true }) });
+  await expect(lane).toBeVisible();
+  await expect(page.locator(".entry.finding").first()).toBeVisible();
+  expect(await lane.locator("svg").getAttribute("width")).toBe(await page.locator("[data-track] svg").getAttribute("width"));
+});
+
+test("a journey nobody made, and a sign-in unlike the user, say how they were reckoned", async ({ page }) => {
+  const flown = person("flown", { name: "Annie Easley" });
+  await settled(flown);
+  await away(flown);
+  const of = async (detection: string) => {
+    const answer = await ask(page, `/v1/findings?user=${flown.id}&detection=${detection}`, a => a.findings.length > 0);
+    return `/findings/${encodeURIComponent(answer.findings[0].id)}`;
+  };
+  await open(page, await of("LOC-01"), "Impossible travel");
+  const journey = page.getByRole("region", { name: "The journey nobody made" });
+  const term = (name: string) => journey.locator(".term", { hasText: name }).locator("b");
+  const number = async (name: string) => Number((await term(name).innerText()).replace(/[^\d.]/g, ""));
+  await expect(term("uncertain there")).toContainText("km");
+  const [between, there, here, least] = [
+    await number("between the places"),
+    await number("uncertain there"),
+    await number("uncertain here"),
+    await number("at the least"),
+  ];
+  expect(between).toBeGreaterThan(8_000);
+  expect(Math.abs(between - there - here - least)).toBeLessThanOrEqual(3); // each is rounded
+  await expect(journey).toContainText(/[\d,]+ km\/h/);
+  await expect(journey).toContainText("times an airliner's speed");
+  await expect(journey).toContainText(/is impossible, high ✓/);
+  // A time that is pointed at is told in UTC.
+  const time = page.locator(".finding-badges time");
+  await time.hover();
+  const told = await time.evaluate(e => getComputedStyle(e, "::after").content);
+  expect(told).toContain(
+    `${new Date((await time.getAttribute("datetime")) ?? "").toISOString().slice(0, 19).replace("T", " ")} UTC`,
+  );
+  await accessible(page);
+  await shoot(page, "finding-travel");
+
+  await open(page, await of("FAM-01"), "Unfamiliar sign-in");
+  const score = page.getByRole("region", { name: "How unlike the user it is" });
+  await expect(score.getByRole("listitem").filter({ hasText: "Network" })).toContainText("likelier of somebody else");
+  await expect(score.getByRole("listitem").filter({ hasText: "Together" })).toContainText(/\+\d+\.\d/);
+  const parts = await score.locator(".part-value").allInnerTexts();
+  const values = parts.map(p => Number(p.replace("−", "-")));
+  const sum = values.pop() ?? 0;
+  expect(Math.abs(values.reduce((a, b) => a + b, 0) - sum)).toBeLessThan(0.3); // each is rounded
+  await accessible(page);
+  await shoot(page, "finding-unfamiliar");
 });
 
 test("what an attacker writes stays text", async ({ page }) => {

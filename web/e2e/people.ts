@@ -84,6 +84,20 @@ export async function settled(p: Person): Promise<string> {
   return session;
 }
 
+/** away sends that somebody else signs in as them, on the other side of the world, half an hour after they were seen at home. */
+export async function away(p: Person): Promise<void> {
+  await send([
+    {
+      ...event(p, "sign_in", Date.now() - 1000, `away-${p.id}`),
+      ip: stranger,
+      provider_place: { lat: 35.677, lon: 139.65, radius_km: 20, city: "Tokyo", country: "JP" },
+      device: { id: `other-${p.id}`, name: p.device, os: "Linux", browser: "Firefox", browser_major: 140 },
+      user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+      auth: { mfa: "not_required", strength: "single", methods: ["pwd"] },
+    },
+  ]);
+}
+
 /** stolen sends that the session is used by somebody else, on the other side of the world. */
 export async function stolen(p: Person, session: string): Promise<void> {
   await send([

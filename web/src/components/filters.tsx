@@ -1,9 +1,9 @@
 import { type ReactNode, useEffect, useId, useState } from "react";
-import { useSearchParams } from "react-router";
+import { useSearch } from "../shell/search";
 
 /** useFilter is one filter that lives in the query string; "" is none. */
 export function useFilter(name: string): [string, (value: string) => void] {
-  const [search, setSearch] = useSearchParams();
+  const [search, change] = useSearch();
   const kept = search.get(name) ?? "";
   // The address follows in a moment; what was clicked shows at once.
   const [value, setValue] = useState(kept);
@@ -12,12 +12,10 @@ export function useFilter(name: string): [string, (value: string) => void] {
     value,
     next => {
       setValue(next);
-      setSearch(
-        before => {
-          const all = new URLSearchParams(before);
+      change(
+        all => {
           if (next) all.set(name, next);
           else all.delete(name);
-          return all;
         },
         { replace: true, preventScrollReset: true },
       );
@@ -27,7 +25,7 @@ export function useFilter(name: string): [string, (value: string) => void] {
 
 /** Filters is the row of a list's filters. */
 export function Filters({ children, names }: { children: ReactNode /** The filters that "Clear" clears. */; names: string[] }) {
-  const [search, setSearch] = useSearchParams();
+  const [search, change] = useSearch();
   const set = names.some(name => search.get(name));
   return (
     <search className="filters">
@@ -37,11 +35,9 @@ export function Filters({ children, names }: { children: ReactNode /** The filte
           type="button"
           className="quiet"
           onClick={() =>
-            setSearch(
-              before => {
-                const next = new URLSearchParams(before);
+            change(
+              next => {
                 for (const name of names) next.delete(name);
-                return next;
               },
               { replace: true },
             )

@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useId } from "react";
+import { type ReactNode, type Ref, useEffect, useId } from "react";
 
 /** Page is a view: its title is the h1 and the tab's. */
 export function Page({
@@ -34,6 +34,7 @@ export function Panel({
   actions,
   children,
   className = "",
+  heading,
 }: {
   title: string;
   /** Said beside the title, softly. */
@@ -41,12 +42,16 @@ export function Panel({
   actions?: ReactNode;
   children: ReactNode;
   className?: string;
+  /** For a panel whose title takes the focus when it opens. */
+  heading?: Ref<HTMLHeadingElement>;
 }) {
   const id = useId();
   return (
     <section className={`panel ${className}`} aria-labelledby={id}>
       <div className="panel-head">
-        <h2 id={id}>{title}</h2>
+        <h2 id={id} ref={heading} tabIndex={heading ? -1 : undefined}>
+          {title}
+        </h2>
         {note && <span className="panel-note">{note}</span>}
         {actions && <div className="panel-actions">{actions}</div>}
       </div>

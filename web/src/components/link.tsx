@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { Link, matchPath, useSearchParams } from "react-router";
+import { Link, matchPath, useNavigate, useSearchParams } from "react-router";
 import { keepSpan } from "../shell/span";
 import { views } from "../views";
 import { Code, Text } from "./text";
@@ -24,12 +24,15 @@ function known(path: string): boolean {
 export function To({
   path,
   query,
+  hash,
   children,
   className,
   label,
 }: {
   path: string | undefined;
   query?: Record<string, string | undefined>;
+  /** The part of the page. */
+  hash?: string;
   children: ReactNode;
   className?: string;
   label?: string;
@@ -37,10 +40,19 @@ export function To({
   const [search] = useSearchParams();
   if (!path || !known(path)) return <span className={className}>{children}</span>;
   return (
-    <Link to={{ pathname: path, search: keepSpan(search, query) }} className={className} aria-label={label}>
+    <Link to={{ pathname: path, search: keepSpan(search, query), hash }} className={className} aria-label={label}>
       {children}
     </Link>
   );
+}
+
+/** useGo leads to another view as To does, for what is no link. */
+export function useGo() {
+  const navigate = useNavigate();
+  const [search] = useSearchParams();
+  return (path: string | undefined) => {
+    if (path) void navigate({ pathname: path, search: keepSpan(search) });
+  };
 }
 
 /** UserLink shows a person by name and id, and leads to their page. */

@@ -1,40 +1,13 @@
-import { useSyncExternalStore } from "react";
+import { setting } from "../setting";
 import { duration } from "./numbers";
 
 /** Zone is whose clock times are shown by: the viewer's, or UTC. */
 export type Zone = "local" | "utc";
 
-const kept = "countersign.zone";
-const watchers = new Set<() => void>();
+const zone = setting<Zone>("zone", ["local", "utc"]);
 
-function read(): Zone {
-  try {
-    return localStorage.getItem(kept) === "utc" ? "utc" : "local";
-  } catch {
-    return "local";
-  }
-}
-let zone: Zone = read();
-
-export function setZone(next: Zone): void {
-  zone = next;
-  try {
-    localStorage.setItem(kept, next);
-  } catch {
-    // not kept then
-  }
-  for (const watcher of watchers) watcher();
-}
-
-export function useZone(): Zone {
-  return useSyncExternalStore(
-    watcher => {
-      watchers.add(watcher);
-      return () => watchers.delete(watcher);
-    },
-    () => zone,
-  );
-}
+export const setZone = zone.set;
+export const useZone = zone.use;
 
 /** TimeStyle is how much of a time is shown. */
 export type TimeStyle = "full" | "short" | "clock" | "day";

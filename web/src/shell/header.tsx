@@ -2,7 +2,10 @@ import { useEffect, useId, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { type LiveState, useLiveState } from "../api/live";
 import { setZone, useZone, when, zoneName } from "../format/time";
+import { forget } from "./drafts";
 import type { Me } from "./me";
+import { useSearch } from "./search";
+import { shortcuts } from "./shortcuts";
 import { keepSpan, presets, useSpan } from "./span";
 import { setTheme, type Theme, useTheme } from "./theme";
 
@@ -48,14 +51,12 @@ function Live() {
 }
 
 function TenantPicker({ me }: { me: Me }) {
-  const [search, setSearch] = useSearchParams();
+  const [search, change] = useSearch();
   const chosen = search.get("tenant") ?? "";
   const choose = (tenant: string) =>
-    setSearch(before => {
-      const next = new URLSearchParams(before);
+    change(next => {
       if (tenant) next.set("tenant", tenant);
       else next.delete("tenant");
-      return next;
     });
   if (!me.all_tenants && me.tenants.length === 1) {
     return <span className="one-tenant">{me.tenants[0]}</span>;
@@ -109,18 +110,16 @@ function local(time: string | undefined): string {
 function RangePicker() {
   const span = useSpan();
   const zone = useZone();
-  const [, setSearch] = useSearchParams();
+  const [, change] = useSearch();
   const [own, setOwn] = useState(false);
   const [from, setFrom] = useState("");
   const [to, setTo] = useState("");
   const dialog = useRef<HTMLDialogElement>(null);
   const title = useId();
   const set = (values: Record<string, string>) =>
-    setSearch(before => {
-      const next = new URLSearchParams(before);
+    change(next => {
       for (const name of ["range", "from", "to"]) next.delete(name);
       for (const [name, value] of Object.entries(values)) next.set(name, value);
-      return next;
     });
 
   useEffect(() => {
@@ -194,6 +193,7 @@ function RangePicker() {
 function Settings({ me }: { me: Me }) {
   const theme = useTheme();
   const zone = useZone();
+  const letters = shortcuts.use();
   const details = useRef<HTMLDetailsElement>(null);
   useEffect(() => {
     const away = (event: Event) => {
@@ -242,7 +242,16 @@ function Settings({ me }: { me: Me }) {
             <span>UTC</span>
           </label>
         </fieldset>
-        <form method="post" action="/logout">
+        <fieldset className="choices">
+          <legend>Single letters as commands</legend>
+          {(["on", "off"] as const).map(value => (
+            <label key={value}>
+              <input type="radio" name="shortcuts" checked={letters === value} onChange={() => shortcuts.set(value)} />
+              <span>{value}</span>
+            </label>
+          ))}
+        </fieldset>
+        <form method="post" action="/logout" onSubmit={forget}>
           <button type="submit" className="quiet">
             Sign out
           </button>

@@ -6,6 +6,7 @@ import {
   Outlet,
   useLocation,
   useNavigation,
+  useNavigationType,
   useRouteError,
   useSearchParams,
 } from "react-router";
@@ -47,17 +48,32 @@ function Frame({ me }: { me: Me }) {
   const [open, setOpen] = useState(false);
   const location = useLocation();
   const going = useNavigation().state !== "idle";
+  const back = useNavigationType() === "POP";
   const main = useRef<HTMLElement>(null);
   const shown = useRef(location.pathname);
 
-  // Another view: the menu closes, and the focus goes to its title, as a new page's would.
+  // Another view: the menu closes, and the focus goes to its title, as a new page's would. Who goes back stays where they
+  // were, and a link to a part of a page leads to that part.
   useEffect(() => {
     if (shown.current === location.pathname) return;
     shown.current = location.pathname;
     setOpen(false);
-    scrollTo(0, 0);
+    if (location.hash) return;
+    if (!back) scrollTo(0, 0);
     main.current?.querySelector<HTMLElement>("h1")?.focus({ preventScroll: true });
-  }, [location.pathname]);
+  }, [location.pathname, location.hash, back]);
+
+  // Escape closes the menu of narrow windows, and gives the focus back to its button.
+  useEffect(() => {
+    if (!open) return;
+    const pressed = (event: KeyboardEvent) => {
+      if (event.key !== "Escape") return;
+      setOpen(false);
+      document.querySelector<HTMLElement>("[aria-controls=navigation]")?.focus();
+    };
+    document.addEventListener("keydown", pressed);
+    return () => document.removeEventListener("keydown", pressed);
+  }, [open]);
 
   return (
     <div className="shell">

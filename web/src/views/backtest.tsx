@@ -1,4 +1,4 @@
-import { useNavigate, useParams } from "react-router";
+import { useParams } from "react-router";
 import { api, type Schemas, unwrap } from "../api/client";
 import { useGet, useRefresh } from "../api/queries";
 import { TimeBars } from "../charts";
@@ -17,8 +17,10 @@ import {
   Time,
   To,
   UserLink,
+  useGo,
 } from "../components";
 import { count, percent } from "../format/numbers";
+import { policyDraft, tried } from "../shell/drafts";
 import { actions } from "./policies";
 import "./policies.css";
 
@@ -36,7 +38,7 @@ export function Component() {
   const { id = "" } = useParams();
   const job = useGet("/v1/backtests/{id}", { path: { id } }, { every: b => (under(b?.state) ? 1_000 : false) });
   const refresh = useRefresh();
-  const navigate = useNavigate();
+  const go = useGo();
   return (
     <Page title="Backtest" lead={<To path="/policies">All policies and backtests</To>}>
       <Answered query={job}>
@@ -74,12 +76,45 @@ export function Component() {
                 </div>
               )}
             </Panel>
-            {b.state === "failed" && <ErrorNote error={new Error(b.error)} retry={() => navigate("/policies")} />}
+            {b.state === "failed" && <ErrorNote error={new Error(b.error)} retry={() => go("/policies")} />}
+            <Tried id={id} />
             {b.result && <Result of={b.result} />}
           </>
         )}
       </Answered>
     </Page>
+  );
+}
+
+/** Tried is the text of the policies that were tried, where this tab has it, and the way back to it. */
+function Tried({ id }: { id: string }) {
+  const go = useGo();
+  const text = tried(id);
+  if (text === undefined) return null;
+  return (
+    <Panel
+      title="The policies that were tried"
+      actions={
+        <button
+          type="button"
+          className="quiet"
+          onClick={() => {
+            policyDraft.set(text);
+            go("/policies");
+          }}
+        >
+          Edit this again
+        </button>
+      }
+    >
+      <details>
+        <summary>The text</summary>
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+        <pre className="condition" tabIndex={0}>
+          {text}
+        </pre>
+      </details>
+    </Panel>
   );
 }
 

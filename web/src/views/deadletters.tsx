@@ -1,4 +1,4 @@
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { api, type Schemas, unwrap } from "../api/client";
 import { useGet, usePages, useRefresh } from "../api/queries";
 import {
@@ -30,12 +30,16 @@ export function Component() {
   const [open, setOpen] = useFilter("letter");
   const query = useMemo(() => ({ limit: 50, stage: stage || undefined, source: source || undefined }), [stage, source]);
   const letters = usePages("/v1/deadletters", { query }, lettersOf, { every: 15_000 });
+  const close = () => {
+    document.querySelector<HTMLElement>(`[data-letter="${CSS.escape(open)}"]`)?.focus(); // where it was opened
+    setOpen("");
+  };
   return (
     <Page
       title="Dead letters"
       lead="What could not be taken in, decided on, kept or delivered, of the last 30 days: with the reason and the untouched bytes. Nothing is lost; what is mended can be replayed."
     >
-      {open && <One key={open} id={open} close={() => setOpen("")} />}
+      {open && <One key={open} id={open} close={close} />}
       <Panel title="Letters">
         <Filters names={["stage", "source"]}>
           <Choice
@@ -60,7 +64,13 @@ export function Component() {
                     name: "Look",
                     tight: true,
                     cell: l => (
-                      <button type="button" className="quiet" onClick={() => setOpen(l.id)} aria-label={`Look at ${l.id}`}>
+                      <button
+                        type="button"
+                        className="quiet"
+                        data-letter={l.id}
+                        onClick={() => setOpen(l.id)}
+                        aria-label={`Look at ${l.id}`}
+                      >
                         Look
                       </button>
                     ),
@@ -91,9 +101,13 @@ function One({ id, close }: { id: string; close: () => void }) {
   const refresh = useRefresh();
   const letter = useGet("/v1/deadletters/{id}", { path: { id } });
   const [format, setFormat] = useState("");
+  // It opens above the list: the focus, and with it the page, goes there.
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
   return (
     <Panel
       title="One letter"
+      heading={heading}
       note={<Code value={id} limit={40} />}
       actions={
         <button type="button" className="quiet" onClick={close}>

@@ -1,6 +1,6 @@
 import "./finding.css";
 import { useRef, useState } from "react";
-import { useNavigate, useParams } from "react-router";
+import { useParams } from "react-router";
 import type { Schemas } from "../api/client";
 import { useGet } from "../api/queries";
 import {
@@ -22,6 +22,7 @@ import {
   Time,
   To,
   UserLink,
+  useGo,
 } from "../components";
 import { Considered, Parameters } from "./finding/considered";
 import { DecisionPanel } from "./finding/decision";
@@ -106,9 +107,9 @@ function Lead({ finding }: { finding: Details["finding"] }) {
 
 /** Near leads to the same user's findings before and after this one. */
 function Near({ details: { near, finding } }: { details: Details }) {
-  const navigate = useNavigate();
-  const go = (id: string | undefined) => id && navigate({ pathname: pathOf("findings", id) ?? "", search: location.search });
-  useKeys({ p: () => go(near.previous), n: () => go(near.next) });
+  const go = useGo();
+  const to = (id: string | undefined) => id && go(pathOf("findings", id));
+  useKeys({ p: () => to(near.previous), n: () => to(near.next) });
   return (
     <nav className="near" aria-label="Findings of the same user">
       {near.previous && <FindingLink id={near.previous}>← the user’s one before</FindingLink>}

@@ -175,7 +175,7 @@ export function Component() {
         ) : (
           <ol className="lines feed" aria-label="Newest first">
             {shown.map(entry => (
-              <li key={entry.key} className={fresh.has(entry.key) ? "fresh" : undefined}>
+              <li key={entry.key} data-entry={entry.key} className={fresh.has(entry.key) ? "fresh" : undefined}>
                 <Line of={entry} />
               </li>
             ))}

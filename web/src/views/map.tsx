@@ -1,5 +1,4 @@
 import { useMemo, useState } from "react";
-import { useNavigate } from "react-router";
 import type { Schemas } from "../api/client";
 import { useGet } from "../api/queries";
 import {
@@ -19,6 +18,7 @@ import {
   To,
   UserLink,
   useFilter,
+  useGo,
 } from "../components";
 import { compact, count, distance } from "../format/numbers";
 import { country, place } from "../format/places";
@@ -59,7 +59,7 @@ export function Component() {
 
 function World({ places, arcs }: { places: Place[]; arcs: Arc[] }) {
   const [chosen, setChosen] = useState<string>();
-  const navigate = useNavigate();
+  const go = useGo();
   const most = Math.max(1, ...places.map(p => p.events));
   const marks: MapPlaceMark[] = useMemo(
     () =>
@@ -97,8 +97,7 @@ function World({ places, arcs }: { places: Place[]; arcs: Arc[] }) {
   });
   const open = (key: string) => {
     const arc = arcs.find(a => arcKey(a) === key);
-    const path = arc && pathOf("findings", arc.finding);
-    if (path) navigate(path);
+    if (arc) go(pathOf("findings", arc.finding));
   };
 
   if (places.length === 0 && arcs.length === 0) {

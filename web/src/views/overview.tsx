@@ -12,7 +12,6 @@ import {
   pathOf,
   RequirementLine,
   Severity,
-  Status,
   severities,
   Table,
   Text,
@@ -23,8 +22,10 @@ import {
 import { compact, count, duration, percent } from "../format/numbers";
 import { country } from "../format/places";
 import { useZone, when } from "../format/time";
+import { useSearch } from "../shell/search";
 import { type Span, useSpan } from "../shell/span";
 import "./overview.css";
+import { Refused, SourceState } from "./parts/source-health";
 
 type Overview = Schemas["Overview"];
 
@@ -66,14 +67,12 @@ function Start() {
 }
 
 function Counts({ of: o, span }: { of: Overview; span: Span }) {
-  const [, setSearch] = useSearchParams();
+  const [, change] = useSearch();
   const show = (from: string, to: string) =>
-    setSearch(before => {
-      const next = new URLSearchParams(before);
+    change(next => {
       next.delete("range");
       next.set("from", from);
       next.set("to", to);
-      return next;
     });
   const zone = useZone();
   const series = useMemo(() => o.series ?? [], [o.series]);
@@ -272,7 +271,7 @@ function OpenStepUps({ span }: { span: Span }) {
       <Answered query={open}>
         {page =>
           page.revocations.length === 0 ? (
-            <Empty>Nobody is asked for a second proof at the moment.</Empty>
+            <Empty>Nobody who was asked for a second proof in this time has still to give it.</Empty>
           ) : (
             <ul className="lines compact">
               {page.revocations.map(r => (
@@ -349,9 +348,6 @@ function EnforcementPanel({ span }: { span: Span }) {
   );
 }
 
-/** A source is late when nothing new came for this long. */
-const lateAfter = 3600_000; // milliseconds
-
 function Sources() {
   const sources = useGet("/v1/sources", {}, { every: 30_000 });
   return (
@@ -378,10 +374,7 @@ function Sources() {
                 {
                   name: "State",
                   tight: true,
-                  cell: x => {
-                    const late = !x.accepted || Date.now() - Date.parse(x.accepted) > lateAfter;
-                    return <Status value={late ? "late" : "ok"} />;
-                  },
+                  cell: x => <SourceState of={x} />,
                 },
                 { name: "Last", numeric: true, cell: x => <Time value={x.accepted} style="ago" /> },
                 { name: "In 1 h", numeric: true, cell: x => compact(x.events_1h) },
@@ -389,7 +382,7 @@ function Sources() {
                 {
                   name: "Refused",
                   numeric: true,
-                  cell: x => (x.dead_letters_24h > 0 ? <To path="/deadletters">{compact(x.dead_letters_24h)}</To> : "0"),
+                  cell: x => <Refused of={x} format={compact} />,
                 },
               ]}
             />

@@ -1,9 +1,10 @@
-import { useState } from "react";
-import { useNavigate } from "react-router";
+import { useEffect, useRef, useState } from "react";
+import { useLocation } from "react-router";
 import { api, type Schemas, unwrap } from "../api/client";
 import { useGet, useRefresh } from "../api/queries";
-import { Answered, Code, Empty, ErrorNote, Facts, Page, Panel, Status, Table, Tag, Text, Time, To } from "../components";
+import { Answered, Code, Empty, ErrorNote, Facts, Page, Panel, Status, Table, Tag, Text, Time, To, useGo } from "../components";
 import { count, duration } from "../format/numbers";
+import { keepTried, policyDraft } from "../shell/drafts";
 import { useMay } from "../shell/me";
 import { useSpan } from "../shell/span";
 import "./policies.css";
@@ -110,7 +111,14 @@ function InForce({ policies, away }: { policies: Policy[]; away: boolean }) {
     <Table
       caption="Policies in force, in the order in which they are evaluated"
       columns={[
-        { name: "Policy", cell: p => <a href={`#policy-${p.name}`}>{p.name}</a> },
+        {
+          name: "Policy",
+          cell: p => (
+            <To path="/policies" hash={anchor(p.name)}>
+              {p.name}
+            </To>
+          ),
+        },
         { name: "Does", tight: true, cell: p => actions[p.action] ?? p.action },
         {
           name: "Mode",
@@ -126,6 +134,9 @@ function InForce({ policies, away }: { policies: Policy[]; away: boolean }) {
   );
 }
 
+/** anchor is the part of the page that is about a policy. */
+const anchor = (name: string) => `policy-${name}`;
+
 function selector(s: Schemas["PolicySelector"] | undefined) {
   const parts = [
     s?.users?.length && `users ${s.users.join(", ")}`,
@@ -137,9 +148,18 @@ function selector(s: Schemas["PolicySelector"] | undefined) {
   return parts.length ? parts.join("; ") : "";
 }
 
+/** One is a policy in full. A link to it opens it. */
 function One({ policy: p }: { policy: Policy }) {
+  const location = useLocation();
+  const box = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    if (!box.current || location.hash !== `#${anchor(p.name)}`) return;
+    box.current.open = true;
+    box.current.scrollIntoView();
+    box.current.querySelector("summary")?.focus({ preventScroll: true });
+  }, [location, p.name]);
   return (
-    <details className="panel policy" id={`policy-${p.name}`}>
+    <details className="panel policy" id={anchor(p.name)} ref={box}>
       <summary>
         <h2>{p.name}</h2> <Tag>{actions[p.action] ?? p.action}</Tag> <Text value={p.description} limit={200} className="soft" />
       </summary>
@@ -170,9 +190,13 @@ const days = 86_400_000;
 /** Try is the editor: a change is checked, and backtested beside what was decided. */
 function Try({ yaml }: { yaml: string }) {
   const span = useSpan();
-  const navigate = useNavigate();
+  const go = useGo();
   const refresh = useRefresh();
-  const [text, setText] = useState<string>();
+  const [text, setShown] = useState(policyDraft.get);
+  const setText = (next: string | undefined) => {
+    setShown(next);
+    policyDraft.set(next);
+  };
   const [baseline, setBaseline] = useState<"recorded" | "current">("recorded");
   const [back, setBack] = useState(7);
   const [warmUp, setWarmUp] = useState(14);
@@ -213,7 +237,9 @@ function Try({ yaml }: { yaml: string }) {
         }),
       );
       await refresh("/v1/backtests");
-      if (job) navigate(`/backtests/${job.id}`);
+      if (!job) return;
+      keepTried(job.id, policy);
+      go(`/backtests/${job.id}`);
     });
   return (
     <Panel title="Try a change" note="nothing here changes what is in force: that is the policy file, docs/policy.md">

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { healthOf, rate } from "./sources";
+import { healthOf } from "./parts/source-health";
+import { rate } from "./sources";
 
 const seen = { accepted: "2026-11-23T22:00:00Z", newest: "2026-11-23T22:00:00Z" };
 

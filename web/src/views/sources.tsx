@@ -1,31 +1,12 @@
 import type { Schemas } from "../api/client";
 import { useGet } from "../api/queries";
 import { Ranked } from "../charts";
-import { Answered, Code, Empty, Facts, Page, Panel, Status, Table, Text, Time, To } from "../components";
+import { Answered, Code, Empty, Facts, Page, Panel, Status, Table, Text, Time } from "../components";
 import { compact, count, duration } from "../format/numbers";
-import { useMay } from "../shell/me";
+import { Refused, SourceState } from "./parts/source-health";
 
 type Source = Schemas["SourceHealth"];
 type Pipeline = Schemas["PipelineAnswerBody"];
-
-/** Health is what to think of a source. */
-export type Health = "ok" | "late" | "quiet" | "refused";
-
-const hour = 3600_000;
-
-/** healthOf judges a source: nothing for an hour is quiet, a twentieth of events over 15 minutes late is late. */
-export function healthOf(s: Pick<Source, "events_1h" | "delay_p95_ms" | "accepted" | "newest">): Health {
-  if (!s.accepted && !s.newest) return "refused";
-  if (s.events_1h === 0) return "quiet";
-  return (s.delay_p95_ms ?? 0) > hour / 4 ? "late" : "ok";
-}
-
-const words: Record<Health, [value: string, shown: string, tone: "good" | "warn" | "quiet" | "bad"]> = {
-  ok: ["ok", "in time", "good"],
-  late: ["late", "late", "warn"],
-  quiet: ["observed", "quiet", "quiet"],
-  refused: ["failed", "all refused", "bad"],
-};
 
 /** Component is where sign-ins come from, how they come, and how far the pipeline is with them. */
 export function Component() {
@@ -44,7 +25,6 @@ export function Component() {
 }
 
 function Sources({ of: sources }: { of: Source[] }) {
-  const mayLook = useMay("operate");
   return (
     <Table
       caption="Sources by name"
@@ -65,14 +45,7 @@ function Sources({ of: sources }: { of: Source[] }) {
         {
           name: "State",
           tight: true,
-          cell: s => {
-            const [value, shown, tone] = words[healthOf(s)];
-            return (
-              <Status value={value} tone={tone}>
-                {shown}
-              </Status>
-            );
-          },
+          cell: s => <SourceState of={s} />,
         },
         { name: "Newest event", tight: true, cell: s => <Time value={s.newest} /> },
         { name: "Last accepted", tight: true, cell: s => <Time value={s.accepted} style="ago" /> },
@@ -83,14 +56,7 @@ function Sources({ of: sources }: { of: Source[] }) {
         {
           name: "Refused in a day",
           numeric: true,
-          cell: s =>
-            s.dead_letters_24h > 0 && mayLook ? (
-              <To path="/deadletters" query={{ source: s.source }}>
-                {count(s.dead_letters_24h)}
-              </To>
-            ) : (
-              count(s.dead_letters_24h)
-            ),
+          cell: s => <Refused of={s} format={count} />,
         },
       ]}
       rows={sources}

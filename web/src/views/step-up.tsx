@@ -15,6 +15,7 @@ import {
   Table,
   Text,
   Time,
+  To,
   UserLink,
 } from "../components";
 import { duration } from "../format/numbers";
@@ -49,7 +50,12 @@ export function Component() {
                   ["Expires", <Time key="" value={r.expires} style="full" />],
                   ["Closed", r.closed && <Time key="" value={r.closed} style="full" />],
                   ["Took", r.closed && duration(Date.parse(r.closed) - Date.parse(r.not_before))],
-                  ["Policy", <Text key="" value={r.policy} />],
+                  [
+                    "Policy",
+                    <To key="" path="/policies" hash={`policy-${r.policy}`}>
+                      <Text value={r.policy} limit={80} />
+                    </To>,
+                  ],
                   ["Rules' version", <Code key="" value={r.policy_version} limit={16} />],
                 ]}
               />

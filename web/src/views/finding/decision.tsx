@@ -159,7 +159,7 @@ export function Life({
 
 const policyOf = (d: Schemas["Decision"]) =>
   d.policy ? (
-    <To path="/policies">
+    <To path="/policies" hash={`policy-${d.policy}`}>
       <Text value={d.policy} limit={80} />
     </To>
   ) : (

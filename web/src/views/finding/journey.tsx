@@ -1,3 +1,4 @@
+import "./journey.css";
 import { scaleLog } from "d3-scale";
 import { useWidth } from "../../charts/width";
 import { Panel, Text, Time } from "../../components";

@@ -2,6 +2,7 @@ import { useEffect, useId, useState } from "react";
 import type { Schemas } from "../../api/client";
 import { ErrorNote, Panel, Saved, Status, Text, Time } from "../../components";
 import { useMay, useMe } from "../../shell/me";
+import { shortcuts } from "../../shell/shortcuts";
 import { useKeys } from "../parts/keys";
 import { type Triage, useMarking, type Verdict, verdicts } from "./marking";
 
@@ -20,6 +21,7 @@ export function TriageBox({ id, kept, marks }: { id: string; kept: Triage | unde
   const [comment, setComment] = useState(shown.comment);
   const [assignee, setAssignee] = useState(shown.assignee);
   const why = useId();
+  const letters = shortcuts.use() === "on";
   // What somebody else says comes into the fields, unless something was typed there.
   const [base, setBase] = useState({ comment: shown.comment, assignee: shown.assignee });
   useEffect(() => {
@@ -40,13 +42,7 @@ export function TriageBox({ id, kept, marks }: { id: string; kept: Triage | unde
       <p className="triage-now" role="status">
         {shown.by ? (
           <>
-            <Text value={shown.by} limit={80} /> says it is {words[shown.verdict]}
-            {shown.time && (
-              <>
-                , <Time value={shown.time} style="ago" />
-              </>
-            )}
-            .
+            <Text value={shown.by} limit={80} /> says it is {words[shown.verdict]}.
           </>
         ) : (
           "Nobody has looked at it yet."
@@ -61,6 +57,11 @@ export function TriageBox({ id, kept, marks }: { id: string; kept: Triage | unde
           </>
         )}
       </p>
+      {shown.by && shown.time && (
+        <p className="soft triage-when">
+          <Time value={shown.time} style="ago" />
+        </p>
+      )}
       {shown.comment && (
         <blockquote className="comment">
           <Comment text={shown.comment} />
@@ -82,8 +83,8 @@ export function TriageBox({ id, kept, marks }: { id: string; kept: Triage | unde
                 type="button"
                 className={shown.verdict === verdict ? "chosen" : "quiet"}
                 aria-pressed={shown.verdict === verdict}
-                aria-keyshortcuts={key}
-                title={`Key: ${key}`}
+                aria-keyshortcuts={letters ? key : undefined}
+                title={letters ? `Key: ${key}` : undefined}
                 onClick={() => say(verdict)}
               >
                 {label}

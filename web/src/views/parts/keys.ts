@@ -1,4 +1,5 @@
 import { useEffect, useRef } from "react";
+import { shortcuts } from "../../shell/shortcuts";
 
 type Keys = Record<string, (event: KeyboardEvent) => void>;
 
@@ -10,7 +11,10 @@ export function typing(target: EventTarget | null): boolean {
   );
 }
 
-/** useKeys binds single letters while the component is shown. They do nothing while somebody types or a dialog is open. */
+/**
+ * useKeys binds single letters while the component is shown. They do nothing while somebody types or a dialog is open, or
+ * when the settings say that letters are no commands.
+ */
 export function useKeys(keys: Keys): void {
   const newest = useRef(keys);
   useEffect(() => {
@@ -19,6 +23,7 @@ export function useKeys(keys: Keys): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented || event.isComposing) return;
+      if (shortcuts.get() === "off") return;
       if (typing(event.target) || document.querySelector("dialog[open]")) return;
       const run = newest.current[event.key];
       if (!run) return;
