@@ -168,7 +168,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, err
 	}
 	a.explaining, a.marking, a.recent = make(chan struct{}, 1), make(chan struct{}, 1), newRecent()
-	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, m, a.recent)
+	a.hub = newHub(cfg.LiveBuffer, cfg.MaxLiveClients, cfg.MaxLiveClientsEach, m, a.recent)
 	a.handler = a.routes()
 	return a, nil
 }

@@ -49,9 +49,11 @@ type Config struct {
 	QuestionWait time.Duration `yaml:"question_wait"`
 	// AuditWait is how long a request waits for the log to take its audit entry; then it is refused.
 	AuditWait time.Duration `yaml:"audit_wait"`
-	// MaxLiveClients bounds the readers of the live feed, LiveBuffer what is held for one that is slow.
-	MaxLiveClients int `yaml:"max_live_clients"`
-	LiveBuffer     int `yaml:"live_buffer"`
+	// MaxLiveClients bounds the readers of the live feed, MaxLiveClientsEach those of one person or token, LiveBuffer what is held
+	// for one that is slow.
+	MaxLiveClients     int `yaml:"max_live_clients"`
+	MaxLiveClientsEach int `yaml:"max_live_clients_each"`
+	LiveBuffer         int `yaml:"live_buffer"`
 	// LiveHeartbeat is the pause after which a feed shows that it lives; at most a minute, after which many proxies cut a quiet one.
 	LiveHeartbeat time.Duration `yaml:"live_heartbeat"`
 
@@ -88,21 +90,22 @@ const AllTenants = "*"
 // DefaultConfig listens on loopback, and lets nobody in but by a one-time link.
 func DefaultConfig() Config {
 	return Config{
-		Listen:         "127.0.0.1:8080",
-		OIDC:           DefaultOIDC(),
-		MaxTokenTTL:    366 * 24 * time.Hour,
-		SessionTTL:     12 * time.Hour,
-		SessionIdle:    2 * time.Hour,
-		LinkTTL:        time.Hour,
-		MaxSpan:        400 * 24 * time.Hour,
-		MaxQuestions:   4,
-		QuestionWait:   2 * time.Second,
-		AuditWait:      3 * time.Second,
-		MaxLiveClients: 64,
-		LiveBuffer:     256,
-		LiveHeartbeat:  15 * time.Second,
-		Backtests:      jobs.DefaultConfig(),
-		Export:         ExportConfig{MaxRows: 1_000_000, Time: 10 * time.Minute, AtOnce: 2},
+		Listen:             "127.0.0.1:8080",
+		OIDC:               DefaultOIDC(),
+		MaxTokenTTL:        366 * 24 * time.Hour,
+		SessionTTL:         12 * time.Hour,
+		SessionIdle:        2 * time.Hour,
+		LinkTTL:            time.Hour,
+		MaxSpan:            400 * 24 * time.Hour,
+		MaxQuestions:       4,
+		QuestionWait:       2 * time.Second,
+		AuditWait:          3 * time.Second,
+		MaxLiveClients:     512,
+		MaxLiveClientsEach: 16,
+		LiveBuffer:         256,
+		LiveHeartbeat:      15 * time.Second,
+		Backtests:          jobs.DefaultConfig(),
+		Export:             ExportConfig{MaxRows: 1_000_000, Time: 10 * time.Minute, AtOnce: 2},
 
 		RequestsPerSecond: 50,
 		RequestBurst:      300,
@@ -181,7 +184,7 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		path       string
 		value, max int
-	}{{"max_questions", c.MaxQuestions, 1000}, {"max_live_clients", c.MaxLiveClients, 100_000}, {"live_buffer", c.LiveBuffer, 100_000}, {"request_burst", c.RequestBurst, 1_000_000}} {
+	}{{"max_questions", c.MaxQuestions, 1000}, {"max_live_clients", c.MaxLiveClients, 100_000}, {"max_live_clients_each", c.MaxLiveClientsEach, 100_000}, {"live_buffer", c.LiveBuffer, 100_000}, {"request_burst", c.RequestBurst, 1_000_000}} {
 		if d.value < 1 || d.value > d.max {
 			add("%s: is %d, must be between 1 and %d", d.path, d.value, d.max)
 		}

@@ -27,7 +27,8 @@ const recentMessages = 1024
 type hub struct {
 	boot    string // names the numbering, which ends with the process
 	buffer  int
-	limit   int
+	limit   int // of readers, and of those of one principal
+	each    int
 	metrics *metrics
 	seen    *recent // is told of findings and marks
 
@@ -46,15 +47,20 @@ type message struct {
 
 // reader is one connection.
 type reader struct {
+	owner hash // the paceKey of whose it is
 	scope report.Scope
 	out   chan *message // closed when the reader was let go
 }
 
-var errTooManyReaders = errors.New("too many readers of the live feed")
+// Errors of join.
+var (
+	errTooManyReaders = errors.New("too many readers of the live feed")
+	errTooManyOfOne   = errors.New("too many readers of the live feed of one principal")
+)
 
-func newHub(buffer, limit int, m *metrics, seen *recent) *hub {
+func newHub(buffer, limit, each int, m *metrics, seen *recent) *hub {
 	return &hub{
-		boot: strings.ToLower(rand.Text()[:8]), buffer: buffer, limit: limit, metrics: m, seen: seen,
+		boot: strings.ToLower(rand.Text()[:8]), buffer: buffer, limit: limit, each: each, metrics: m, seen: seen,
 		recent: make([]*message, recentMessages), readers: map[*reader]struct{}{},
 	}
 }
@@ -140,14 +146,23 @@ type start struct {
 	missed []*message
 }
 
-// join adds a reader, which has all up to lastID; "" is a new one.
-func (h *hub) join(scope report.Scope, lastID string) (*reader, start, error) {
+// join adds a reader of owner, which has all up to lastID; "" is a new one.
+func (h *hub) join(owner hash, scope report.Scope, lastID string) (*reader, start, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.readers) >= h.limit {
 		return nil, start{}, errTooManyReaders
 	}
-	r := &reader{scope: scope, out: make(chan *message, h.buffer)}
+	own := 0
+	for r := range h.readers {
+		if r.owner == owner {
+			own++
+		}
+	}
+	if own >= h.each {
+		return nil, start{}, errTooManyOfOne
+	}
+	r := &reader{owner: owner, scope: scope, out: make(chan *message, h.buffer)}
 	h.readers[r] = struct{}{}
 	h.metrics.liveClients.Set(float64(len(h.readers)))
 	const retry = "retry: 2000\n" // milliseconds

@@ -22,12 +22,12 @@ func newTestHub(t *testing.T, buffer, limit int) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newHub(buffer, limit, m, newRecent())
+	return newHub(buffer, limit, 100, m, newRecent())
 }
 
 func join(t *testing.T, h *hub, scope report.Scope, lastID string) (r *reader, missed []uint64, whole bool) {
 	t.Helper()
-	r, start, err := h.join(scope, lastID)
+	r, start, err := h.join(hash{}, scope, lastID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestAReaderKnowsHowFarItIsFromTheFirstFrameOn(t *testing.T) {
 	acme := report.Scope{Tenants: []string{"acme"}}
 	begin := func(lastID string) (*reader, string) {
 		t.Helper()
-		r, start, err := h.join(acme, lastID)
+		r, start, err := h.join(hash{}, acme, lastID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,11 +169,35 @@ func TestReadersAreBounded(t *testing.T) {
 	h := newTestHub(t, 1, 2)
 	first, _, _ := join(t, h, all, "")
 	join(t, h, all, "")
-	if _, _, err := h.join(all, ""); err == nil {
+	if _, _, err := h.join(hash{}, all, ""); err == nil {
 		t.Fatal("a third reader was let in")
 	}
 	h.leave(first)
 	join(t, h, all, "")
+}
+
+// One who opens feed after feed is told so, and shuts nobody else out.
+func TestOneReaderLeavesPlaceForOthers(t *testing.T) {
+	t.Parallel()
+	_, _, base := newAPI(t, func(c *Config) { c.MaxLiveClients, c.MaxLiveClientsEach = 3, 2 })
+	for _, c := range []struct {
+		secret string
+		want   int
+	}{{acmeSecret, 200}, {acmeSecret, 200}, {acmeSecret, 429}, {wholeSecret, 200}, {wholeSecret, 503}} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/v1/live", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+c.secret)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		if res.StatusCode != c.want || (c.want != 200) != (res.Header.Get("Retry-After") != "") {
+			t.Errorf("%d %v, want %d", res.StatusCode, res.Header, c.want)
+		}
+	}
 }
 
 // What is on the log may be anything: one frame stays one frame, and nothing in it is markup.

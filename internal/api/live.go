@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
@@ -21,7 +22,12 @@ func (a *API) live(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusForbidden, a.forbidden(r.Context(), "GET /v1/live", "the scope "+ScopeRead).Error())
 		return
 	}
-	reader, start, err := a.hub.join(who.tenants, r.Header.Get("Last-Event-ID"))
+	reader, start, err := a.hub.join(paceKey(who), who.tenants, r.Header.Get("Last-Event-ID"))
+	if errors.Is(err, errTooManyOfOne) {
+		w.Header().Set("Retry-After", retryAfter)
+		problem(w, http.StatusTooManyRequests, "You have as many live feeds open as one may; close some.")
+		return
+	}
 	if err != nil {
 		away(w, busy, "The live feed has as many readers as it can take; try again soon.")
 		return

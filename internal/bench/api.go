@@ -214,7 +214,8 @@ func startAPI(ctx context.Context, o Options, eng *engine.Engine, broker string)
 	cfg.ClickHouse.URLs, cfg.ClickHouse.User, cfg.ClickHouse.PasswordFile = []string{"http://" + eng.Addr()}, engine.User, password
 	cfg.API.Listen = "127.0.0.1:0"
 	cfg.API.Tokens = []api.Token{{Name: "bench", SHA256: hex.EncodeToString(sum[:]), Tenants: []string{api.AllTenants}, Role: "admin"}}
-	cfg.API.MaxLiveClients, cfg.API.RequestsPerSecond, cfg.API.RequestBurst = 1000, 10_000, 10_000
+	// All that one asks here many would.
+	cfg.API.MaxLiveClientsEach, cfg.API.RequestsPerSecond, cfg.API.RequestBurst = cfg.API.MaxLiveClients, 10_000, 10_000
 	text, err := yaml.Marshal(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("writing a configuration: %w", err)
