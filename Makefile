@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 GO ?= go
 FUZZTIME ?= 10s
-FUZZAPI_SECONDS ?= 60
+FUZZAPI_SECONDS ?= 120
 PKGS ?= ./...
 # What the real Kafka proves; the rest of the tests does not change with the broker.
 KAFKA_PKGS ?= ./internal/kafkatest/... ./internal/stream/... ./internal/detector/... ./internal/ingest/... ./internal/pull/... ./internal/archiver/... ./internal/courier/... ./stepup/...
@@ -103,7 +103,7 @@ test-web: assets bin/countersign ## the dashboard: unit tests, then headless Chr
 	@web/e2e/run.sh
 
 .PHONY: fuzz-api
-fuzz-api: assets ## send the API what its document allows and what it does not, for FUZZAPI_SECONDS (60); needs python3
+fuzz-api: assets ## send the API what its document allows and what it does not, for FUZZAPI_SECONDS (120); needs python3
 	@GO="$(GO)" tools/fuzzapi/run.sh $(FUZZAPI_SECONDS)
 
 .PHONY: screenshots
