@@ -60,13 +60,13 @@ func TestAQuietFeedGoesOnOverHTTP2(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var clear http.Protocols
-		clear.SetUnencryptedHTTP2(true)
+		var plain http.Protocols
+		plain.SetUnencryptedHTTP2(true)
 		conns := newPipes()
-		server := &http.Server{Handler: a.Handler(), Protocols: &clear, ReadHeaderTimeout: time.Second}
+		server := &http.Server{Handler: a.Handler(), Protocols: &plain, ReadHeaderTimeout: time.Second}
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(conns) }()
-		transport := &http.Transport{DialContext: conns.dial, Protocols: &clear}
+		transport := &http.Transport{DialContext: conns.dial, Protocols: &plain}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://feed.example/v1/live", http.NoBody)
 		if err != nil {
 			t.Fatal(err)

@@ -19,7 +19,7 @@ type appKey struct{ tenant, app string }
 const acted = "'challenged', 'satisfied', 'refused', 'revoked'"
 
 // Apps answers with the applications of a span, those with most events first. The span is widened to whole hours, or to
-// whole days where it is long ago.
+// whole days where it is longer than a week or long ago.
 func (s *Store) Apps(ctx context.Context, q report.AppQuery) ([]report.AppSummary, error) {
 	apps, err := s.appSums(ctx, q)
 	if err != nil {

@@ -12,19 +12,22 @@ const (
 	daySeconds  = 86400
 	weekSeconds = 7 * daySeconds
 	hourDays    = 40
+	// A span of more days is answered for by whole days.
+	exactDays = 7
 )
 
 // buckets limits a question about by_app or by_place to a span, widened to whole hours: whole weeks in it are read as weeks,
-// what is left of whole days as days, the ends as hours. An end of which the hours are gone is widened to a whole day;
-// covered is the span that is answered for. now is the time of the newest events.
+// what is left of whole days as days, the ends as hours. A span of more than exactDays is widened to whole days, and so is an
+// end of which the hours are gone; covered is the span that is answered for. now is the time of the newest events.
 func (c *conditions) buckets(span report.Span, now events.Millis) (covered report.Span) {
 	const hour, day, week = hourSeconds * 1000, daySeconds * 1000, weekSeconds * 1000
 	kept := int64(now) - (hourDays-1)*day
 	from, to := floor(int64(span.From), hour), floor(int64(span.To)+hour-1, hour)
-	if from < kept {
+	long := span.To-span.From > exactDays*events.Day
+	if long || from < kept {
 		from = floor(from, day)
 	}
-	if to < kept {
+	if long || to < kept {
 		to = floor(to+day-1, day)
 	}
 	firstDay, lastDay := whole(from, to, day)

@@ -31,7 +31,7 @@ func TestBucketsCoverASpanOnce(t *testing.T) {
 		if first > from || last < to || from-first >= day || last-to >= day {
 			t.Fatalf("%d to %d is answered for %d to %d", from, to, first, last)
 		}
-		if kept := now - (hourDays-1)*day; from >= kept && (from-first >= hour || last-to >= hour) {
+		if kept := now - (hourDays-1)*day; from >= kept && to-from <= exactDays*day && (from-first >= hour || last-to >= hour) {
 			t.Fatalf("%d to %d is answered for %d to %d although there are hours", from, to, first, last)
 		}
 		at := args["from"]

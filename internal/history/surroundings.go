@@ -53,7 +53,9 @@ func sortedBy(dimensions []dimension, where string, more ...string) string {
 	for _, m := range more {
 		b.WriteString(",\n    " + m)
 	}
-	b.WriteString("\nFROM ${database}.events FINAL\nWHERE " + where + "\n  AND " + reported)
+	// Not FINAL: within the order of the table this keeps the newest writing of each row at a third of the cost.
+	b.WriteString("\nFROM ${database}.events\nWHERE " + where + "\n  AND " + reported +
+		"\nORDER BY tenant, user_id, time, id, logged DESC\nLIMIT 1 BY tenant, user_id, time, id")
 	return b.String()
 }
 

@@ -25,6 +25,9 @@ PARTITION BY toYYYYMM(day)
 ORDER BY (tenant, prefix, day, user_id, ip)
 TTL toDateTime(logged) + INTERVAL 90 DAY
 SETTINGS
+    -- A month that nothing was written into for a week becomes one part.
+    min_age_to_force_merge_seconds = 604800,
+    min_age_to_force_merge_on_partition_only = 1,
     ttl_only_drop_parts = 1,
     fsync_after_insert = 1,
     fsync_part_directory = 1

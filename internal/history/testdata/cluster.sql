@@ -437,6 +437,8 @@ PARTITION BY toYYYYMM(day)
 ORDER BY (tenant, prefix, day, user_id, ip)
 TTL toDateTime(logged) + INTERVAL 90 DAY
 SETTINGS
+    min_age_to_force_merge_seconds = 604800,
+    min_age_to_force_merge_on_partition_only = 1,
     ttl_only_drop_parts = 1,
     fsync_after_insert = 1,
     fsync_part_directory = 1;
@@ -482,6 +484,8 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (tenant, step, bucket, app_id)
 TTL bucket + INTERVAL 800 DAY, bucket + INTERVAL 40 DAY DELETE WHERE step = 3600
 SETTINGS
+    min_age_to_force_merge_seconds = 604800,
+    min_age_to_force_merge_on_partition_only = 1,
     fsync_after_insert = 1,
     fsync_part_directory = 1;
 
@@ -522,6 +526,8 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (tenant, step, bucket, country, region, city)
 TTL bucket + INTERVAL 800 DAY, bucket + INTERVAL 40 DAY DELETE WHERE step = 3600
 SETTINGS
+    min_age_to_force_merge_seconds = 604800,
+    min_age_to_force_merge_on_partition_only = 1,
     fsync_after_insert = 1,
     fsync_part_directory = 1;
 
@@ -868,3 +874,9 @@ SELECT
 FROM countersign.events_local
 WHERE kind NOT IN ('verdict', 'context', 'erasure')
 GROUP BY tenant, bucket, outcome, country;
+
+ALTER TABLE countersign.events_local ON CLUSTER main
+    MODIFY SETTING min_age_to_force_merge_seconds = 604800, min_age_to_force_merge_on_partition_only = 1;
+
+ALTER TABLE countersign.event_counts_local ON CLUSTER main
+    MODIFY SETTING min_age_to_force_merge_seconds = 604800, min_age_to_force_merge_on_partition_only = 1;
