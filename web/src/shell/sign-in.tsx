@@ -34,7 +34,11 @@ export function SignIn() {
           <p className="or">or with a token of the API</p>
         </>
       )}
-      {!ways.data?.oidc && <p>Sign in with a token, or with the one-time link that <code>countersign up</code> prints when it starts.</p>}
+      {!ways.data?.oidc && (
+        <p>
+          Sign in with a token, or with the one-time link that <code>countersign up</code> prints when it starts.
+        </p>
+      )}
       <form method="post" action="/login">
         <input name="return" type="hidden" value={pathname + search} />
         <label className="field">
