@@ -168,8 +168,12 @@ func filledHistory(ctx context.Context, o Options, eng *engine.Engine, opts APIO
 	return store, float64(note.RawBytes) / float64(note.Events), nil
 }
 
-// settled gives the engine some time to merge what was just written; in life it has more.
+// settled gives the engine some time to merge what was just written, and has the quiet months merged: in life it has
+// months for that.
 func settled(ctx context.Context, o Options, store *history.Store) error {
+	if err := store.MergeQuiet(ctx); err != nil {
+		return err
+	}
 	for limit := time.Now().Add(2 * time.Minute); time.Now().Before(limit); {
 		n, err := store.Merging(ctx)
 		if err != nil || n == 0 {

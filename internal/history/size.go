@@ -41,3 +41,35 @@ func (s *Store) Merging(ctx context.Context) (n uint64, err error) {
 		func(r rowScanner) error { return r.Scan(&n) })
 	return n, err
 }
+
+// MergeQuiet does at once what the server does with a month that nothing was written into for a week: it becomes one part.
+// The week is counted to the day of the newest event.
+func (s *Store) MergeQuiet(ctx context.Context) error {
+	var merges []string
+	err := s.rows(ctx, `SELECT concat('OPTIMIZE TABLE ', database, '.', table, ' PARTITION ', partition, ' FINAL')
+FROM `+s.cfg.system("parts")+`
+WHERE active AND database = {database:String} AND length(partition) = 6
+    AND table IN (SELECT name FROM `+s.cfg.system("tables")+` WHERE database = {database:String} AND engine_full LIKE '%min_age_to_force_merge_seconds%')
+GROUP BY database, table, partition
+HAVING count() > 1 AND addDays(addMonths(toDate(concat(partition, '01')), 1), 7) <= (SELECT max(day) FROM ${database}.event_days)
+ORDER BY table, partition`, []any{named("database", s.cfg.Database)}, func(r rowScanner) error {
+		var merge string
+		err := r.Scan(&merge)
+		merges = append(merges, merge)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	conn, err := s.patient()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, merge := range merges {
+		if err := conn.Exec(ctx, merge); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -136,3 +136,23 @@ func TestMigrationsSumUpWhatIsThere(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A month that is over for a week becomes one part; the newest is left alone.
+func TestQuietMonthsBecomeOnePart(t *testing.T) {
+	t.Parallel()
+	s := historytest.Open(t)
+	const later = 45 * 24 * 3600
+	for n := range 3 {
+		insertEvents(t, s, event("acme", "alice", n))
+		insertEvents(t, s, event("acme", "alice", later+n))
+	}
+	if err := s.MergeQuiet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Text(t.Context(), `SELECT arrayStringConcat(arraySort(groupArray(concat(table, ' ', toString(parts)))), ', ') FROM (
+    SELECT table, count() AS parts FROM system.parts
+    WHERE active AND database = '${database}' AND table IN ('events', 'event_counts', 'by_place') AND partition = '202603' GROUP BY table)`)
+	if want := "by_place 1, event_counts 1, events 1"; err != nil || got != want {
+		t.Errorf("parts of a quiet month: %s, %v; want %s", got, err, want)
+	}
+}
