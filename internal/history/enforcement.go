@@ -136,17 +136,20 @@ FROM (
 )`, where.with(), func(r rowScanner) error { return scanStage(r, e) })
 }
 
+// ahead is how far the clock of an application may be behind ours: its receipt seems to be from before the decision.
+const ahead = events.Hour
+
 // timed is a query for the first receipt of each requirement of a span, by tenant and what else is given, with the time since the
 // decision.
 func timed(scope report.Scope, e *report.Enforcement, by, statuses string) (query string, where *conditions) {
 	where = within(scope).during("not_before", report.Span{From: e.From, To: e.To})
+	where.args = append(where.args, named("receipts_from", int64(e.From-ahead)))
 	tenants := within(scope)
 	return `SELECT r.tenant AS tenant, ` + by + `, greatest(0, toUnixTimestamp64Milli(first) - toUnixTimestamp64Milli(decided)) AS took
 FROM (
     SELECT tenant, requirement, ` + by + `, min(time) AS first
     FROM ${database}.receipts
-    WHERE ` + tenants.String() + ` AND status IN (` + statuses + `)
-        AND requirement IN (SELECT requirement FROM (` + opened(where) + `))
+    WHERE ` + tenants.String() + ` AND status IN (` + statuses + `) AND time >= fromUnixTimestamp64Milli({receipts_from:Int64})
     GROUP BY tenant, requirement, ` + by + `
 ) AS r
 INNER JOIN (` + decisions(tenants, opened(where)) + `) AS d ON r.tenant = d.tenant AND r.requirement = d.requirement`, where

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
@@ -72,7 +73,8 @@ LIMIT {limit:UInt32}`, args, func(r rowScanner) error {
 
 // among binds a question to users, each with the tenant of the same index.
 func among(scope report.Scope, tenants, users []string) *conditions {
-	return within(scope).and("(tenant, user_id) IN (SELECT arrayJoin(arrayZip({page_tenants:Array(String)}, {page_users:Array(String)})))",
+	// The ids alone are looked for faster than the pairs.
+	return within(scope).and("user_id IN {page_users:Array(String)}").and("(tenant, user_id) IN (SELECT arrayJoin(arrayZip({page_tenants:Array(String)}, {page_users:Array(String)})))",
 		named("page_tenants", tenants), named("page_users", users))
 }
 
@@ -89,6 +91,7 @@ func (s *Store) countOf(ctx context.Context, scope report.Scope, list []report.U
 		tenants, users = append(tenants, u.Tenant), append(users, u.User)
 	}
 	where := func() *conditions { return among(scope, tenants, users) }
+	asking, ctx := errgroup.WithContext(ctx)
 	for _, c := range []struct {
 		query string
 		where *conditions
@@ -98,24 +101,23 @@ func (s *Store) countOf(ctx context.Context, scope report.Scope, list []report.U
 		{`SELECT tenant, user_id, uniqExact(id) FROM ${database}.findings`, where().and("disposition = 'active'"), func(u *report.UserSummary) *uint64 { return &u.Findings }},
 		{`SELECT tenant, user_id, count() FROM ${database}.revocations FINAL`, where().and(statusNow+" = 'open'", named("now", int64(now))), func(u *report.UserSummary) *uint64 { return &u.Open }},
 	} {
-		err := s.rows(ctx, c.query+`
+		asking.Go(func() error {
+			return s.rows(ctx, c.query+`
 WHERE `+c.where.String()+`
 GROUP BY tenant, user_id`, c.where.with(), func(r rowScanner) error {
-			var tenant, user string
-			var n uint64
-			if err := r.Scan(&tenant, &user, &n); err != nil {
-				return err
-			}
-			if u := at[events.Key(tenant, user)]; u != nil {
-				*c.count(u) = n
-			}
-			return nil
+				var tenant, user string
+				var n uint64
+				if err := r.Scan(&tenant, &user, &n); err != nil {
+					return err
+				}
+				if u := at[events.Key(tenant, user)]; u != nil {
+					*c.count(u) = n
+				}
+				return nil
+			})
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return asking.Wait()
 }
 
 // User answers with what is known of a user. now decides which requirements are open.

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign-io/countersign/internal/events"
 	"github.com/countersign-io/countersign/internal/report"
@@ -25,9 +28,14 @@ func (s *Store) Map(ctx context.Context, q report.MapQuery) (*report.WorldMap, e
 	where := within(q.Scope)
 	span := where.buckets(q.Span, q.Now)
 	m := &report.WorldMap{From: span.From, To: span.To, Places: []report.MapPlace{}, Arcs: []report.Arc{}}
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.Go(func() (err error) {
+		m.Arcs, err = s.arcs(ctx, q, span)
+		return err
+	})
 	findings, err := s.findingPlaces(ctx, q.Scope, span)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, asking.Wait())
 	}
 	// A place with a finding is on the map however quiet it is.
 	var countries, regions, cities []string
@@ -58,12 +66,11 @@ LIMIT {limit:UInt32}`, where.with(named("limit", uint32(maxPlaces)), named("coun
 		m.Places = append(m.Places, p)
 		return nil
 	})
-	if err != nil {
+	if err := errors.Join(err, asking.Wait()); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(m.Places, func(a, b report.MapPlace) int { return cmp.Compare(b.Events, a.Events) })
-	m.Arcs, err = s.arcs(ctx, q, span)
-	return m, err
+	return m, nil
 }
 
 // some is a list that the server takes for one: never nil.

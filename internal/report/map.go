@@ -34,7 +34,8 @@ type Arc struct {
 	SpeedKmh  float64         `json:"speed_kmh"`
 }
 
-// WorldMap is where things happened in a span, which is widened to whole hours, and to whole days where it is longer than a week or long ago.
+// WorldMap is where things happened in a span, which is widened to whole hours, and to whole days where it is longer
+// than a week or long ago.
 type WorldMap struct {
 	From   events.Millis `json:"from"`
 	To     events.Millis `json:"to"`

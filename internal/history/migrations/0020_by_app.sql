@@ -19,6 +19,8 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (tenant, step, bucket, app_id)
 TTL bucket + INTERVAL 800 DAY, bucket + INTERVAL 40 DAY DELETE WHERE step = 3600
 SETTINGS
+    -- A row holds sets of some kilobytes, and few rows of a step lie together.
+    index_granularity = 256,
     -- A month that nothing was written into for a week becomes one part.
     min_age_to_force_merge_seconds = 604800,
     min_age_to_force_merge_on_partition_only = 1,

@@ -484,6 +484,7 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (tenant, step, bucket, app_id)
 TTL bucket + INTERVAL 800 DAY, bucket + INTERVAL 40 DAY DELETE WHERE step = 3600
 SETTINGS
+    index_granularity = 256,
     min_age_to_force_merge_seconds = 604800,
     min_age_to_force_merge_on_partition_only = 1,
     fsync_after_insert = 1,
@@ -526,6 +527,7 @@ PARTITION BY toYYYYMM(bucket)
 ORDER BY (tenant, step, bucket, country, region, city)
 TTL bucket + INTERVAL 800 DAY, bucket + INTERVAL 40 DAY DELETE WHERE step = 3600
 SETTINGS
+    index_granularity = 256,
     min_age_to_force_merge_seconds = 604800,
     min_age_to_force_merge_on_partition_only = 1,
     fsync_after_insert = 1,
