@@ -66,6 +66,7 @@ cd "$work" # it leaves notes where it runs
 "$cache/venv/bin/python" "$cache/venv/bin/st" --config-file "$work/schemathesis.toml" run "$work/openapi.json" --url "$base" \
 	--checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,ignored_auth \
 	--phases examples,coverage,fuzzing --workers 1 --max-time "$seconds" --request-timeout 30 --generation-database none --no-color \
+	--seed "${FUZZAPI_SEED:-$RANDOM}" \
 	--suppress-health-check all --report json --report-json-path "$cache/report.json"
 # The time may end before the last operation has had its turn: then it has not been tested.
 "$cache/venv/bin/python" - "$cache/report.json" "$work/openapi.json" <<'PYTHON'
